@@ -1,0 +1,60 @@
+"""params.yaml, one section per stage, read strictly: a stage never starts on a value that it would have to guess."""
+
+from pathlib import Path
+from typing import Any, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, ValidationError
+
+from pipeline.errors import ParamsError
+
+PARAMS_FILE = Path("params.yaml")
+
+
+class Section(BaseModel):
+    """Settings of a stage, or a named group of them: immutable, no unknown keys, no silent conversions."""
+
+    model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
+
+
+S = TypeVar("S", bound=Section)
+
+
+def load(section: str, model: type[S], path: Path = PARAMS_FILE) -> S:
+    """The section named `section`, checked against `model`. Raises ParamsError naming each wrong key."""
+    try:
+        tree = yaml.safe_load(path.read_bytes())
+    except OSError as error:
+        raise ParamsError(f"{path}: expected the pipeline's parameters, got {error.strerror}") from error
+    except (yaml.YAMLError, ValueError) as error:
+        raise ParamsError(f"{path}: expected YAML, got: {' '.join(str(error).split())}") from error
+    if not isinstance(tree, dict) or not isinstance(tree.get(section), dict):
+        raise ParamsError(f"{path}: expected a section named {section!r} with its settings, got none")
+    try:
+        return model.model_validate(tree[section])
+    except ValidationError as error:
+        complaints = "; ".join(_complaint(section, detail) for detail in error.errors())
+        raise ParamsError(f"{path}: {complaints}") from error
+
+
+def _complaint(section: str, detail: Any) -> str:
+    place = ".".join([section, *(str(part) for part in detail["loc"])])
+    got = detail["input"]
+    match detail["type"]:
+        case "extra_forbidden":
+            return f"{place} is not a setting of this stage"
+        case "missing":
+            return f"{place} is missing"
+    hint = ""
+    if detail["type"] == "float_type" and isinstance(got, str) and _is_number(got):
+        hint = " (YAML reads this number as text: write it with a dot, as in 1.0e-3)"
+    expected = detail["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
+    return f"{place}: got {got!r}, expected {expected}{hint}"
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return True
