@@ -1,0 +1,64 @@
+"""Stage `download`: the raw images and labels of the data set named in params.yaml.
+
+Reads    the published archives (through DATASET_MIRROR if it is set), or scikit-learn's embedded digits.
+Writes   artifacts/download/: dataset.json, {train,test}_{images,labels}.npy.
+Decides  nothing about the images: training and test part are the publisher's (of scikit-learn's digits, every fifth
+         image is a test image).
+"""
+
+import os
+from pathlib import Path
+from typing import Final, Literal
+
+import numpy as np
+from PIL import Image
+
+from pipeline import archives, errors, params
+from pipeline.dataset import DIGITS, Description, Split
+from pipeline.image import normalised
+
+OUT: Final = Path("artifacts/download")
+ENLARGED: Final = 80  # pixels; 8×8 pictures are made this large before they take the road of any picture
+
+
+class Params(params.Section):
+    dataset: Literal["mnist", "fashion_mnist", "kmnist", "digits"]
+
+
+def embedded_digits() -> tuple[Split, Split]:
+    """1,797 digits of 43 people that scikit-learn carries, brought from 8×8 to 28×28, as training and test split.
+
+    Source: Alpaydin and Kaynak, "Optical recognition of handwritten digits", UCI, 1998.
+    """
+    # Seconds to import, and only this data set needs it.
+    from sklearn.datasets import load_digits
+
+    pixels, labels = load_digits(return_X_y=True)
+    pictures = np.round(pixels.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
+    enlarged = (Image.fromarray(picture).resize((ENLARGED, ENLARGED), Image.Resampling.BICUBIC) for picture in pictures)
+    images = np.stack([normalised(np.asarray(picture)) for picture in enlarged])
+    everything = Split(images, labels.astype(np.uint8))
+    is_test = np.arange(len(labels)) % 5 == 4
+    return everything.take(np.flatnonzero(~is_test)), everything.take(np.flatnonzero(is_test))
+
+
+def load(name: str, cache: Path, own_mirror: str | None) -> tuple[Description, Split, Split]:
+    """Description, training split and test split of a data set. Raises FetchError."""
+    if name == "digits":
+        return Description("digits", DIGITS, {}), *embedded_digits()
+    return archives.load(name, cache / name, own_mirror)
+
+
+def main() -> None:
+    settings = params.load("download", Params)
+    # A queued experiment runs in a folder of its own; what was fetched is shared with the main one.
+    cache = Path(os.environ.get("DVC_ROOT", ".")) / ".cache" / "archives"
+    description, train, test = load(settings.dataset, cache, os.environ.get("DATASET_MIRROR"))
+    train.save(OUT, "train")
+    test.save(OUT, "test")
+    description.save(OUT / "dataset.json")
+    print(f"{description.name}: {len(train):,} training and {len(test):,} test images")
+
+
+if __name__ == "__main__":
+    errors.run(main)

@@ -1,0 +1,145 @@
+"""Stage `eda`: what is in the data set, in tables, figures and one summary, before anything is learned from it.
+
+Reads    artifacts/download/: both parts.
+Writes   artifacts/eda/: label_counts.csv; tables/: summary.json, ink.csv, duplicates.csv, first_image.csv (its pixels)
+         and .txt (as 0 and 1); figures/: mosaic.png, mean_images.png, class_balance.png, ink.png.
+Decides  nothing.
+"""
+
+from pathlib import Path
+from typing import Annotated, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+import pandas as pd
+from pydantic import Field
+
+from pipeline import charts, errors, params
+from pipeline.dataset import Split, load_description, load_split
+from pipeline.files import write_bytes, write_json, write_text
+from pipeline.pictures import contact_sheet
+
+RAW: Final = Path("artifacts/download")
+OUT: Final = Path("artifacts/eda")
+
+
+class Params(params.Section):
+    mosaic_columns: Annotated[int, Field(ge=1, le=50)]
+    """Images of each class in the mosaic."""
+
+
+def label_counts(splits: dict[str, Split], names: tuple[str, ...]) -> pd.DataFrame:
+    """Images of each label in each split: label, class, train, test."""
+    counts = {name: np.bincount(split.labels, minlength=len(names)) for name, split in splits.items()}
+    return pd.DataFrame({"label": range(len(names)), "class": names, **counts})
+
+
+def ink(split: Split) -> pd.DataFrame:
+    """One row an image: label, inked share of the paper, mean ink, and sides of the box around the ink, in pixels."""
+    inked = split.images > 0
+    return pd.DataFrame(
+        {
+            "label": split.labels,
+            "inked_share": inked.mean(axis=(1, 2)),
+            "mean_ink": split.images.mean(axis=(1, 2)),
+            "box_height": _extent(inked, axis=2),
+            "box_width": _extent(inked, axis=1),
+        }
+    )
+
+
+def _extent(inked: npt.NDArray[np.bool_], axis: int) -> npt.NDArray[np.int64]:
+    """Pixels from the first to the last line with ink, lines running along `axis`; 0 where there is none."""
+    lines = np.asarray(inked.any(axis=axis))
+    first, last = lines.argmax(axis=1), lines.shape[1] - lines[:, ::-1].argmax(axis=1)
+    return np.where(lines.any(axis=1), last - first, 0)
+
+
+def duplicates(splits: dict[str, Split]) -> pd.DataFrame:
+    """Every image that is identical to another one, in either split: group, split, index, label, conflict.
+
+    `conflict` says that the images of the group do not all carry the same label.
+    """
+    frames = [
+        pd.DataFrame(
+            {
+                "pixels": [image.tobytes() for image in split.images],
+                "split": name,
+                "index": range(len(split)),
+                "label": split.labels,
+            }
+        )
+        for name, split in splits.items()
+    ]
+    everything = pd.concat(frames, ignore_index=True)
+    repeated = everything[everything.duplicated("pixels", keep=False)].copy()
+    groups = repeated.groupby("pixels", sort=False)
+    repeated["group"] = groups.ngroup()
+    repeated["conflict"] = groups["label"].transform("nunique") > 1
+    return repeated[["group", "split", "index", "label", "conflict"]].sort_values(["group", "split", "index"])
+
+
+def summary(splits: dict[str, Split], inks: pd.DataFrame, twins: pd.DataFrame) -> dict[str, Any]:
+    groups = twins.groupby("group")
+    images = [split.images for split in splits.values()]
+    return {
+        "shapes": {name: split.images.shape for name, split in splits.items()},
+        "lowest_pixel": min(int(part.min()) for part in images),
+        "highest_pixel": max(int(part.max()) for part in images),
+        "ink": {column: round(float(inks[column].mean()), 6) for column in inks.columns.drop("label")},
+        "duplicates": {
+            "groups": len(groups),
+            "images": len(twins),
+            "groups_across_splits": int((groups["split"].nunique() > 1).sum()),
+            "groups_with_conflicting_labels": int(groups["conflict"].any().sum()),
+        },
+    }
+
+
+def mosaic(split: Split, columns: int, classes: int) -> bytes:
+    """A PNG with the first images of each class, a row a class."""
+    chosen = [np.flatnonzero(split.labels == label)[:columns] for label in range(classes)]
+    # A class with fewer images leaves blank paper at the end of its row.
+    blank = np.zeros_like(split.images[:1])
+    rows = [np.concatenate([split.images[row], blank.repeat(columns - len(row), axis=0)]) for row in chosen]
+    return contact_sheet(np.concatenate(rows), [], columns)
+
+
+def mean_images(split: Split, names: tuple[str, ...]) -> bytes:
+    """A PNG with the mean over all images of each class."""
+    means = [split.images[split.labels == label].mean(axis=0) for label in range(len(names))]
+    return contact_sheet(np.round(means).astype(np.uint8), names, columns=5)
+
+
+def as_text(image: npt.NDArray[np.uint8]) -> str:
+    """The image as lines of 0, paper, and 1, ink."""
+    return "".join("".join("1" if pixel else "0" for pixel in row) + "\n" for row in image)
+
+
+def save_table(name: str, table: pd.DataFrame) -> None:
+    write_text(OUT / name, table.to_csv(index=False, lineterminator="\n"))
+
+
+def main() -> None:
+    settings = params.load("eda", Params)
+    names = load_description(RAW / "dataset.json").classes
+    splits = {name: load_split(RAW, name) for name in ("train", "test")}
+    train = splits["train"]
+    counts, inks, twins = label_counts(splits, names), ink(train), duplicates(splits)
+    per_class = inks.groupby("label").agg(["mean", "std", "min", "max"]).round(6)
+    per_class.columns = pd.Index(["_".join(column) for column in per_class.columns])
+    save_table("label_counts.csv", counts)
+    save_table("tables/ink.csv", per_class.reset_index())
+    save_table("tables/duplicates.csv", twins)
+    save_table("tables/first_image.csv", pd.DataFrame(train.images[0]))
+    write_text(OUT / "tables" / "first_image.txt", as_text(train.images[0]))
+    write_bytes(OUT / "figures" / "mosaic.png", mosaic(train, settings.mosaic_columns, len(names)))
+    write_bytes(OUT / "figures" / "mean_images.png", mean_images(train, names))
+    write_bytes(OUT / "figures" / "class_balance.png", charts.class_balance(counts))
+    write_bytes(OUT / "figures" / "ink.png", charts.ink_by_class(inks, names))
+    write_json(OUT / "tables" / "summary.json", summary(splits, inks, twins))
+    print(f"first image, a {names[train.labels[0]]}:\n{as_text(train.images[0])}", end="")
+
+
+if __name__ == "__main__":
+    errors.run(main)

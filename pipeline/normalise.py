@@ -1,0 +1,93 @@
+"""Stage `normalise`: a validation split, and the pixel statistics by which the network scales its input.
+
+Reads    artifacts/download/: the training part.
+Writes   artifacts/normalise/: {train,validation}_{images,labels}.npy, statistics.json.
+Decides  which images validate: the same share of each class, drawn with a seed. Mean and standard deviation are those
+         of the images left for training. Pixels stay uint8 on disk: the scaling happens inside the network, so that
+         it travels with the exported model.
+"""
+
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import numpy as np
+import numpy.typing as npt
+from pydantic import Field
+
+from pipeline import errors, params
+from pipeline.dataset import load_split
+from pipeline.errors import DataError
+from pipeline.files import write_json
+
+RAW: Final = Path("artifacts/download")
+OUT: Final = Path("artifacts/normalise")
+
+
+class Params(params.Section):
+    validation_share: Annotated[float, Field(gt=0, lt=1)]
+    """Share of each class that is kept from training, 0 to 1."""
+    method: Literal["standardise", "unit"]
+    """`standardise`: mean 0 and standard deviation 1 over the training images; `unit`: pixels from 0 to 1."""
+    seed: Annotated[int, Field(ge=0)]
+
+
+def check_polarity(images: npt.NDArray[np.uint8]) -> None:
+    """Raise DataError when the images look like ink on paper: here 0 is paper, and paper is what corners show."""
+    corners = float(np.median(images[:, [0, 0, -1, -1], [0, -1, 0, -1]]))
+    if corners > 127:
+        raise DataError(f"{RAW}/train_images.npy: got bright corners ({corners:.0f}), expected 0 = paper, 255 = ink")
+
+
+def split(labels: npt.NDArray[np.uint8], share: float, seed: int) -> npt.NDArray[np.bool_]:
+    """`(N,) bool`: True where an image validates. Each class gives `share` of its images, rounded, at least one.
+
+    Raises DataError when a class is too small to be split.
+    """
+    rng = np.random.default_rng(seed)
+    validates = np.zeros(len(labels), dtype=np.bool_)
+    for label in np.unique(labels):
+        members = np.flatnonzero(labels == label)
+        count = max(1, round(share * len(members)))
+        if count == len(members):
+            raise DataError(
+                f"params.yaml: normalise.validation_share: got {share}, which leaves none of the {len(members)} images "
+                f"of class {label} to train on"
+            )
+        validates[rng.permutation(members)[:count]] = True
+    return validates
+
+
+def statistics(images: npt.NDArray[np.uint8]) -> tuple[float, float]:
+    """Mean and standard deviation of all pixels, scaled from 0 to 1."""
+    counts = np.bincount(images.reshape(-1), minlength=256)
+    values = np.arange(256) / 255
+    mean = float(counts @ values / counts.sum())
+    return mean, float(np.sqrt(counts @ (values - mean) ** 2 / counts.sum()))
+
+
+def main() -> None:
+    settings = params.load("normalise", Params)
+    raw = load_split(RAW, "train")
+    check_polarity(raw.images)
+    validates = split(raw.labels, settings.validation_share, settings.seed)
+    train, validation = raw.take(np.flatnonzero(~validates)), raw.take(np.flatnonzero(validates))
+    mean, deviation = statistics(train.images)
+    scaling = (mean, deviation) if settings.method == "standardise" else (0.0, 1.0)
+    train.save(OUT, "train")
+    validation.save(OUT, "validation")
+    write_json(
+        OUT / "statistics.json",
+        {
+            "mean": mean,
+            "standard_deviation": deviation,
+            "subtract": scaling[0],
+            "divide_by": scaling[1],
+            "train_images": len(train),
+            "validation_images": len(validation),
+        },
+    )
+    print(f"{len(train):,} images train, {len(validation):,} validate; mean {mean:.4f}, deviation {deviation:.4f}")
+
+
+if __name__ == "__main__":
+    errors.run(main)
