@@ -1,0 +1,37 @@
+"""Where tensors live and in what precision they are multiplied; set up so that the same seed gives the same bytes."""
+
+import os
+from contextlib import AbstractContextManager
+from typing import Literal
+
+import torch
+
+from pipeline.errors import DeviceError
+
+DeviceName = Literal["auto", "cpu", "cuda"]
+Precision = Literal["auto", "float32", "bfloat16"]
+
+
+def choose(name: DeviceName) -> torch.device:
+    """The device called `name`; `auto` is the GPU where there is one. Raises DeviceError where it is not there."""
+    if name == "cuda" and not torch.cuda.is_available():
+        raise DeviceError("params.yaml: train.device: got 'cuda', but torch sees no GPU here; expected 'auto' or 'cpu'")
+    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+
+
+def describe(device: torch.device) -> str:
+    return torch.cuda.get_device_name(device) if device.type == "cuda" else f"CPU, {torch.get_num_threads()} threads"
+
+
+def make_deterministic() -> None:
+    # cuBLAS reads this when it is first used; without it torch refuses deterministic matrix products.
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
+    # Same effect as torch.use_deterministic_algorithms(True), which imports torch's compiler first: 4 s.
+    torch.set_deterministic_debug_mode("error")
+
+
+def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
+    """A context in which products are taken in bfloat16; with `auto`, where the hardware has it."""
+    native = torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_avx512_bf16_supported()
+    wanted = precision == "bfloat16" or (precision == "auto" and native)
+    return torch.autocast(device.type, torch.bfloat16, enabled=wanted)
