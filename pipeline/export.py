@@ -1,0 +1,123 @@
+"""Stage `export`: the trained network as files that others can run, and what one should know before using them.
+
+Reads    artifacts/train/: the network; artifacts/download/: the test images, to compare on; and the figures so far.
+Writes   artifacts/export/: model.onnx, model.pt2, weights.safetensors, summary.txt (layers), network.svg,
+         model_card.md, manifest.json (SHA-256 of each file).
+Decides  whether the exported model is the trained one: any differing prediction, or any probability that is off by
+         more than TOLERANCE, ends the stage before anything is written.
+"""
+
+import hashlib
+import io
+from pathlib import Path
+from typing import Annotated, Final
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+import safetensors.torch
+import torch
+from pydantic import Field
+from torch.export import Dim, ExportedProgram
+
+from pipeline import classifier, errors, params
+from pipeline.classifier import Classifier
+from pipeline.dataset import load_description, load_split
+from pipeline.drawing import draw
+from pipeline.errors import ExportError
+from pipeline.files import read_json, write_bytes, write_json
+from pipeline.image import SIDE
+from pipeline.layers import layers_of, summary
+from pipeline.model_card import model_card
+
+RAW: Final = Path("artifacts/download")
+NORMALISED: Final = Path("artifacts/normalise")
+TRAINED: Final = Path("artifacts/train")
+SCORED: Final = Path("artifacts/score")
+OUT: Final = Path("artifacts/export")
+TOLERANCE: Final = 1e-4  # of a probability
+
+
+class Params(params.Section):
+    opset: Annotated[int, Field(ge=18)]
+    """Version of ONNX's operators; an onnxruntime reads all up to its own."""
+
+
+def traced(network: Classifier) -> ExportedProgram:
+    """The network as a graph with any number of images, freed of all that tells where it was traced."""
+    images = torch.zeros(2, SIDE, SIDE, dtype=torch.uint8)
+    program = torch.export.export(network, (images,), dynamic_shapes={"images": {0: Dim("N")}})
+    for node in program.graph.nodes:
+        for key in ("stack_trace", "source_fn_stack", "from_node"):  # paths of this machine
+            node.meta.pop(key, None)
+    return program
+
+
+def pt2_bytes(program: ExportedProgram) -> bytes:
+    buffer = io.BytesIO()
+    torch.export.save(program, buffer)
+    return buffer.getvalue()
+
+
+def onnx_bytes(program: ExportedProgram, opset: int) -> bytes:
+    """The graph with input `images` uint8 (N, 28, 28) and output `probabilities` float32 (N, classes)."""
+    exported = torch.onnx.export(
+        program, input_names=["images"], output_names=["probabilities"], opset_version=opset, verbose=False
+    )
+    assert exported is not None  # it is None only where a file name is given
+    model = exported.model_proto
+    for part in (model, model.graph, *model.graph.node, *model.graph.value_info):
+        del part.metadata_props[:]
+    for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
+        for dimension in value.type.tensor_type.shape.dim:
+            if dimension.dim_param:
+                dimension.dim_param = "N"  # torch gives its free dimension a name of its own
+    return bytes(model.SerializeToString(deterministic=True))
+
+
+def check_agreement(
+    trained: npt.NDArray[np.float32], exported: npt.NDArray[np.float32], tolerance: float = TOLERANCE
+) -> float:
+    """Largest difference between two `(N, classes)` tables of probabilities.
+
+    Raises ExportError when one prediction differs or one probability is off by more than `tolerance`.
+    """
+    differing = int((trained.argmax(axis=1) != exported.argmax(axis=1)).sum())
+    largest = float(np.abs(trained - exported).max())
+    if differing or not largest <= tolerance:
+        raise ExportError(
+            f"model.onnx and the trained network disagree: got {differing} differing predictions of {len(trained)} and "
+            f"a probability off by {largest:.2e}, expected none and at most {tolerance:.0e}; nothing was exported"
+        )
+    return largest
+
+
+def main() -> None:
+    settings = params.load("export", Params)
+    description, test = load_description(RAW / "dataset.json"), load_split(RAW, "test")
+    network = classifier.load(TRAINED / "model")
+    program = traced(network)
+    onnx_model = onnx_bytes(program, settings.opset)
+    session = onnxruntime.InferenceSession(onnx_model, providers=["CPUExecutionProvider"])
+    (exported,) = session.run(["probabilities"], {"images": test.images})
+    difference = check_agreement(classifier.predict(network, torch.from_numpy(test.images)).numpy(), exported)
+    layers = layers_of(network)
+    sha256 = hashlib.sha256(onnx_model).hexdigest()
+    training, scores = read_json(TRAINED / "summary.json"), read_json(SCORED / "metrics.json")
+    card = model_card(description, training, scores, read_json(NORMALISED / "statistics.json"), layers, sha256)
+    files = {
+        "model.onnx": onnx_model,
+        "model.pt2": pt2_bytes(program),
+        "weights.safetensors": safetensors.torch.save(network.state_dict()),
+        "summary.txt": summary(layers).encode(),
+        "network.svg": draw(SIDE, layers).encode(),
+        "model_card.md": card.encode(),
+    }
+    for name, content in files.items():
+        write_bytes(OUT / name, content)
+    write_json(OUT / "manifest.json", {name: hashlib.sha256(content).hexdigest() for name, content in files.items()})
+    print(f"{summary(layers)}model.onnx and the trained network differ by at most {difference:.1e}")
+
+
+if __name__ == "__main__":
+    errors.run(main)
