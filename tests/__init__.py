@@ -1,0 +1,1 @@
+"""Tests, and the pen that draws the digits they are made with."""
