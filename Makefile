@@ -1,0 +1,81 @@
+# `make demo` and `make test` are all the set-up there is; `make help` lists the rest.
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+PYTHON ?= python3
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+export MLFLOW_DISABLE_TELEMETRY := true
+PORT ?= 5000
+TEXTBOOK := normalise.method=unit train.model=mlp train.batch=600 train.epochs=5 train.precision=float32 \
+	train.optimiser.name=adadelta train.optimiser.learning_rate=0.1 train.optimiser.weight_decay=0.0 \
+	train.schedule.name=constant train.augmentation.shift=0.0 train.augmentation.rotation=0.0 \
+	train.augmentation.scale=0.0 train.augmentation.shear=0.0
+
+help: ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-16s %s\n", $$1, $$2}'
+
+.venv/locked: requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: expected Python 3.11 or newer, got " + sys.version)'
+	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
+	@echo "installing the locked dependencies into .venv"
+	@.venv/bin/python -m pip install --quiet --disable-pip-version-check "$$(grep -o '^uv==[0-9.]*' requirements.lock)"
+	@.venv/bin/uv pip install --quiet --require-hashes --requirements requirements.lock --python .venv/bin/python
+	@touch $@
+
+install: .venv/locked ## make .venv and install the locked dependencies
+
+demo: .venv/locked ## the whole pipeline on 1,797 embedded digits: no network, no GPU, a few minutes
+	@dvc exp remove --quiet demo 2>/dev/null || true
+	@dvc exp run --temp --name demo --set-param download.dataset=digits --set-param train.batch=64 --set-param train.epochs=40
+	@echo
+	@echo "Made: a trained, scored and exported model of handwritten digits, and the record of every step."
+	@echo "  run 'demo' and model 'digits'   in MLflow (mlflow.db, mlartifacts/)     look: make ui"
+	@echo "  experiment 'demo'               in DVC (your files are as they were)    look: dvc exp show"
+	@echo "  its files                       dvc exp apply demo                      then: artifacts/"
+	@echo "Next: make repro (MNIST, 60,000 images), make test, make help"
+
+repro: .venv/locked ## the real thing: dvc repro on the data set that params.yaml names
+	@dvc repro
+
+test: .venv/locked ## the test suite: no network, no GPU, no browser
+	@pytest
+
+test-whole: .venv/locked ## more: MNIST itself, a fresh clone, a browser (needs the archives or a network, Chromium, minutes)
+	@pytest tests/whole
+
+lint: .venv/locked ## ruff and mypy
+	@ruff check
+	@ruff format --check
+	@mypy
+
+ui: .venv/locked ## the MLflow server on http://127.0.0.1:5000 (PORT=…)
+	@echo "MLflow: http://127.0.0.1:$(PORT), there 'Model training', 'handwritten-digits' (Ctrl-C ends it)"
+	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false MLFLOW_ALLOW_PICKLE_DESERIALIZATION=false mlflow server \
+		--host 127.0.0.1 --port $(PORT) --workers 1 \
+		--backend-store-uri sqlite:///mlflow.db --artifacts-destination mlartifacts
+
+track: .venv/locked ## bring MLflow into agreement with dvc.lock, also where DVC sees nothing to do
+	@python -m pipeline.track
+
+experiment: .venv/locked ## try other values: make experiment SET="train.epochs=4 train.batch=256"
+	@test -n "$(SET)" || { echo 'error: expected SET="section.key=value …", as in SET="train.epochs=4"' >&2; exit 1; }
+	@dvc exp run $(addprefix --set-param ,$(SET))
+
+textbook: .venv/locked ## the textbook's network, by parameters alone: an experiment named textbook
+	@dvc exp remove --quiet textbook 2>/dev/null || true
+	@dvc exp run --temp --name textbook $(addprefix --set-param ,$(TEXTBOOK))
+
+bench-pipeline: .venv/locked ## what DVC and the stages cost besides training: the README's figures
+	@python -m benchmarks.pipeline
+
+screenshots: .venv/locked ## make docs/images/ again (needs Chromium)
+	@python -m docs.screenshots
+
+handwriting: .venv/locked ## draw the pictures in data/ again
+	@python -m tests.pen data --seed 0
+
+lock: .venv/locked ## write requirements.lock again from pyproject.toml
+	@uv pip compile pyproject.toml --group dev --universal --generate-hashes --no-emit-index-url --no-header --no-annotate \
+		--upgrade --quiet --output-file requirements.lock
+
+.PHONY: help install demo repro test test-whole lint ui track experiment textbook bench-pipeline screenshots \
+	handwriting lock

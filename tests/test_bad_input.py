@@ -1,0 +1,185 @@
+"""What a person sees who gives a stage something wrong: one sentence that names the place, and nothing damaged."""
+
+import gzip
+import signal
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests import workplace
+from tests.workplace import Workplace
+
+NO_NETWORK = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
+    """A clone that was brought as far as scoring needs."""
+    made = workplace.make(tmp_path_factory.mktemp("bad"))
+    made.must("dvc", "repro", "train", MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+    return made
+
+
+def complaint(place: Workplace, stage: str, **environment: str) -> str:
+    """The one line that the stage ends with; what it had written before is as it was."""
+    before = {path: path.read_bytes() for path in (place.folder / "artifacts").rglob("*") if path.is_file()}
+    done = place.run("python", "-m", f"pipeline.{stage}", **environment)
+    after = {path: path.read_bytes() for path in (place.folder / "artifacts").rglob("*") if path.is_file()}
+    assert done.returncode == 1, done.stdout + done.stderr
+    assert before == after
+    lines = [line for line in done.stderr.splitlines() if not line.startswith("\r")]
+    assert len(lines) == 1, done.stderr
+    assert lines[0].startswith("error: ")
+    return lines[0]
+
+
+@pytest.mark.parametrize(
+    ("section", "values", "place_named"),
+    [
+        ("download", {"dataset": "letters"}, "download.dataset: got 'letters', expected 'mnist'"),
+        ("eda", {"mosaic_colums": 3}, "eda.mosaic_colums is not a setting of this stage"),
+        ("normalise", {"validation_share": 0}, "normalise.validation_share: got 0, expected greater than 0"),
+        ("normalise", {"validation_share": 1.0}, "normalise.validation_share: got 1.0, expected less than 1"),
+        ("normalise", {"validation_share": 0.999}, "normalise.validation_share: got 0.999, which leaves none"),
+        ("train", {"model": "rnn"}, "train.model: got 'rnn', expected 'mlp' or 'cnn'"),
+        ("train", {"epochs": "3"}, "train.epochs: got '3', expected a valid integer"),
+        ("train", {"device": "cuda"}, "train.device: got 'cuda', but torch sees no GPU"),
+        ("train", {"batch": 100_000}, "train.batch: got 100000, expected at most"),
+        ("score", {"first": 0}, "score.first: got 0, expected greater than or equal to 1"),
+        ("export", {"opset": 1}, "export.opset: got 1, expected greater than or equal to 18"),
+    ],
+)
+def test_a_wrong_parameter_is_named(place: Workplace, section: str, values: dict[str, Any], place_named: str) -> None:
+    params = place.folder / "params.yaml"
+    kept = params.read_text()
+    place.set(section, **values)
+
+    said = complaint(place, section, CUDA_VISIBLE_DEVICES="")
+    params.write_text(kept)
+
+    assert f"params.yaml: {place_named}" in said
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "place_named"),
+    [
+        ("learning_rate: 0.1", "learning_rate: 1e-3", "train.optimiser.learning_rate: got '1e-3'"),
+        ("name: sgd", "name: lion", "train.optimiser.name: got 'lion'"),
+        ("name: sgd", "name: [", "expected YAML"),
+    ],
+)
+def test_a_wrong_line_of_yaml_is_named(place: Workplace, old: str, new: str, place_named: str) -> None:
+    params = place.folder / "params.yaml"
+    kept = params.read_text()
+    assert old in kept
+    params.write_text(kept.replace(old, new))
+
+    said = complaint(place, "train")
+    params.write_text(kept)
+
+    assert place_named in said
+
+
+def truncate(path: Path) -> None:
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def replace_by_text(path: Path) -> None:
+    path.write_text("not this")
+
+
+@pytest.mark.parametrize("damage", [truncate, replace_by_text, Path.unlink])
+@pytest.mark.parametrize(
+    ("stage", "file"),
+    [
+        ("normalise", "artifacts/download/train_images.npy"),
+        ("eda", "artifacts/download/test_labels.npy"),
+        ("score", "artifacts/train/model/weights.safetensors"),
+        ("score", "artifacts/download/dataset.json"),
+    ],
+)
+def test_a_damaged_file_is_named(place: Workplace, stage: str, file: str, damage: Callable[[Path], None]) -> None:
+    path = place.folder / file
+    kept = path.read_bytes()
+    damage(path)
+
+    said = complaint(place, stage)
+    path.write_bytes(kept)
+
+    assert file in said
+
+
+def test_a_corrupted_archive_without_a_mirror_is_named_and_the_others_are_kept(place: Workplace) -> None:
+    archives = place.folder / ".cache/archives/mnist"
+    labels = archives / "train-labels-idx1-ubyte.gz"
+    kept = labels.read_bytes()
+    labels.write_bytes(gzip.compress(b"other labels"))
+
+    said = complaint(place, "download", DATASET_MIRROR=f"file://{place.folder}/nowhere/{{dataset}}", **NO_NETWORK)
+    labels.write_bytes(kept)
+
+    assert "could not fetch train-labels-idx1-ubyte.gz" in said
+    assert "make demo" in said
+    assert len(list(archives.glob("*.gz"))) == 4
+    assert not list(archives.glob(".fetching-*"))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("3/notes.png", b"no picture", "3/notes.png: got 10 bytes that are no picture"),
+        ("ten/one.png", b"", "ten/one.png: expected pictures as data/<digit>/<name>.png"),
+        ("one.png", b"", "one.png: expected pictures as data/<digit>/<name>.png"),
+    ],
+)
+def test_a_file_that_is_no_handwriting_is_named(place: Workplace, name: str, content: bytes, expected: str) -> None:
+    stranger = place.folder / "data" / name
+    stranger.parent.mkdir(exist_ok=True)
+    stranger.write_bytes(content)
+
+    said = complaint(place, "score")
+    stranger.unlink()
+
+    assert expected in said
+
+
+def test_a_full_disk_is_named_and_leaves_the_files_as_they_were(place: Workplace) -> None:
+    # A limit on the size of files stands in for a full disk: the kernel refuses the write in the same place.
+    done = place.run("bash", "-c", "ulimit -f 100; trap '' XFSZ; python -m pipeline.normalise")
+
+    assert done.returncode == 1
+    assert "error: cannot write artifacts/normalise/" in done.stderr
+    assert "Traceback" not in done.stderr
+    assert not [path for path in (place.folder / "artifacts/normalise").iterdir() if path.name.startswith(".")]
+    place.must("dvc", "status", "normalise")
+
+
+@pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])
+def test_a_stopped_training_leaves_no_half_written_file(place: Workplace, number: signal.Signals, status: int) -> None:
+    folder = place.folder / "artifacts/train"
+    before = {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
+    params = place.folder / "params.yaml"
+    kept = params.read_text()
+    place.set("train", epochs=1000)
+
+    with subprocess.Popen(
+        ["python", "-m", "pipeline.train"],
+        cwd=place.folder,
+        env=place.environment | {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as training:
+        assert training.stdout is not None
+        while not training.stdout.readline().startswith("epoch 3"):
+            assert training.poll() is None
+        training.send_signal(number)
+        _, said = training.communicate(timeout=30)
+    params.write_text(kept)
+
+    assert training.returncode == status
+    assert "Traceback" not in said
+    assert {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()} == before

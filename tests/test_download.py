@@ -1,0 +1,200 @@
+"""Archives come from a mirror, are checked, and stay; the embedded digits need no mirror."""
+
+import gzip
+import hashlib
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, HTTPServer
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from pipeline import archives, download
+from pipeline.dataset import DIGITS, Split
+from pipeline.errors import FetchError
+
+NOBODY = "http://127.0.0.1:9/"  # refuses the connection, as a machine without a network does
+NAMES = (*archives.TRAIN, *archives.TEST)
+
+
+def md5(content: bytes) -> str:
+    return hashlib.md5(content, usedforsecurity=False).hexdigest()
+
+
+def idx(array: npt.NDArray[np.uint8]) -> bytes:
+    header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">i4").tobytes()
+    return gzip.compress(header + array.tobytes(), mtime=0)
+
+
+class Published:
+    """What torchvision would say of a data set of five training images and one test image, all at `mirrors`."""
+
+    def __init__(self, digits: Split, mirrors: list[str]) -> None:
+        parts = digits.images[:5], digits.labels[:5], digits.images[5:6], digits.labels[5:6]
+        self.archives = {name: idx(part) for name, part in zip(NAMES, parts, strict=True)}
+        self.resources = [(name, md5(content)) for name, content in self.archives.items()]
+        self.classes = ["0 - zero", "1 - one"]
+        self.mirrors = mirrors
+
+    def put(self, folder: Path) -> str:
+        """Fill `folder` and say where it is."""
+        folder.mkdir()
+        for name, content in self.archives.items():
+            (folder / name).write_bytes(content)
+        return folder.as_uri() + "/"
+
+
+@pytest.fixture
+def published(digits: Split, monkeypatch: pytest.MonkeyPatch) -> Published:
+    """A data set that no official mirror has, because there is no network."""
+    source = Published(digits, [NOBODY])
+    monkeypatch.setattr(archives, "published", lambda name: source)
+    return source
+
+
+@pytest.fixture
+def broken_off(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
+    """The URL of a server that promises more than it sends."""
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            self.send_response(200)
+            self.send_header("Content-Length", "1000")
+            self.end_headers()
+            self.wfile.write(b"half")
+
+        def log_message(self, format: str, *arguments: Any) -> None:
+            pass
+
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with HTTPServer(("127.0.0.1", 0), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        yield f"http://127.0.0.1:{server.server_port}/"
+        server.shutdown()
+        thread.join()
+
+
+def fetch(content: bytes, sources: list[str], folder: Path) -> Path:
+    return archives.fetch("a.gz", md5(content), sources, folder)
+
+
+def mirror(folder: Path, content: bytes) -> str:
+    folder.mkdir()
+    (folder / "a.gz").write_bytes(content)
+    return folder.as_uri() + "/"
+
+
+def test_an_archive_is_fetched_and_nothing_else_is_left(tmp_path: Path) -> None:
+    archive = fetch(b"right", [mirror(tmp_path / "mirror", b"right")], tmp_path / "cache")
+    assert archive.read_bytes() == b"right"
+    assert list((tmp_path / "cache").iterdir()) == [archive]
+
+
+@pytest.mark.parametrize("content", [b"wrong", b"righ", b""])
+def test_an_archive_that_is_not_the_published_one_is_refused(tmp_path: Path, content: bytes) -> None:
+    with pytest.raises(FetchError, match=rf"a\.gz: .*mirror/ \(its {len(content)} bytes do not have the published MD5"):
+        fetch(b"right", [mirror(tmp_path / "mirror", content)], tmp_path / "cache")
+    assert not list((tmp_path / "cache").iterdir())
+
+
+def test_the_next_mirror_is_tried_when_one_is_down_or_wrong(tmp_path: Path, broken_off: str) -> None:
+    wrong, right = mirror(tmp_path / "wrong", b"wrong"), mirror(tmp_path / "right", b"right")
+    empty, unknown = f"{tmp_path.as_uri()}/empty/", "foo://mirror/"
+    archive = fetch(b"right", [NOBODY, broken_off, empty, unknown, wrong, right], tmp_path / "cache")
+    assert archive.read_bytes() == b"right"
+
+
+def test_every_mirror_that_failed_is_named_with_its_reason(tmp_path: Path, broken_off: str) -> None:
+    with pytest.raises(FetchError, match=r"127\.0\.0\.1:9/ \(.*refused.*4 bytes do not have.*make demo") as caught:
+        fetch(b"right", [NOBODY, broken_off], tmp_path / "cache")
+    assert broken_off in str(caught.value)
+    assert not list((tmp_path / "cache").iterdir())
+
+
+def test_a_published_data_set_is_loaded_as_it_was_written(tmp_path: Path, digits: Split, published: Published) -> None:
+    published.put(tmp_path / "mnist")
+    description, train, test = archives.load("mnist", tmp_path / "cache", f"{tmp_path.as_uri()}/{{dataset}}")
+    assert (description.name, description.classes, description.sources) == ("mnist", DIGITS, dict(published.resources))
+    assert np.array_equal(np.concatenate([train.images, test.images]), digits.images[:6])
+    assert np.array_equal(np.concatenate([train.labels, test.labels]), digits.labels[:6])
+
+
+def test_the_official_mirrors_serve_where_there_is_no_own_one(tmp_path: Path, published: Published) -> None:
+    published.mirrors.append(published.put(tmp_path / "official"))
+    _, train, _ = archives.load("fashion_mnist", tmp_path / "cache", None)
+    assert len(train) == 5
+
+
+def test_what_was_fetched_is_not_fetched_again(
+    tmp_path: Path, published: Published, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    published.mirrors.append(published.put(tmp_path / "official"))
+    first = archives.load("mnist", tmp_path / "cache", None)
+    monkeypatch.setattr(archives, "published", None)  # nobody is asked any more
+    again = archives.load("mnist", tmp_path / "cache", None)
+    assert first[0] == again[0]
+    assert np.array_equal(first[1].images, again[1].images)
+
+
+def test_what_was_fetched_stays_when_a_later_file_fails(tmp_path: Path, published: Published) -> None:
+    published.mirrors.append(published.put(tmp_path / "official"))
+    (tmp_path / "official" / NAMES[3]).write_bytes(b"half")
+    with pytest.raises(FetchError, match=NAMES[3]):
+        archives.load("mnist", tmp_path / "cache", None)
+    assert {path.name for path in (tmp_path / "cache").iterdir()} == set(NAMES[:3])
+
+
+def test_an_archive_damaged_on_disk_is_fetched_again(tmp_path: Path, published: Published) -> None:
+    published.mirrors.append(published.put(tmp_path / "official"))
+    archives.load("mnist", tmp_path / "cache", None)
+    (tmp_path / "cache" / NAMES[0]).write_bytes(b"half")
+    assert len(archives.load("mnist", tmp_path / "cache", None)[1]) == 5
+
+
+@pytest.mark.parametrize("own", ["", "http://mirror/mnist", "/mirror/{dataset}", "{dataset}"])
+def test_an_own_mirror_that_names_no_data_set_is_refused(published: Published, own: str) -> None:
+    with pytest.raises(FetchError, match=r"DATASET_MIRROR: got .*, expected an URL with {dataset} in it"):
+        archives.mirrors("mnist", own)
+
+
+@pytest.mark.parametrize(
+    "content", [b"\0\0\x0d\x01\0\0\0\x01\x05", b"\0\0\x08\x01\0\0\0\x02\x05", b"a seven, in words" * 200]
+)
+def test_an_archive_of_something_else_is_refused(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.gz").write_bytes(gzip.compress(content))
+    with pytest.raises(FetchError, match=r"a\.gz: expected an IDX file of unsigned bytes"):
+        archives.read_idx(tmp_path / "a.gz")
+
+
+def test_the_published_checksums_are_those_of_torchvision() -> None:
+    assert archives.describe("mnist").sources == {
+        "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
+        "train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
+        "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
+        "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
+    }
+    assert archives.describe("kmnist").classes[1] == "ki"
+
+
+def test_the_embedded_digits_need_neither_mirror_nor_disk(tmp_path: Path) -> None:
+    description, train, test = download.load("digits", tmp_path / "nowhere", own_mirror="no mirror")
+    assert description.is_digits
+    assert (len(train), len(test), len(train) + len(test)) == (1438, 359, 1797)
+    assert train.images.shape[1:] == test.images.shape[1:] == (28, 28)
+    assert set(train.labels) == set(test.labels) == set(range(10))
+    assert not (tmp_path / "nowhere").exists()
+
+
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"no gzip", gzip.compress(b""), gzip.compress(b"\0\0\x08\xff"), gzip.compress(b"\0\0\x08\x01")[:-9]],
+)
+def test_an_archive_that_is_no_idx_file_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.gz").write_bytes(content)
+
+    with pytest.raises(FetchError, match=r"a\.gz: expected an IDX file of unsigned bytes"):
+        archives.read_idx(tmp_path / "a.gz")

@@ -1,0 +1,177 @@
+"""The network as others get it: its layers, its card, its drawing, and files that answer as the trained one does."""
+
+import io
+import sys
+from pathlib import Path
+from typing import NamedTuple
+from xml.etree import ElementTree
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+import pytest
+import torch
+
+from pipeline.architecture import ACTIVATIONS, CnnParams, MlpParams, cnn, mlp
+from pipeline.classifier import Classifier, predict
+from pipeline.dataset import DIGITS, Description, Split
+from pipeline.drawing import draw
+from pipeline.errors import ExportError
+from pipeline.export import check_agreement, onnx_bytes, pt2_bytes, traced
+from pipeline.layers import layers_of, summary
+from pipeline.model_card import model_card
+
+OPSET = 20
+TEXTBOOK = MlpParams(hidden=[256], activation="none", dropout=0.2)
+SMALL = CnnParams(widths=[4, 8, 8], dropout=0.1)
+FAIR = np.array([[0.7, 0.2, 0.1], [0.1, 0.5, 0.4]], np.float32)
+
+
+class Exported(NamedTuple):
+    network: Classifier
+    onnx: bytes
+    pt2: bytes
+
+
+def classifier(seed: int = 0) -> Classifier:
+    torch.manual_seed(seed)
+    return Classifier(cnn(SMALL, 10), subtract=0.13, divide_by=0.31).eval()
+
+
+def export(network: Classifier) -> Exported:
+    program = traced(network)
+    return Exported(network, onnx_bytes(program, OPSET), pt2_bytes(program))
+
+
+@pytest.fixture(scope="module")
+def exported() -> Exported:
+    return export(classifier())
+
+
+def test_the_textbooks_network_has_as_many_parameters_as_the_textbook_says() -> None:
+    layers = layers_of(Classifier(mlp(TEXTBOOK, 10), 0, 1).eval())
+    assert [layer.kind for layer in layers] == ["Flatten", "Linear", "Dropout 0.2", "Linear"]
+    assert [layer.output for layer in layers] == [(784,), (256,), (256,), (10,)]
+    assert sum(layer.parameters for layer in layers) == 203_530
+    assert sum(layer.multiplications for layer in layers) == 784 * 256 + 256 * 10
+
+
+def test_the_layers_of_a_convolutional_network_are_counted_one_by_one() -> None:
+    layers = layers_of(classifier())
+    assert layers[:2] == [("Conv2d 5×5", (4, 24, 24), 4 * 25, 4 * 24**2 * 25), ("MaxPool2d 2×2", (4, 12, 12), 0, 0)]
+    assert layers[2:5:2] == [("BatchNorm2d", (4, 12, 12), 8, 0), ("Conv2d 3×3", (8, 10, 10), 288, 8 * 10**2 * 36)]
+    assert layers[-2:] == [("Dropout 0.1", (128,), 0, 0), ("Linear", (10,), 1290, 1280)]
+    assert sum(layer.parameters for layer in layers) == sum(part.numel() for part in classifier().parameters())
+
+
+def test_the_summary_has_a_line_a_layer_and_the_totals() -> None:
+    header, *rows, total = summary(layers_of(Classifier(mlp(TEXTBOOK, 10), 0, 1).eval())).splitlines()
+    assert header.split() == ["layer", "output", "parameters", "multiplications"]
+    assert rows[1].split() == ["Linear", "256", "200,960", "200,704"]
+    assert len(rows) == 4
+    assert total.split() == ["total", "203,530", "203,264"]
+
+
+@pytest.mark.parametrize("activation", ["none", *ACTIVATIONS])
+def test_a_network_is_linear_without_an_activation_and_with_one_it_is_not(activation: str) -> None:
+    torch.manual_seed(0)
+    network = mlp(MlpParams.model_validate({"hidden": [32, 16], "activation": activation, "dropout": 0.5}), 10).eval()
+    one, other = torch.rand(2, 7, 1, 28, 28)
+    apart = network(one) + network(other) - network(torch.zeros(1, 1, 28, 28))
+    assert torch.allclose(network(one + other), apart, atol=1e-5) == (activation == "none")
+
+
+@pytest.mark.parametrize(("count", "classes"), [(1, 10), (3, 2), (2, 47)])
+def test_networks_give_a_logit_for_each_image_and_class(count: int, classes: int) -> None:
+    pixels = torch.rand(count, 1, 28, 28)
+    assert cnn(SMALL, classes).eval()(pixels).shape == (count, classes)
+    assert mlp(MlpParams(hidden=[], activation="none", dropout=0), classes)(pixels).shape == (count, classes)
+
+
+def test_the_scaling_of_the_pixels_is_inside_the_classifier() -> None:
+    network = Classifier(torch.nn.Sequential(torch.nn.Flatten()), subtract=0.25, divide_by=0.5)
+    images = torch.tensor([0, 51, 255], dtype=torch.uint8).repeat_interleave(784).view(3, 28, 28)
+    assert network.logits(images)[:, 0].tolist() == pytest.approx([-0.5, -0.1, 1.5])
+
+
+@pytest.mark.parametrize("count", [0, 1, 200])
+def test_predicting_in_parts_is_predicting_at_once(digits: Split, count: int) -> None:
+    network, images = classifier(), torch.from_numpy(digits.images[:count])
+    in_parts, at_once = predict(network, images, batch=64), predict(network, images, batch=1000)
+    assert in_parts.shape == (count, 10)
+    assert torch.allclose(in_parts, at_once, atol=1e-6)
+
+
+@pytest.mark.parametrize("count", [1, 2, 7])
+def test_torch_pt2_and_onnxruntime_agree_on_any_number_of_images(exported: Exported, digits: Split, count: int) -> None:
+    images = digits.images[:count]
+    session = onnxruntime.InferenceSession(exported.onnx, providers=["CPUExecutionProvider"])
+    (probabilities,) = session.run(["probabilities"], {"images": images})
+    assert (probabilities.shape, probabilities.dtype) == ((count, 10), np.float32)
+    assert probabilities.sum(axis=1) == pytest.approx(1, abs=1e-6)
+    trained = predict(exported.network, torch.from_numpy(images)).numpy()
+    assert check_agreement(trained, probabilities) < 1e-5
+    with torch.inference_mode():
+        loaded = torch.export.load(io.BytesIO(exported.pt2)).module()(torch.from_numpy(images))
+    assert np.allclose(loaded.numpy(), trained, atol=1e-6)
+
+
+def test_the_onnx_model_says_what_it_takes_and_gives(exported: Exported) -> None:
+    session = onnxruntime.InferenceSession(exported.onnx, providers=["CPUExecutionProvider"])
+    (images,), (probabilities,) = session.get_inputs(), session.get_outputs()
+    assert (images.name, images.type, images.shape[1:]) == ("images", "tensor(uint8)", [28, 28])
+    assert (probabilities.name, probabilities.type, probabilities.shape[1:]) == ("probabilities", "tensor(float)", [10])
+    assert images.shape[0] == probabilities.shape[0]  # one name for a number that is not fixed
+    assert isinstance(images.shape[0], str)
+
+
+def test_the_same_network_gives_the_same_bytes_and_another_one_others(exported: Exported) -> None:
+    again, other = export(classifier()), traced(classifier(seed=1))
+    assert (again.onnx, again.pt2) == (exported.onnx, exported.pt2)
+    assert pt2_bytes(other) != exported.pt2
+    assert onnx_bytes(other, OPSET) != exported.onnx
+
+
+def test_the_files_tell_nothing_of_the_machine_that_made_them(exported: Exported) -> None:
+    for place in (str(Path(__file__).parent.parent), sys.prefix, sys.base_prefix, str(Path.home()), "site-packages"):
+        assert place.encode() not in exported.onnx
+        assert place.encode() not in exported.pt2
+
+
+def test_models_that_agree_give_their_largest_difference() -> None:
+    assert check_agreement(FAIR, FAIR + np.float32(5e-5)) == pytest.approx(5e-5, rel=1e-2)
+
+
+@pytest.mark.parametrize(
+    ("exported", "complaint"),
+    [
+        (np.array([[0.7, 0.2, 0.1], [0.1, 0.4, 0.5]], np.float32), "1 differing predictions of 2"),
+        (FAIR + np.array([2e-4, 0, 0], np.float32), "0 differing predictions of 2 and a probability off by 2.00e-04"),
+        (np.where(FAIR[0, 0] == FAIR, np.float32(np.nan), FAIR), "0 differing predictions of 2 and .* off by nan"),
+        (np.full_like(FAIR, np.nan), "off by nan"),
+    ],
+)
+def test_models_that_disagree_are_not_exported(exported: npt.NDArray[np.float32], complaint: str) -> None:
+    with pytest.raises(ExportError, match=complaint):
+        check_agreement(FAIR, exported)
+
+
+@pytest.mark.parametrize("network", [cnn(SMALL, 10), mlp(TEXTBOOK, 10)])
+def test_the_drawing_is_well_formed_and_has_a_slab_a_layer(network: torch.nn.Sequential) -> None:
+    layers = layers_of(Classifier(network, 0, 1).eval())
+    svg = ElementTree.fromstring(draw(28, layers))
+    slabs = [rectangle for rectangle in svg.iter("{http://www.w3.org/2000/svg}rect") if rectangle.get("x")]
+    shapes = [layer for layer in layers if layer.kind.startswith(("Conv2d", "MaxPool2d", "Flatten", "Linear"))]
+    assert len(slabs) == 1 + len(shapes)
+    assert "1×28×28" in {text.text for text in svg.iter("{http://www.w3.org/2000/svg}text")}
+
+
+def test_the_card_quotes_the_figures_and_names_the_file() -> None:
+    training = {"parameters": 203_530, "best_epoch": 12, "best_validation_accuracy": 0.9912}
+    scores = {"test": {"images": 10_000, "accuracy": 0.98765, "loss": 0.04321, "f1": 0.98701}}
+    counts = {"train_images": 55_000, "validation_images": 5_000}
+    layers = layers_of(Classifier(mlp(TEXTBOOK, 10), 0, 1).eval())
+    card = model_card(Description("mnist", DIGITS, {}), training, scores, counts, layers, "c0ffee")
+    assert "| test | 10,000 | 98.77% | 0.0432 | 0.9870 |" in card
+    for words in ("fully connected", "203,530 parameters", "0.41 MFLOP", "number 12", "99.12%", "55,000", "c0ffee"):
+        assert words in card

@@ -1,0 +1,181 @@
+"""Files are whole or absent, readable by git, and checked when they are read."""
+
+import errno
+import io
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from pipeline import classifier
+from pipeline.architecture import CnnParams, MlpParams
+from pipeline.classifier import Architecture
+from pipeline.dataset import Split
+from pipeline.errors import DataError, StorageError
+from pipeline.files import read_array, read_json, write_array, write_bytes, write_csv, write_json
+
+
+def saved(array: Any, allow_pickle: bool = False) -> bytes:
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=allow_pickle)
+    return buffer.getvalue()
+
+
+def test_what_was_written_is_read_back_and_nothing_else_is_left(tmp_path: Path) -> None:
+    array = np.arange(24, dtype=np.uint8).reshape(4, 2, 3)
+    write_array(tmp_path / "new" / "a.npy", array)
+    assert np.array_equal(read_array(tmp_path / "new" / "a.npy", np.uint8, (None, 2, 3)), array)
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["a.npy"]
+
+
+def test_a_full_disk_leaves_the_old_file_and_no_temporary_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "metrics.json"
+    write_bytes(path, b"old")
+
+    def fill(self: Path, content: bytes) -> int:
+        with self.open("wb") as file:
+            file.write(content[:1])
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(Path, "write_bytes", fill)
+    with pytest.raises(StorageError, match=r"metrics\.json: No space left on device"):
+        write_bytes(path, b"new")
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == {path: b"old"}
+
+
+def test_an_interrupt_leaves_the_old_file_and_no_temporary_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "metrics.json"
+    write_bytes(path, b"old")
+
+    def interrupt(self: Path, target: Path) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Path, "replace", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        write_bytes(path, b"new")
+    assert {path: path.read_bytes() for path in tmp_path.iterdir()} == {path: b"old"}
+
+
+def test_a_folder_where_the_file_should_be_is_named(tmp_path: Path) -> None:
+    (tmp_path / "metrics.json").mkdir()
+    with pytest.raises(StorageError, match=r"metrics\.json"):
+        write_bytes(tmp_path / "metrics.json", b"new")
+    assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]
+
+
+def test_json_is_sorted_indented_and_in_its_own_letters(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"b": 1, "a": {"d": "é", "c": 0.1}})
+    text = (tmp_path / "a.json").read_text()
+    assert text == '{\n  "a": {\n    "c": 0.1,\n    "d": "é"\n  },\n  "b": 1\n}\n'
+    assert read_json(tmp_path / "a.json") == {"a": {"c": 0.1, "d": "é"}, "b": 1}
+
+
+def test_json_holds_no_number_that_other_readers_refuse(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="not JSON compliant"):
+        write_json(tmp_path / "a.json", {"loss": float("nan")})
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("content", "got"),
+    [(b"", "cannot be read"), (b"{", "cannot be read"), (b"\xff", "cannot be read"), (b"[]", "list"), (b"3", "int")],
+)
+def test_a_json_file_without_an_object_is_named(tmp_path: Path, content: bytes, got: str) -> None:
+    (tmp_path / "a.json").write_bytes(content)
+    with pytest.raises(DataError, match=rf"a\.json: expected a JSON object, got .*{got}"):
+        read_json(tmp_path / "a.json")
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(DataError, match=r"a\.json: expected a JSON object, got no file"):
+        read_json(tmp_path / "a.json")
+    with pytest.raises(DataError, match=r"a\.npy: expected an array of uint8 \(N, 28, 28\), got no file"):
+        read_array(tmp_path / "a.npy", np.uint8, (None, 28, 28))
+
+
+@pytest.mark.parametrize("number", [0.1, 1 / 3, np.float64(2) / 3, 1e-300, 0.1 + 0.2])
+def test_a_number_in_a_table_is_read_back_exactly(tmp_path: Path, number: float) -> None:
+    write_csv(tmp_path / "a.csv", ["name", "number"], [["x", number]])
+    header, row = (tmp_path / "a.csv").read_text().splitlines()
+    assert (header, row.split(",")[0]) == ("name,number", "x")
+    assert float(row.split(",")[1]) == number
+
+
+@pytest.mark.parametrize(
+    ("content", "got"),
+    [
+        (saved(np.zeros((3, 28, 28))), r"float64 \(3, 28, 28\)"),
+        (saved(np.zeros((3, 28, 28), np.int8)), r"int8 \(3, 28, 28\)"),
+        (saved(np.zeros((3, 28, 27), np.uint8)), r"uint8 \(3, 28, 27\)"),
+        (saved(np.zeros((28, 28), np.uint8)), r"uint8 \(28, 28\)"),
+        (saved(np.uint8(3)), r"uint8 \(\)"),
+        (saved(np.zeros((3, 28, 28), np.uint8))[:-1], "cannot be read"),
+        (saved(np.zeros((3, 28, 28), np.uint8))[:20], "cannot be read"),
+        (saved(np.array([{}], object), allow_pickle=True), "Object arrays cannot be loaded"),
+        (b"", "cannot be read"),
+        (b"no array", "cannot be read"),
+    ],
+)
+def test_a_file_without_the_expected_array_is_named(tmp_path: Path, content: bytes, got: str) -> None:
+    (tmp_path / "a.npy").write_bytes(content)
+    with pytest.raises(DataError, match=rf"a\.npy: expected an array of uint8 \(N, 28, 28\), got .*{got}"):
+        read_array(tmp_path / "a.npy", np.uint8, (None, 28, 28))
+
+
+def network(**changes: Any) -> Architecture:
+    linear, small = MlpParams(hidden=[4], activation="relu", dropout=0.5), CnnParams(widths=[2, 3, 4], dropout=0)
+    values = {"model": "cnn", "mlp": linear, "cnn": small, "classes": 10, "subtract": 0.1307, "divide_by": 1 / 3}
+    return Architecture.model_validate(values | changes)
+
+
+@pytest.mark.parametrize("model", ["cnn", "mlp"])
+def test_a_classifier_is_read_back_as_it_was_saved_and_saved_again_to_the_same_bytes(
+    tmp_path: Path, digits: Split, model: str
+) -> None:
+    built = network(model=model)
+    first, images = built.build().eval(), torch.from_numpy(digits.images)
+    classifier.save(tmp_path / "one", built, first.state_dict())
+    second = classifier.load(tmp_path / "one")
+    classifier.save(tmp_path / "other", built, second.state_dict())
+    assert torch.equal(classifier.predict(first, images), classifier.predict(second, images))
+    for name in ("architecture.json", "weights.safetensors"):
+        assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "other" / name).read_bytes()
+
+
+@pytest.mark.parametrize("name", ["architecture.json", "weights.safetensors"])
+@pytest.mark.parametrize("damage", ["half", "rubbish", "empty", "another network's", "missing"])
+def test_a_damaged_classifier_is_named(tmp_path: Path, name: str, damage: str) -> None:
+    classifier.save(tmp_path, network(), network().build().state_dict())
+    classifier.save(tmp_path / "other", network(model="mlp"), network(model="mlp").build().state_dict())
+    content, others = (tmp_path / name).read_bytes(), (tmp_path / "other" / name).read_bytes()
+    contents = {"half": content[: len(content) // 2], "rubbish": b"rubbish" * 9, "empty": b"", "missing": b""}
+    (tmp_path / name).write_bytes(contents.get(damage, others))
+    if damage == "missing":
+        (tmp_path / name).unlink()
+    with pytest.raises(DataError, match=r"(architecture\.json|weights\.safetensors): expected"):
+        classifier.load(tmp_path)
+
+
+@pytest.mark.parametrize(("key", "value"), [("model", "rnn"), ("divide_by", 0), ("classes", "ten"), ("depth", 3)])
+def test_an_architecture_that_cannot_be_built_is_named(tmp_path: Path, key: str, value: object) -> None:
+    classifier.save(tmp_path, network(), network().build().state_dict())
+    write_json(tmp_path / "architecture.json", network().model_dump() | {key: value})
+    with pytest.raises(DataError, match=rf"architecture\.json: expected an architecture, got: (.|\n)*{key}"):
+        classifier.load(tmp_path)
+
+
+@pytest.mark.parametrize("content", [b"PK\x03\x04garbage", b"\x93NUMPY\x01\x00\x05\x00{'a':"])
+def test_an_array_file_with_a_strange_head_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "a.npy").write_bytes(content)
+
+    with pytest.raises(DataError, match=r"a\.npy: expected an array"):
+        read_array(tmp_path / "a.npy", np.uint8, (None,))
+
+
+def test_a_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("x")
+
+    with pytest.raises(StorageError, match=r"cannot write .*file/x\.json"):
+        write_bytes(tmp_path / "file" / "x.json", b"")

@@ -1,0 +1,139 @@
+"""params.yaml is read strictly, and each complaint names the file, the key, what was got and what was expected."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from pydantic import ValidationError
+
+from pipeline import download, eda, export, normalise, score, train
+from pipeline.errors import ParamsError
+from pipeline.params import Section, load
+
+COMMITTED = Path(__file__).parent.parent / "params.yaml"
+STAGES: dict[str, type[Section]] = {
+    "download": download.Params,
+    "eda": eda.Params,
+    "normalise": normalise.Params,
+    "train": train.Params,
+    "score": score.Params,
+    "export": export.Params,
+}
+
+
+def changed(folder: Path, key: str, value: Any) -> Path:
+    """The committed file with another value under a path such as `train.optimiser.name`."""
+    tree = yaml.safe_load(COMMITTED.read_bytes())
+    *groups, last = key.split(".")
+    place = tree
+    for group in groups:
+        place = place[group]
+    place[last] = value
+    (folder / "params.yaml").write_text(yaml.safe_dump(tree))
+    return folder / "params.yaml"
+
+
+def sections(section: Section) -> Iterator[Section]:
+    yield section
+    for value in section.__dict__.values():
+        if isinstance(value, Section):
+            yield from sections(value)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_the_committed_file_holds_what_each_stage_needs(stage: str) -> None:
+    settings = load(stage, STAGES[stage], COMMITTED)
+    assert settings.model_dump() == yaml.safe_load(COMMITTED.read_bytes())[stage]
+
+
+def test_the_committed_file_holds_no_section_of_no_stage() -> None:
+    assert set(yaml.safe_load(COMMITTED.read_bytes())) == set(STAGES)
+
+
+@pytest.mark.parametrize("stage", STAGES)
+def test_settings_cannot_be_changed_once_loaded(stage: str) -> None:
+    for section in sections(load(stage, STAGES[stage], COMMITTED)):
+        for name, value in section.__dict__.copy().items():
+            with pytest.raises(ValidationError, match="frozen"):
+                setattr(section, name, value)
+
+
+@pytest.mark.parametrize("key", ["normalise.sed", "train.optimiser.beta", "train.cnn.depth"])
+def test_an_unknown_key_is_named(tmp_path: Path, key: str) -> None:
+    stage = key.split(".")[0]
+    with pytest.raises(ParamsError, match=rf"params\.yaml: {key} is not a setting of this stage"):
+        load(stage, STAGES[stage], changed(tmp_path, key, 1))
+
+
+def test_a_missing_key_is_named(tmp_path: Path) -> None:
+    path = changed(tmp_path, "train.schedule", {"name": "step", "warmup": 0, "step_epochs": 1})
+    with pytest.raises(ParamsError, match=r"params\.yaml: train\.schedule\.gamma is missing"):
+        load("train", train.Params, path)
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "expected"),
+    [
+        ("normalise.seed", "one", "integer"),
+        ("normalise.seed", 1.0, "integer"),
+        ("normalise.seed", True, "integer"),
+        ("train.epochs", None, "integer"),
+        ("train.optimiser.learning_rate", "fast", "number"),
+        ("train.optimiser", "sgd", "dictionary"),
+        ("train.cnn.widths", [16, 32, "64"], "integer"),
+        ("train.model", "rnn", "'mlp' or 'cnn'"),
+        ("normalise.validation_share", 0.0, "greater than 0"),
+        ("normalise.validation_share", 1.0, "less than 1"),
+        ("normalise.seed", -1, "greater than or equal to 0"),
+        ("train.optimiser.learning_rate", 11.0, "less than or equal to 10"),
+        ("train.optimiser.learning_rate", float("nan"), "less than or equal to 10"),
+        ("train.augmentation.rotation", 90.0, "less than or equal to 45"),
+        ("train.cnn.widths", [16, 32], "at least 3 items"),
+        ("train.batch", 1, "greater than or equal to 2"),
+        ("export.opset", 17, "greater than or equal to 18"),
+    ],
+)
+def test_a_wrong_value_is_named_with_what_was_expected(tmp_path: Path, key: str, value: Any, expected: str) -> None:
+    stage = key.split(".")[0]
+    with pytest.raises(ParamsError, match=rf"params\.yaml: {key}.*: got .*, expected .*{expected}"):
+        load(stage, STAGES[stage], changed(tmp_path, key, value))
+
+
+def test_every_complaint_is_made_at_once(tmp_path: Path) -> None:
+    path = changed(tmp_path, "train.schedule", {"name": "step", "warmup": 2.0, "gamma": 2.0, "step_epochs": 1})
+    with pytest.raises(ParamsError, match=r"train\.schedule\.warmup: .*; train\.schedule\.gamma: "):
+        load("train", train.Params, path)
+
+
+def test_a_number_that_yaml_reads_as_text_comes_with_a_hint(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("normalise: {validation_share: 1e-3, method: unit, seed: 1}")
+    with pytest.raises(ParamsError, match=r"validation_share: got '1e-3'.*write it with a dot, as in 1\.0e-3"):
+        load("normalise", normalise.Params, tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize("content", ["", "- 1", "eda: {mosaic_columns: 1}", "normalise:", "normalise: 3"])
+def test_a_missing_section_is_named(tmp_path: Path, content: str) -> None:
+    (tmp_path / "params.yaml").write_text(content)
+    with pytest.raises(ParamsError, match=r"params\.yaml: expected a section named 'normalise'"):
+        load("normalise", normalise.Params, tmp_path / "params.yaml")
+
+
+@pytest.mark.parametrize("content", [b"normalise: {", b"a: b: c", b"\xff\xff", b"a: !!python/name:os.system"])
+def test_what_is_no_yaml_is_named(tmp_path: Path, content: bytes) -> None:
+    (tmp_path / "params.yaml").write_bytes(content)
+    with pytest.raises(ParamsError, match=r"params\.yaml: expected YAML, got: [^\n]+$"):
+        load("normalise", normalise.Params, tmp_path / "params.yaml")
+
+
+def test_a_missing_file_is_named(tmp_path: Path) -> None:
+    with pytest.raises(ParamsError, match=r"params\.yaml: expected the pipeline's parameters, got No such file"):
+        load("normalise", normalise.Params, tmp_path / "params.yaml")
+
+
+def test_a_date_that_is_none_is_named(tmp_path: Path) -> None:
+    (tmp_path / "params.yaml").write_text("eda: {mosaic_columns: 2024-99-99}")
+
+    with pytest.raises(ParamsError, match=r"params\.yaml: expected YAML"):
+        load("eda", eda.Params, tmp_path / "params.yaml")

@@ -1,0 +1,152 @@
+"""Training and `track` against a real MLflow server in a second process, which dies at a bad moment."""
+
+import contextlib
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pipeline.track import STAGES
+from tests import workplace
+from tests.workplace import Workplace
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+class Server:
+    """`mlflow server` on loopback, with its store in a folder that outlives it."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.uri = f"http://127.0.0.1:{free_port()}"
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        command = [sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--workers", "1"]
+        command += ["--port", self.uri.rsplit(":", 1)[1], "--backend-store-uri", f"sqlite:///{self.folder}/server.db"]
+        command += ["--artifacts-destination", str(self.folder / "server-artifacts")]
+        environment = os.environ | {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true"}
+        with (self.folder / "server.log").open("ab") as log:
+            self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
+        deadline = time.monotonic() + 90
+        while not self.answers():
+            assert time.monotonic() < deadline, (self.folder / "server.log").read_text()
+            time.sleep(0.2)
+
+    def answers(self) -> bool:
+        with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.uri}/health", timeout=2) as response:
+            return bool(response.read() == b"OK")
+        return False
+
+    def kill(self) -> None:
+        if self.process is not None:
+            with contextlib.suppress(ProcessLookupError):
+                os.killpg(self.process.pid, signal.SIGKILL)
+            self.process.wait()
+            self.process = None
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server]:
+    made = Server(tmp_path)
+    made.start()
+    yield made
+    made.kill()
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
+    """A pipeline that was computed while no MLflow server answered."""
+    made = workplace.make(tmp_path_factory.mktemp("dag"))
+    done = made.run("dvc", "repro", MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+    assert done.returncode != 0
+    assert "MLFLOW_TRACKING_URI: no server answers at http://127.0.0.1:9" in done.stderr
+    assert "`dvc repro` then only tells MLflow" in done.stderr
+    return made
+
+
+def begun(place: Workplace, server: Server) -> bool:
+    return any(run.info.status == "RUNNING" for run in place.runs(server.uri))
+
+
+def test_without_a_server_everything_is_computed_and_kept(place: Workplace) -> None:
+    assert (place.folder / "artifacts/export/model.onnx").is_file()
+    assert place.must("dvc", "status", *STAGES).strip() == "Data and pipelines are up to date."
+
+
+def test_a_server_killed_in_the_middle_is_told_the_rest_and_nothing_twice(place: Workplace, server: Server) -> None:
+    tracking = subprocess.Popen(
+        [sys.executable, "-m", "pipeline.track"],
+        cwd=place.folder,
+        env=place.environment | {"MLFLOW_TRACKING_URI": server.uri},
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+    while not begun(place, server):
+        assert tracking.poll() is None, "track was done before it was seen"
+        time.sleep(0.02)
+    server.kill()
+    _, complaint = tracking.communicate(timeout=120)
+    assert tracking.returncode == 1
+    assert complaint.startswith("error: MLflow at http://127.0.0.1")
+    assert "Traceback" not in complaint
+
+    server.start()
+    assert "Running stage 'track'" in place.must("dvc", "repro", MLFLOW_TRACKING_URI=server.uri)
+
+    assert len(place.parents(server.uri)) == 1
+    assert {stage: len(runs) for stage, runs in place.children(server.uri).items()} == dict.fromkeys(STAGES, 1)
+    assert {run.info.status for run in place.runs(server.uri)} == {"FINISHED"}
+    assert [version.aliases for version in place.versions("mnist", server.uri)] == [["champion"]]
+    (train,) = place.children(server.uri)["train"]
+    history = place.client(server.uri).get_metric_history(train.info.run_id, "train_loss")
+    assert [point.step for point in history] == [1, 2]
+
+
+def test_what_answers_but_is_no_mlflow_server_is_told_apart(place: Workplace) -> None:
+    with subprocess.Popen(
+        [sys.executable, "-m", "http.server", "--bind", "127.0.0.1", str(port := free_port())],
+        cwd=place.folder,
+        stderr=subprocess.DEVNULL,
+    ) as stranger:
+        (place.folder / "health").write_text("hello")
+        time.sleep(1)
+        done = place.run("python", "-m", "pipeline.track", MLFLOW_TRACKING_URI=f"http://127.0.0.1:{port}")
+        stranger.terminate()
+
+    assert done.returncode == 1
+    assert "is no MLflow server" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_training_shows_its_curve_while_it_runs_and_track_completes_that_run(
+    place: Workplace, server: Server
+) -> None:
+    place.set("train", epochs=60)
+    environment = place.environment | {"MLFLOW_TRACKING_URI": server.uri}
+    seen = 0
+    with (place.folder / "repro.log").open("w") as log:
+        training = subprocess.Popen(["dvc", "repro"], cwd=place.folder, env=environment, stdout=log, stderr=log)
+    while training.poll() is None:
+        live = place.children(server.uri).get("train", [])
+        if live and "dvc.key" not in live[0].data.tags and "train_loss" in live[0].data.metrics:
+            seen = seen or len(place.client(server.uri).get_metric_history(live[0].info.run_id, "train_loss"))
+        time.sleep(0.3)
+
+    assert training.returncode == 0, (place.folder / "repro.log").read_text()
+    assert seen > 0
+    (train,) = place.children(server.uri)["train"]
+    history = place.client(server.uri).get_metric_history(train.info.run_id, "train_loss")
+    assert sorted(point.step for point in history) == list(range(1, 61))
+    assert train.info.status == "FINISHED"

@@ -1,0 +1,194 @@
+"""The parts of training, each on its own: augmentation, optimisers, schedules, the device, and the loop."""
+
+import math
+from collections.abc import Callable, Iterator
+from itertools import pairwise
+from typing import get_args
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from pipeline import device, training
+from pipeline.architecture import CnnParams, MlpParams
+from pipeline.augmentation import AugmentationParams, augment
+from pipeline.classifier import Architecture
+from pipeline.dataset import Split
+from pipeline.errors import DeviceError, TrainingError
+from pipeline.optimisation import OptimiserParams, ScheduleParams, optimiser, schedule
+from pipeline.training import MAX_STEP_ROWS, EpochRow, Recipe, StepRow, Training
+
+CPU = torch.device("cpu")
+OFF = AugmentationParams(shift=0, rotation=0, scale=0, shear=0)
+USUAL = AugmentationParams(shift=2, rotation=8, scale=0.1, shear=0.15)
+
+
+@pytest.fixture(autouse=True, scope="module")
+def one_thread() -> Iterator[None]:
+    """Networks this small are trained soonest by one thread, most of all where cores are shared."""
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def generator(seed: int = 1) -> torch.Generator:
+    return torch.Generator().manual_seed(seed)
+
+
+def rates(name: str, warmup: float = 0.25) -> list[float]:
+    """The learning rate in each of 4 epochs' 5 steps; the highest allowed is 1."""
+    settings = {"name": name, "warmup": warmup, "gamma": 0.5, "step_epochs": 2}
+    sgd = torch.optim.SGD([nn.Parameter(torch.zeros(1))], 1.0)
+    plan = schedule(ScheduleParams.model_validate(settings), sgd, epochs=4, steps_per_epoch=5)
+    found = []
+    for _ in range(20):
+        found.append(float(plan.get_last_lr()[0]))
+        sgd.step()
+        plan.step()
+    return found
+
+
+def train(
+    digits: Split,
+    hidden: list[int] | None = None,
+    validation: Split | None = None,
+    epochs: int = 4,
+    batch: int = 20,
+    rate: float = 0.1,
+    follow: Callable[[StepRow | EpochRow], None] = lambda row: None,
+) -> Training:
+    """A small convolutional network, trained on the CPU; with `hidden` one of linear layers, at a constant rate."""
+    small, linear = CnnParams(widths=[4, 8, 8], dropout=0), MlpParams(hidden=hidden or [], activation="none", dropout=0)
+    settings = {"model": "cnn" if hidden is None else "mlp", "cnn": small, "mlp": linear}
+    built = Architecture.model_validate(settings | {"classes": 10, "subtract": 0.13, "divide_by": 0.31})
+    sgd = OptimiserParams(name="sgd", learning_rate=rate, momentum=0.9, weight_decay=0)
+    shape = {"name": "one_cycle" if hidden is None else "constant", "warmup": 0.2, "gamma": 0.7, "step_epochs": 1}
+    recipe = Recipe(sgd, ScheduleParams.model_validate(shape), OFF, 0.0, epochs, batch, 1, "float32")
+    torch.manual_seed(1)
+    return training.train(built.build(), digits, validation or digits, recipe, CPU, follow)
+
+
+def test_augmentation_that_is_off_changes_nothing() -> None:
+    images = torch.rand(3, 1, 28, 28)
+    assert torch.equal(augment(images, OFF, generator()), images)
+
+
+def test_augmentation_follows_its_generator_and_treats_each_image_by_itself() -> None:
+    images = torch.ones(2, 1, 28, 28)
+    changed = augment(images, USUAL, generator())
+    assert torch.equal(changed, augment(images, USUAL, generator()))
+    assert not torch.equal(changed, augment(images, USUAL, generator(2)))
+    assert not torch.equal(changed[0], changed[1])
+
+
+@pytest.mark.parametrize("largest", [0.5, 2.0, 6.0])
+def test_a_shift_stays_within_its_bound_and_uses_it(largest: float) -> None:
+    images = torch.zeros(300, 1, 28, 28)
+    images[:, :, 13:15, 13:15] = 1
+    changed = augment(images, OFF.model_copy(update={"shift": largest}), generator())[:, 0]
+    for axis in (1, 2):
+        centres = changed.sum(dim=axis) @ (torch.arange(28.0) - 13.5) / changed.sum(dim=(1, 2))
+        assert 0.95 * largest < centres.abs().max() < largest + 1e-3
+
+
+def test_no_image_is_mirrored() -> None:
+    letter = torch.zeros(1, 1, 28, 28)
+    letter[:, :, 4:24, 8:13] = letter[:, :, 19:24, 8:20] = 1  # an L
+    changed = augment(letter.repeat(300, 1, 1, 1), USUAL, generator())
+    itself_and_mirrored = torch.stack([letter, letter.flip(2), letter.flip(3)])
+    assert not (changed - itself_and_mirrored).square().sum(dim=(2, 3, 4)).argmin(dim=0).any()
+
+
+@pytest.mark.parametrize("name", get_args(OptimiserParams.model_fields["name"].annotation))
+def test_each_optimiser_lowers_the_loss(name: str, digits: Split) -> None:
+    pixels, labels = torch.from_numpy(digits.images).flatten(1) / 255, torch.from_numpy(digits.labels).long()
+    network = nn.Linear(784, 10)
+    nn.init.zeros_(network.weight)
+    values = {"name": name, "learning_rate": 0.01, "momentum": 0.9, "weight_decay": 1e-4}
+    steps = optimiser(OptimiserParams.model_validate(values), network)
+    losses = []
+    for _ in range(20):
+        losses.append(F.cross_entropy(network(pixels), labels))
+        steps.zero_grad()
+        losses[-1].backward()  # type: ignore[no-untyped-call]
+        steps.step()
+    assert losses[-1] < losses[0] - 1e-3
+
+
+def test_schedules_by_epoch_fall_by_gamma() -> None:
+    assert rates("constant") == [1] * 20
+    assert rates("step") == [1] * 10 + [0.5] * 10
+    assert rates("exponential") == [1] * 5 + [0.5] * 5 + [0.25] * 5 + [0.125] * 5
+
+
+def test_a_cosine_falls_from_the_highest_rate_to_almost_none() -> None:
+    assert rates("cosine") == pytest.approx([(1 + math.cos(math.pi * step / 20)) / 2 for step in range(20)])
+
+
+@pytest.mark.parametrize(("warmup", "top"), [(0.25, 5), (0.5, 10), (0.0, 0)])
+def test_one_cycle_rises_during_the_warmup_then_falls_to_almost_none(warmup: float, top: int) -> None:
+    found = rates("one_cycle", warmup)
+    assert found[top] == max(found) == 1
+    assert all(before < after for before, after in pairwise(found[: top + 1]))
+    assert all(before > after for before, after in pairwise(found[top:]))
+    assert 0 < found[-1] < 0.11
+
+
+def test_a_gpu_that_is_not_there_is_an_error_unless_the_choice_was_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(DeviceError, match=r"train\.device: got 'cuda', but torch sees no GPU here"):
+        device.choose("cuda")
+    assert device.choose("auto") == device.choose("cpu") == CPU
+
+
+@pytest.mark.parametrize(("precision", "dtype"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)])
+def test_products_are_taken_in_the_precision_asked_for(precision: device.Precision, dtype: torch.dtype) -> None:
+    with device.autocast(CPU, precision):
+        assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
+
+
+def test_a_small_network_learns_the_digits_in_a_few_epochs(digits: Split) -> None:
+    found = train(digits)
+    assert found.epochs[-1].train_loss < found.epochs[0].train_loss / 2
+    assert found.epochs[-1].train_accuracy > 0.8
+
+
+def test_the_same_seed_gives_the_same_weights(digits: Split) -> None:
+    one, other = train(digits, epochs=1), train(digits, epochs=1)
+    assert all(torch.equal(one.weights[name], other.weights[name]) for name in one.weights)
+    assert (one.epochs, one.steps) == (other.epochs, other.steps)
+
+
+def test_the_epoch_that_is_kept_is_the_best_on_the_validation_images(digits: Split) -> None:
+    misleading = Split(digits.images, (digits.labels + 1) % 10)  # who learns the digits fails on these
+    short, found = (train(digits, [], misleading, epochs, rate=0.001) for epochs in (1, 3))
+    assert found.best == found.epochs[0] == short.best
+    assert found.epochs[-1].validation_loss > found.best.validation_loss
+    assert all(torch.equal(found.weights[name], short.weights[name]) for name in short.weights)
+
+
+def test_whoever_follows_sees_every_row_as_it_comes(digits: Split) -> None:
+    rows: list[StepRow | EpochRow] = []
+    found = train(digits, epochs=2, follow=rows.append)
+    assert rows == [*found.steps[:10], found.epochs[0], *found.steps[10:], found.epochs[1]]
+    assert [row.step for row in found.steps] == list(range(1, 21))
+    assert found.epochs[0].train_loss == pytest.approx(sum(row.loss for row in found.steps[:10]) / 10, rel=1e-5)
+
+
+def test_the_rows_of_many_steps_are_thinned(digits: Split) -> None:
+    steps = train(digits, hidden=[], epochs=5, batch=2).steps
+    assert [row.step for row in steps] == list(range(2, 501, 2))
+    assert len(steps) <= MAX_STEP_ROWS
+
+
+def test_a_loss_that_diverges_ends_the_training(digits: Split) -> None:
+    with pytest.raises(TrainingError, match=r"learning_rate: the loss is (nan|inf) by step \d+; lower it"):
+        train(digits, hidden=[64, 64], rate=10.0)
+
+
+def test_a_batch_takes_no_more_images_than_there_are(digits: Split) -> None:
+    assert len(train(digits, hidden=[], epochs=1, batch=200).steps) == 1
+    with pytest.raises(TrainingError, match=r"train\.batch: got 201, expected at most 200"):
+        train(digits, hidden=[], batch=201)
