@@ -1,0 +1,93 @@
+"""`make bench-pipeline`: what DVC and the stages cost besides the training itself.
+
+Works in temporary clones, on the data set that params.yaml names: its archives are taken from .cache/archives if
+`make repro` has fetched them, else through DATASET_MIRROR or from the network. Prints medians; the training is cut to
+one epoch, since only the time around it is measured.
+"""
+
+import os
+import platform
+import re
+import shutil
+import statistics
+import tempfile
+import time
+from importlib.metadata import version
+from pathlib import Path
+
+from tests import workplace
+from tests.workplace import ROOT, Workplace
+
+REPEATS = 9  # of what takes seconds
+CLONES = 3  # repetitions of what takes a minute
+TOY = "stages:\n  toy:\n    cmd: cp in out\n    deps: [in]\n    outs: [out]\n"
+
+
+def seconds(place: Workplace, *command: str) -> tuple[float, str]:
+    started = time.perf_counter()
+    printed = place.must(*command, **settings())
+    return time.perf_counter() - started, printed
+
+
+def settings() -> dict[str, str]:
+    return {name: os.environ[name] for name in ("DATASET_MIRROR",) if name in os.environ}
+
+
+def clone(folder: Path) -> Workplace:
+    place = workplace.copy(folder)
+    place.set("train", epochs=1)
+    if (ROOT / ".cache/archives").is_dir():
+        shutil.copytree(ROOT / ".cache/archives", folder / ".cache/archives")
+    place.commit()
+    return place
+
+
+def toy(folder: Path) -> Workplace:
+    """A repository with one stage that copies a file, set up like ours."""
+    (folder / "dvc.yaml").write_text(TOY)
+    (folder / "in").write_text("1")
+    shutil.copytree(ROOT / ".dvc", folder / ".dvc", ignore=shutil.ignore_patterns("cache", "tmp"))
+    place = Workplace(folder)
+    place.commit()
+    place.must("dvc", "repro")
+    return place
+
+
+def overhead(folder: Path) -> tuple[float, float]:
+    """Seconds of `dvc repro` from nothing, and those of the training loop in it."""
+    took, printed = seconds(clone(folder), "dvc", "repro")
+    (loop,) = re.findall(r"the training loop took ([\d.]+) s", printed)
+    return took, float(loop)
+
+
+def stages_run(printed: str) -> str:
+    return " ".join(re.findall(r"Running stage '(\w+)'", printed)) or "nothing"
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as work:
+        folders = [Path(work) / str(number) for number in range(CLONES + 1)]
+        for folder in folders:
+            folder.mkdir()
+        from_nothing = [overhead(folder) for folder in folders[:CLONES]]
+        place, small = Workplace(folders[0]), toy(folders[CLONES])
+        pairs = [(seconds(place, "dvc", "repro")[0], seconds(small, "dvc", "repro")[0]) for _ in range(REPEATS)]
+        place.set("score", worst=12)
+        score, score_stages = seconds(place, "dvc", "repro")
+        place.set("train", seed=2)
+        place.must("dvc", "repro")
+        place.set("train", seed=1)
+        place.set("score", worst=36)
+        back, back_stages = seconds(place, "dvc", "repro")
+    ours, theirs = (statistics.median(column) for column in zip(*pairs, strict=True))
+    around = statistics.median(whole - loop for whole, loop in from_nothing)
+    versions = ", ".join(f"{name} {version(name)}" for name in ("dvc", "mlflow", "torch"))
+    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {versions}")
+    print(f"no-op dvc repro               {ours:6.1f} s, {ours / theirs:.2f} × a one-stage toy's {theirs:.1f} s")
+    print(f"dvc repro from nothing        {around:6.1f} s besides the training loop, median of {CLONES}")
+    print(f"after a change of score.worst {score:6.1f} s: ran {stages_run(score_stages)}")
+    print(f"back to earlier parameters    {back:6.1f} s: ran {stages_run(back_stages)}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,149 @@
+"""Makes the README's pictures of MLflow: `python -m docs.screenshots`. Needs `chromium`; no network; two minutes.
+
+Reads    the files of the repository, of which it makes a copy in a temporary folder.
+Writes   docs/images/mlflow-*.png.
+
+Two experiments on the embedded digits are run in the copy, then looked at through `make ui` with the clicks of a
+person. A click that no longer finds its button is an error: MLflow's pages change from version to version. MLflow
+draws a run in a colour that follows from its id: where two are alike, run it again.
+"""
+
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Final
+
+from playwright.sync_api import Locator, Page, expect, sync_playwright
+
+from pipeline.record import EXPERIMENT
+from tests import workplace
+
+IMAGES: Final = workplace.ROOT / "docs" / "images"
+RATES: Final = {"rate-0.1": 0.1, "rate-0.001": 0.001}  # learning rates by the name of the experiment
+COLUMNS: Final = ("train.optimiser.learning_rate", "test_accuracy", "handwriting_accuracy")
+WIDTH: Final = 1600  # pixels
+DISABLED: Final = ("background-networking", "component-update", "gpu", "quic", "sync")  # features of Chromium
+SWITCHES: Final = ["--no-sandbox", "--no-first-run", *(f"--disable-{feature}" for feature in DISABLED)]
+
+
+def two_experiments(folder: str) -> workplace.Workplace:
+    """A copy of the repository that has trained with both learning rates and told its own MLflow store."""
+    place = workplace.copy(Path(folder))
+    place.set("download", dataset="digits")
+    place.set("train", batch=64, epochs=15)
+    place.commit()
+    for name, rate in RATES.items():
+        print(f"running experiment {name}", flush=True)
+        place.must("dvc", "exp", "run", "--name", name, "--set-param", f"train.optimiser.learning_rate={rate}")
+    return place
+
+
+@contextmanager
+def mlflow_ui(place: workplace.Workplace) -> Iterator[str]:
+    """The address of the server that `make ui` starts on a free port, until it is ended with all its processes."""
+    with socket.create_server(("127.0.0.1", 0)) as probe:
+        url = f"http://127.0.0.1:{probe.getsockname()[1]}"
+    # -o: the copy has no .venv of its own, and needs none; ours comes first in its PATH.
+    command = ["make", "-o", ".venv/locked", "ui", f"PORT={url.rpartition(':')[2]}"]
+    words = place.folder / "ui.log"
+    with words.open("w") as log:
+        server = subprocess.Popen(
+            command, cwd=place.folder, env=place.environment, stdout=log, stderr=log, start_new_session=True
+        )
+    try:
+        deadline = time.monotonic() + 90
+        while server.poll() is None and time.monotonic() < deadline:
+            with suppress(OSError), urllib.request.urlopen(f"{url}/health", timeout=2):
+                break
+            time.sleep(0.2)
+        else:
+            raise SystemExit(f"error: expected `make ui` to answer at {url}, got:\n{words.read_text()}")
+        yield url
+    finally:
+        with suppress(ProcessLookupError):
+            os.killpg(server.pid, signal.SIGKILL)
+        server.wait()
+
+
+def save(page: Page, name: str, height: int) -> None:
+    """Take the picture from the top of the page down to `height` pixels."""
+    path = IMAGES / f"mlflow-{name}.png"
+    page.screenshot(path=path, animations="disabled", clip={"x": 0, "y": 0, "width": WIDTH, "height": height})
+    print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
+    assert path.stat().st_size < 300_000, "expected less than 300 kB, to be kept in git"
+
+
+def row(page: Page, run: str) -> Locator:
+    return page.get_by_role("row").filter(has=page.get_by_role("link", name=run, exact=True))
+
+
+def show_runs(page: Page) -> None:
+    """From the start page to the experiment's runs; columns that tell them apart, parents open."""
+    page.get_by_role("button", name="Model training").click()  # MLflow starts on its GenAI half
+    page.get_by_role("button", name="Close").last.click()  # the assistant
+    page.get_by_role("link", name=EXPERIMENT).first.click()
+    for run in RATES:
+        row(page, run).get_by_role("button").first.click()
+    expect(page.get_by_role("link", name="train", exact=True)).to_have_count(len(RATES))
+    page.get_by_role("button", name="Columns", exact=True).click()
+    for column in ("Dataset", "Source", *COLUMNS):
+        page.get_by_placeholder("Search columns").fill(column)
+        page.get_by_role("dialog").locator("strong").get_by_text(column, exact=True).click()
+    page.keyboard.press("Escape")
+    for column in COLUMNS:  # as wide as its name
+        page.locator(f".ag-header-cell[col-id*='{column}'] .ag-header-cell-resize").dblclick()
+    page.get_by_role("heading", name="Runs").click()  # out of the table, which frames the cell clicked last
+    save(page, "runs", 620)
+
+
+def compare(page: Page) -> None:
+    """Tick the two parents, press Compare: first what differs, then the curves of the losses."""
+    for run in RATES:
+        row(page, run).get_by_role("button").first.click()  # closed: an open parent's box ticks its stages too
+        row(page, run).get_by_role("checkbox").first.click()
+    page.get_by_role("button", name="Compare").click()
+    page.get_by_role("button", name="Visualizations").click()
+    for section in ("Parameters", "Metrics"):
+        page.get_by_role("switch", name=section).click()
+    page.get_by_role("grid").last.hover()
+    for pixels in (361, -1):  # in MLflow 3.17 the names lag one turn of the wheel behind their values
+        page.mouse.wheel(0, pixels)
+        page.wait_for_timeout(300)
+    save(page, "compare-params", 1030)
+    page.get_by_role("link", name="train_loss", exact=True).click()
+    page.get_by_role("combobox").click()
+    for key in ("ArrowUp", "Enter", "Escape"):  # from the first option round to the last, validation_loss
+        page.keyboard.press(key)
+    page.get_by_role("switch").last.click()  # logarithmic
+    expect(page.locator(".ytick").get_by_text("0.01", exact=True)).to_be_visible()
+    save(page, "compare", 900)
+
+
+def show_model(page: Page) -> None:
+    page.get_by_role("link", name="Model registry").click()
+    page.get_by_role("button", name="Try it now").click()  # the greeting at a first visit
+    page.get_by_role("link", name="digits", exact=True).click()
+    expect(page.get_by_text("@ champion")).to_be_visible()
+    save(page, "model", 676)
+
+
+def main() -> None:
+    with tempfile.TemporaryDirectory() as folder, mlflow_ui(two_experiments(folder)) as url, sync_playwright() as pilot:
+        browser = pilot.chromium.launch(executable_path=shutil.which("chromium"), args=SWITCHES)
+        page = browser.new_page(viewport={"width": WIDTH, "height": 1200})
+        page.goto(url)
+        show_runs(page)
+        compare(page)
+        show_model(page)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,1 @@
+"""Tests of the whole on the real thing, which need the published archives, a browser, or minutes."""

@@ -1,0 +1,78 @@
+"""`dvc repro` on MNIST as committed, on the published archives."""
+
+import json
+import re
+from typing import Any
+
+import pytest
+import yaml
+
+from pipeline.track import STAGES
+from tests.workplace import ROOT, Workplace
+
+
+def metrics(place: Workplace) -> Any:
+    return json.loads((place.folder / "artifacts/score/metrics.json").read_text())
+
+
+def code(stage: Any) -> dict[str, str]:
+    return {entry["path"]: entry["md5"] for entry in stage["deps"] if entry["path"].endswith(".py")}
+
+
+def test_the_test_accuracy_is_the_promised_one(mnist: Workplace) -> None:
+    scores = metrics(mnist)
+
+    assert scores["test"]["images"] == 10_000
+    assert scores["test"]["accuracy"] >= 0.995
+    assert scores["handwriting"]["images"] >= 100
+    assert scores["handwriting"]["accuracy"] >= 0.95
+
+
+def test_training_takes_at_most_three_minutes(mnist: Workplace) -> None:
+    (seconds,) = re.findall(r"the training loop took ([\d.]+) s", (mnist.folder / "repro.log").read_text())
+
+    assert float(seconds) <= 180
+
+
+def test_the_computed_statistics_are_the_published_ones(mnist: Workplace) -> None:
+    statistics = json.loads((mnist.folder / "artifacts/normalise/statistics.json").read_text())
+
+    assert statistics["mean"] == pytest.approx(0.1307, abs=5e-4)
+    assert statistics["standard_deviation"] == pytest.approx(0.3081, abs=5e-4)
+    assert statistics["train_images"] + statistics["validation_images"] == 60_000
+
+
+def test_what_does_not_depend_on_the_processor_has_the_committed_hashes(mnist: Workplace) -> None:
+    ours = yaml.safe_load((mnist.folder / "dvc.lock").read_text())["stages"]
+    committed = yaml.safe_load((ROOT / "dvc.lock").read_text())["stages"]
+
+    for stage in ("download", "eda", "normalise"):
+        assert ours[stage] == committed[stage], stage
+    for stage in STAGES:
+        assert ours[stage]["params"] == committed[stage]["params"], stage
+        assert code(ours[stage]) == code(committed[stage]), stage
+
+
+def test_dvc_finds_everything_up_to_date_and_shows_it(mnist: Workplace) -> None:
+    assert "Data and pipelines are up to date." in mnist.must("dvc", "repro")
+    assert "artifacts/score/metrics.json" in mnist.must("dvc", "metrics", "show")
+    assert "train" in mnist.must("dvc", "dag")
+    assert "index.html" in mnist.must("dvc", "plots", "show")
+
+
+def test_mlflow_has_the_run_and_the_champion(mnist: Workplace) -> None:
+    (parent,) = mnist.parents()
+    champion = mnist.client().get_model_version_by_alias("mnist", "champion")
+
+    assert parent.data.metrics["test_accuracy"] == metrics(mnist)["test"]["accuracy"]
+    assert set(mnist.children()) == set(STAGES)
+    assert mnist.download(champion).read_bytes() == (mnist.folder / "artifacts/export/model.onnx").read_bytes()
+
+
+def test_the_textbooks_network_by_parameters_alone_gives_the_textbooks_accuracy(mnist: Workplace) -> None:
+    mnist.must("make", "--old-file=.venv/locked", "textbook")
+
+    (run,) = [run for run in mnist.parents() if run.info.run_name == "textbook"]
+    assert 0.90 <= run.data.metrics["test_accuracy"] < 0.92
+    assert mnist.client().get_model_version_by_alias("mnist", "challenger").tags["test_accuracy"].startswith("0.9")
+    assert metrics(mnist)["test"]["accuracy"] >= 0.995
