@@ -76,6 +76,8 @@ handwriting: .venv/locked ## draw the pictures in data/ again
 lock: .venv/locked ## write requirements.lock again from pyproject.toml
 	@uv pip compile pyproject.toml --group dev --universal --generate-hashes --no-emit-index-url --no-header --no-annotate \
 		--upgrade --quiet --output-file requirements.lock
+	@uv pip compile --group serving --constraint requirements.lock --universal --generate-hashes --no-emit-index-url \
+		--no-header --no-annotate --upgrade --quiet --output-file serving/requirements.lock
 
 .PHONY: help install demo repro test test-whole lint ui track experiment textbook bench-pipeline screenshots \
 	handwriting lock

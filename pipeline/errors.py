@@ -37,7 +37,14 @@ class DataError(PipelineError):
 
 
 class PictureError(PipelineError):
-    pass
+    """`code` tells a program what the sentence tells a person: not_a_picture, damaged_picture, animated_picture,
+    picture_size or blank_page."""
+
+    def __init__(self, code: str, got: str, expected: str) -> None:
+        super().__init__(f"got {got}, expected {expected}")
+        self.code = code
+        self.got = got
+        self.expected = expected
 
 
 class DeviceError(PipelineError):

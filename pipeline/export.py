@@ -7,8 +7,11 @@ Decides  whether the exported model is the trained one: any differing prediction
          more than TOLERANCE, ends the stage before anything is written.
 """
 
+import base64
 import hashlib
 import io
+import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -17,6 +20,7 @@ import numpy.typing as npt
 import onnxruntime
 import safetensors.torch
 import torch
+from PIL import Image
 from pydantic import Field
 from torch.export import Dim, ExportedProgram
 
@@ -26,7 +30,7 @@ from pipeline.dataset import load_description, load_split
 from pipeline.drawing import draw
 from pipeline.errors import ExportError
 from pipeline.files import read_json, write_bytes, write_json
-from pipeline.image import SIDE
+from pipeline.image import SIDE, canonical
 from pipeline.layers import layers_of, summary
 from pipeline.model_card import model_card
 
@@ -59,8 +63,26 @@ def pt2_bytes(program: ExportedProgram) -> bytes:
     return buffer.getvalue()
 
 
-def onnx_bytes(program: ExportedProgram, opset: int) -> bytes:
-    """The graph with input `images` uint8 (N, 28, 28) and output `probabilities` float32 (N, classes)."""
+def golden(network: Classifier, image: npt.NDArray[np.uint8]) -> dict[str, str]:
+    """A picture and the trained network's answer to it, by which whoever serves the model can tell that it works.
+
+    `golden_picture` is a PNG file in base64, `golden_probabilities` a JSON list; `image` is `(28, 28) uint8`.
+    """
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG")
+    seen = canonical(buffer.getvalue())
+    (probabilities,) = classifier.predict(network, torch.from_numpy(seen[None])).tolist()
+    return {
+        "golden_picture": base64.b64encode(buffer.getvalue()).decode(),
+        "golden_probabilities": json.dumps(probabilities),
+    }
+
+
+def onnx_bytes(program: ExportedProgram, opset: int, metadata: Mapping[str, str]) -> bytes:
+    """The graph with input `images` uint8 (N, 28, 28) and output `probabilities` float32 (N, classes).
+
+    What a service has to know besides travels in the file's own `metadata`.
+    """
     exported = torch.onnx.export(
         program, input_names=["images"], output_names=["probabilities"], opset_version=opset, verbose=False
     )
@@ -72,6 +94,8 @@ def onnx_bytes(program: ExportedProgram, opset: int) -> bytes:
         for dimension in value.type.tensor_type.shape.dim:
             if dimension.dim_param:
                 dimension.dim_param = "N"  # torch gives its free dimension a name of its own
+    for key, value in metadata.items():
+        model.metadata_props.add(key=key, value=value)
     return bytes(model.SerializeToString(deterministic=True))
 
 
@@ -97,7 +121,8 @@ def main() -> None:
     description, test = load_description(RAW / "dataset.json"), load_split(RAW, "test")
     network = classifier.load(TRAINED / "model")
     program = traced(network)
-    onnx_model = onnx_bytes(program, settings.opset)
+    metadata = {"classes": json.dumps(description.classes), "dataset": description.name}
+    onnx_model = onnx_bytes(program, settings.opset, metadata | golden(network, test.images[0]))
     session = onnxruntime.InferenceSession(onnx_model, providers=["CPUExecutionProvider"])
     (exported,) = session.run(["probabilities"], {"images": test.images})
     difference = check_agreement(classifier.predict(network, torch.from_numpy(test.images)).numpy(), exported)

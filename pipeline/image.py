@@ -23,7 +23,7 @@ MIN_SIDE: Final = 8  # pixels; below this a digit cannot be told from noise
 MAX_PIXELS: Final = 25_000_000  # a phone's photo has 12 to 16 million
 MAX_ASPECT: Final = 20  # times the shorter side; a row of digits is no longer than that
 LIMITS: Final = (
-    f"expected sides of at least {MIN_SIDE} pixels, the longer one at most {MAX_ASPECT} times the shorter one, "
+    f"sides of at least {MIN_SIDE} pixels, the longer one at most {MAX_ASPECT} times the shorter one, "
     f"and at most {MAX_PIXELS // 1_000_000} million pixels"
 )
 UPRIGHT: Final = {  # what turns a picture upright, by its EXIF orientation
@@ -37,11 +37,12 @@ UPRIGHT: Final = {  # what turns a picture upright, by its EXIF orientation
 }
 # What Pillow's decoders raise on damaged files; 260,000 of them were tried.
 DECODING_ERRORS: Final = (OSError, SyntaxError, ValueError, TypeError, IndexError, KeyError, EOFError, struct.error)
+DECODED_SIDE: Final = 1024  # pixels; a picture of twice that or more is reduced as soon as it is decoded
 WORKING_SIDE: Final = 512  # pixels; larger pictures are reduced to this before anything is looked for
 INK_CONTRAST: Final = 40  # grey levels by which the strongest ink differs from its paper; less is an empty page
 CLEAN: Final = 1.0  # grey levels; the border of a drawn picture varies less than this, a photo's more
 GRAIN: Final = 0.2  # of the strongest ink's contrast; in a photo, what is weaker is the paper's grain and camera noise
-NOTHING: Final = "got a page with nothing on it, expected a digit"
+NOTHING: Final = ("blank_page", "a page with nothing on it", "a digit")
 
 Ink = npt.NDArray[np.uint8]
 
@@ -56,38 +57,41 @@ def open_picture(content: bytes) -> Image.Image:
         picture = Image.open(io.BytesIO(content), formats=FORMATS)
         _check_size(picture)
         orientation = picture.getexif().get(ExifTags.Base.Orientation)
+        picture.draft(None, (DECODED_SIDE, DECODED_SIDE))  # a JPEG is decoded at a half, a quarter or an eighth
         picture.load()
     except UnidentifiedImageError as error:
-        raise PictureError(f"got {len(content)} bytes that are no picture, expected {', '.join(FORMATS)}") from error
+        raise PictureError("not_a_picture", f"{len(content)} bytes that are no picture", ", ".join(FORMATS)) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
-        raise PictureError(f"got a picture of too many pixels ({error}), {LIMITS}") from error
+        raise PictureError("picture_size", f"a picture of too many pixels ({error})", LIMITS) from error
     except DECODING_ERRORS as error:
-        raise PictureError(f"got a damaged picture ({error}), expected a whole one") from error
-    if orientation in UPRIGHT:
-        return _to_grey(picture.transpose(UPRIGHT[orientation]))
-    return _to_grey(picture)
+        raise PictureError("damaged_picture", f"a damaged picture ({error})", "a whole one") from error
+    grey = _to_grey(picture)
+    return grey.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else grey
 
 
 def _check_size(picture: Image.Image) -> None:
     short, long = sorted(picture.size)
     # An MPO is a phone's JPEG with a second view of the same scene: its first picture is the one to read.
     if picture.format != "MPO" and getattr(picture, "n_frames", 1) != 1:
-        raise PictureError("got an animated picture, expected a still one")
+        raise PictureError("animated_picture", "an animated picture", "a still one")
     if short < MIN_SIDE or short * long > MAX_PIXELS or long > MAX_ASPECT * short:
-        raise PictureError(f"got a picture of {picture.width}×{picture.height} pixels, {LIMITS}")
+        raise PictureError("picture_size", f"a picture of {picture.width}×{picture.height} pixels", LIMITS)
 
 
 def _to_grey(picture: Image.Image) -> Image.Image:
+    factor = max(1, max(picture.size) // DECODED_SIDE)  # 25 million pixels in colour would take hundreds of megabytes
     if picture.mode.startswith("I;16") or picture.mode == "I":
-        return Image.fromarray((np.asarray(picture, dtype=np.int64) // 257).clip(0, 255).astype(np.uint8))
+        deep = np.asarray(picture)[::factor, ::factor].astype(np.int64)
+        return Image.fromarray((deep // 257).clip(0, 255).astype(np.uint8))
     if picture.has_transparency_data:
-        picture = picture.convert("RGBA")
+        picture = picture.convert("RGBA").reduce(factor)
         colour, alpha = np.asarray(picture)[..., :3].mean(axis=2), np.asarray(picture)[..., 3] / 255
         # Light ink on nothing would vanish on white paper. Where most is opaque, the paper is in the picture.
         is_light = alpha.mean() < 0.5 and (colour * alpha).sum() > 127 * alpha.sum()
         paper = Image.new("RGBA", picture.size, "black" if is_light else "white")
         picture = Image.alpha_composite(paper, picture)
-    return picture.convert("L")
+        return picture.convert("L")
+    return picture.convert("L").reduce(factor)
 
 
 def ink_of(picture: Image.Image) -> Ink:
@@ -108,7 +112,7 @@ def ink_of(picture: Image.Image) -> Ink:
     pixels = min(16, contrast.size // 100)
     strongest = float(np.partition(contrast, -1 - pixels, axis=None)[-1 - pixels])
     if strongest < INK_CONTRAST:
-        raise PictureError(NOTHING)
+        raise PictureError(*NOTHING)
     floor = GRAIN * strongest if is_photo else 0.0
     share = np.clip((contrast - floor) / (strongest - floor), 0, 1)
     ink: Ink = np.round(255 * share).astype(np.uint8)
@@ -130,13 +134,13 @@ def normalised(ink: Ink) -> Ink:
     """
     rows, columns = np.flatnonzero((ink > 64).any(axis=1)), np.flatnonzero((ink > 64).any(axis=0))
     if not rows.size:
-        raise PictureError(NOTHING)
+        raise PictureError(*NOTHING)
     box = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
     scale = BOX / max(box.shape)
     height, width = (max(1, round(scale * side)) for side in box.shape)
     digit = np.asarray(Image.fromarray(box).resize((width, height), Image.Resampling.BICUBIC))
     if not digit.any():
-        raise PictureError(NOTHING)
+        raise PictureError(*NOTHING)
     digit = np.round(digit * (255 / digit.max())).astype(np.uint8)
     # Pixel 14 of 0 to 27 is the middle: so it is in MNIST, to within half a pixel in every one of its images.
     weights = digit.astype(np.float64) / digit.sum()

@@ -5,9 +5,11 @@ points that it lacks, a model is registered once. So a caller that was interrupt
 """
 
 import contextlib
+import hashlib
 import json
 import logging
 import os
+import tempfile
 import time
 import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
@@ -206,3 +208,29 @@ class Record:
         """Give the version its alias, and note on it that it had it: a later champion takes only the alias away."""
         self.client.set_registered_model_alias(version.name, alias, str(version.version))
         self.client.set_model_version_tag(version.name, str(version.version), "alias_at_registration", alias)
+
+    def version(self, name: str, number: str | None, alias: str) -> ModelVersion:
+        """The version of model `name` with this number, or else with this alias. Raises TrackingError."""
+        try:
+            if number:
+                return self.client.get_model_version(name, number)
+            return self.client.get_model_version_by_alias(name, alias)
+        except MlflowException as error:
+            if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
+                raise
+            asked = f"version {number}" if number else f"a version with the alias {alias!r}"
+            raise TrackingError(
+                f"the registry of {without_password(self.uri)}: expected {asked} of model {name!r}, got none; "
+                "`make repro` registers the model of params.yaml's data set, `make demo` one named digits"
+            ) from error
+
+    def model_file(self, version: ModelVersion) -> bytes:
+        """The ONNX file of a registered version. Raises TrackingError when it is not the one that was registered."""
+        uri = f"models:/{version.name}/{version.version}"
+        with tempfile.TemporaryDirectory() as folder:
+            content = (Path(mlflow.artifacts.download_artifacts(uri, dst_path=folder)) / "model.onnx").read_bytes()
+        sha256 = hashlib.sha256(content).hexdigest()
+        if sha256 != version.tags.get("sha256"):
+            expected = version.tags.get("sha256", "one that `track` has registered")
+            raise TrackingError(f"{uri}: model.onnx: got SHA-256 {sha256}, expected {expected}")
+        return content

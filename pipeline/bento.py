@@ -1,0 +1,120 @@
+"""`make bento`: the registered model as a Bento, ready to be served or made into a container image.
+
+Reads    the MLflow registry: the version that an alias names, or the one asked for; serving/ and its lock file.
+Writes   BentoML's store: the model `<name>:v<version>-<first eight of its SHA-256>`, and the Bento
+         `<name>-service:v<version>-<…>-<first eight of a hash over the service's files>`; .cache/bento, the Bento's tag.
+Decides  nothing: what is in the store already is left as it is.
+"""
+
+import argparse
+import hashlib
+import logging
+import os
+from pathlib import Path
+from typing import Final
+
+import bentoml
+from bentoml.exceptions import BentoMLException, NotFound
+
+from pipeline import errors, params
+from pipeline.download import Params as DownloadParams
+from pipeline.errors import StorageError
+from pipeline.files import write_text
+from pipeline.record import ModelVersion, Record, set_manners, talking_to
+
+SERVICE: Final = "serving.service:Digits"
+LOCK: Final = Path("serving/requirements.lock")
+TRAVELS: Final = ("serving/**", "pipeline/__init__.py", "pipeline/errors.py", "pipeline/image.py")
+TAG: Final = Path(".cache/bento")  # what `make serve` and `make container` take
+ENVIRONMENT: Final = {
+    "BENTOML_DO_NOT_TRACK": "true",
+    "OTEL_SDK_DISABLED": "true",  # a span for each request takes longer than the network
+}
+
+
+def label(value: str) -> str:
+    """BentoML takes labels of letters, digits, dashes, underscores and points, 63 at most."""
+    return "".join(c if c.isalnum() or c in "-_." else "-" for c in value)[:63].strip("-_.")
+
+
+def store_model(version: ModelVersion, content: bytes) -> str:
+    """Put the ONNX file into BentoML's store unless it is there; its tag."""
+    tag = f"{version.name}:v{version.version}-{version.tags['sha256'][:8]}"
+    try:
+        bentoml.models.get(tag)
+    except NotFound:
+        labels = {
+            "run": version.run_id or "",
+            "data": version.tags["data.md5"],
+            "commit": version.tags.get("git.commit", ""),
+            "test_accuracy": version.tags["test_accuracy"],
+        }
+        with bentoml.models.create(tag, labels={name: label(text) for name, text in labels.items() if text}) as model:
+            Path(model.path_of("model.onnx")).write_bytes(content)
+    return tag
+
+
+def files_that_travel() -> list[Path]:
+    found = (path for pattern in TRAVELS for path in Path().glob(pattern))
+    return sorted(path for path in found if path.is_file() and "__pycache__" not in path.parts)
+
+
+def code_hash() -> str:
+    """SHA-256 over the names and contents of all files in the Bento but the model."""
+    digest = hashlib.sha256()
+    for path in files_that_travel():
+        digest.update(f"{path.as_posix()}\0{hashlib.sha256(path.read_bytes()).hexdigest()}\n".encode())
+    return digest.hexdigest()
+
+
+def build(model: str, labels: dict[str, str]) -> str:
+    """Build the Bento for the stored `model` unless it is there; its tag."""
+    name, version = model.split(":")
+    tag = f"{name}-service:{version}-{code_hash()[:8]}"
+    try:
+        bentoml.bentos.get(tag)
+    except NotFound:
+        name, version = tag.split(":")
+        bentoml.bentos.build(
+            SERVICE,
+            name=name,
+            version=version,
+            labels=labels,
+            include=list(TRAVELS),
+            python={"requirements_txt": str(LOCK), "lock_packages": False},
+            envs=[{"name": key, "value": value} for key, value in ENVIRONMENT.items()],
+            args={"model": model},
+        )
+    return tag
+
+
+def wanted() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="make bento", description="Build a Bento of a registered model.")
+    parser.add_argument("--name", help="registered model; the data set in params.yaml if left out")
+    choice = parser.add_mutually_exclusive_group()
+    choice.add_argument("--alias", default="champion", help="the version that has this alias (champion)")
+    choice.add_argument("--version", help="the version with this number")
+    return parser.parse_args()
+
+
+def main() -> None:
+    ask = wanted()
+    name = ask.name or params.load("download", DownloadParams).dataset
+    root = Path(os.environ.get("DVC_ROOT", "."))
+    set_manners()
+    logging.getLogger("bentoml").setLevel(logging.ERROR)
+    with talking_to(root):
+        record = Record(root)
+        version = record.version(name, ask.version, ask.alias)
+        content = record.model_file(version)
+    try:
+        model = store_model(version, content)
+        bento = build(model, dict(bentoml.models.get(model).info.labels))
+    except (BentoMLException, OSError) as error:
+        raise StorageError(f"BentoML's store: {error}") from error
+    write_text(TAG, bento)
+    print(f"model {model}, Bento {bento}")
+
+
+if __name__ == "__main__":
+    errors.run(main)

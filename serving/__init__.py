@@ -1,0 +1,1 @@
+"""The prediction service: BentoML runs it, onnxruntime answers. Nothing here imports torch, mlflow, dvc or matplotlib."""

@@ -1,0 +1,104 @@
+"""From images to what a client is told about them."""
+
+import base64
+import io
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from PIL import Image
+
+from pipeline.errors import PictureError
+from pipeline.image import canonical, ink_of, normalised, open_picture
+from serving import metrics, several
+from serving.model import Images, Model, Probabilities
+from serving.problems import Problem
+
+
+def refusal(error: PictureError) -> Problem:
+    return Problem(error.code, str(error), got=error.got, expected=error.expected)
+
+
+def of_picture(model: Model, content: bytes, seen: bool) -> dict[str, Any]:
+    """The answer of `/predict`. A page with nothing on it has `is_blank` and no digit. Raises Problem."""
+    try:
+        image = canonical(content)
+    except PictureError as error:
+        if error.code == "blank_page":
+            metrics.BLANK.inc()
+            return {"model": model.tag, "is_blank": True, "digit": None, "confidence": None, "probabilities": None}
+        raise refusal(error) from error
+    (probabilities,) = model.probabilities(image[None])
+    count(model, probabilities[None])
+    answer = {"model": model.tag, "is_blank": False, **judged(model, probabilities)}
+    return answer | {"seen": as_png(image)} if seen else answer
+
+
+def of_row(model: Model, content: bytes, seen: bool) -> dict[str, Any]:
+    """The answer of `/read`: the digits from left to right, each with its box as shares of the picture's sides.
+
+    Raises Problem, also for a model of anything but digits.
+    """
+    if not model.tells_digits:
+        raise Problem("not_digits", f"the model {model.tag} tells {', '.join(model.classes)} apart, not digits")
+    try:
+        ink = ink_of(open_picture(content))
+    except PictureError as error:
+        if error.code == "blank_page":
+            metrics.BLANK.inc()
+            return {"model": model.tag, "is_blank": True, "text": "", "digits": []}
+        raise refusal(error) from error
+    digits = several.find(model, ink)
+    count(model, np.array([digit.probabilities for digit in digits]))
+    height, width = ink.shape
+    answers = []
+    for digit in digits:
+        left, top, right, bottom = digit.box
+        box = {
+            "left": left / width,
+            "top": top / height,
+            "width": (right - left) / width,
+            "height": (bottom - top) / height,
+        }
+        answer = judged(model, digit.probabilities) | {"box": box}
+        answers.append(answer | {"seen": as_png(normalised(ink[top:bottom, left:right]))} if seen else answer)
+    text = "".join(str(answer["digit"]) for answer in answers)
+    return {"model": model.tag, "is_blank": False, "text": text, "digits": answers}
+
+
+def judged(model: Model, probabilities: npt.NDArray[np.float32]) -> dict[str, Any]:
+    """The digit with its class name, its confidence, and the probabilities of all classes."""
+    digit = int(probabilities.argmax())
+    return {
+        "digit": digit,
+        "class": model.classes[digit],
+        "confidence": float(probabilities[digit]),
+        "probabilities": probabilities.tolist(),
+    }
+
+
+def of_batch(model: Model, images: Images) -> dict[str, Any]:
+    """The answer of `/predict_batch`, lists in the order of the images. Where nothing is on an image there is no digit."""
+    probabilities = model.probabilities(images)
+    is_blank = ~images.any(axis=(1, 2))
+    count(model, probabilities[~is_blank])
+    return {
+        "model": model.tag,
+        "is_blank": is_blank.tolist(),
+        "digits": np.where(is_blank, None, probabilities.argmax(axis=1)).tolist(),
+        "probabilities": probabilities.tolist(),
+    }
+
+
+def count(model: Model, probabilities: Probabilities) -> None:
+    """Note the predictions in the metrics."""
+    for row in probabilities:
+        metrics.PREDICTIONS.labels(model.classes[row.argmax()]).inc()
+        metrics.CONFIDENCE.observe(row.max())
+
+
+def as_png(image: Images) -> str:
+    """`(28, 28) uint8` as a data URL that an `<img>` shows, light ink on black as the model sees it."""
+    buffer = io.BytesIO()
+    Image.fromarray(image).save(buffer, "PNG")
+    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

@@ -1,0 +1,137 @@
+"""What a client sent, taken from its request without believing it: content types, multipart, JSON, raw pixels."""
+
+from typing import Annotated, Final, NoReturn
+
+import numpy as np
+import numpy.typing as npt
+from annotated_types import Ge, Le, Len
+from pydantic import BaseModel, ConfigDict, ValidationError
+from python_multipart.exceptions import FormParserError
+from starlette.datastructures import UploadFile
+from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.requests import Request
+
+from pipeline.image import FORMATS, SIDE
+from serving.problems import Problem, got_instead
+
+MAX_BODY: Final = 10 * 2**20  # bytes; a phone's photo has 3 to 8 million
+MAX_BATCH: Final = 4096  # images
+PIXELS: Final = SIDE * SIDE
+MULTIPART: Final = "multipart/form-data"
+RAW: Final = "application/octet-stream"
+JSON: Final = "application/json"
+PICTURES: Final = tuple(f"image/{name.lower()}" for name in FORMATS)
+
+Images = npt.NDArray[np.uint8]
+Row = Annotated[list[Annotated[int, Ge(0), Le(255)]], Len(SIDE, SIDE)]
+Image = Annotated[list[Row], Len(SIDE, SIDE)]
+
+
+class Batch(BaseModel):
+    """The JSON body of `/predict_batch`: images of 28 rows of 28 whole numbers, 0 = paper, 255 = ink."""
+
+    model_config = ConfigDict(strict=True, extra="forbid")
+
+    images: Annotated[list[Image], Len(1, MAX_BATCH)]
+
+
+def content_type(request: Request) -> str:
+    """The media type that the client named, `application/octet-stream` where it named none.
+
+    Raises Problem for a content encoding: what is packed is not unpacked here.
+    """
+    encoding = request.headers.get("content-encoding", "identity")
+    if encoding.strip().lower() != "identity":
+        raise got_instead("unsupported_media_type", f"content-encoding {encoding!r}", "the content as it is")
+    return request.headers.get("content-type", RAW).partition(";")[0].strip().lower()
+
+
+def refuse(media_type: str, expected: tuple[str, ...]) -> NoReturn:
+    raise got_instead("unsupported_media_type", f"content type {media_type!r}", " or ".join(expected))
+
+
+async def picture_file(request: Request) -> bytes:
+    """The picture file that the body is, or that its one file part is. Raises Problem."""
+    media_type = content_type(request)
+    if media_type == MULTIPART:
+        content = await _file_part(request)
+    elif media_type in (*PICTURES, RAW):
+        content = await request.body()
+    else:
+        refuse(media_type, (MULTIPART, *PICTURES, RAW))
+    if not content:
+        raise got_instead("no_content", "0 bytes", "a picture file")
+    return content
+
+
+async def _file_part(request: Request) -> bytes:
+    parser = MultiPartParser(request.headers, request.stream(), max_files=1, max_fields=8, max_part_size=2**16)
+    parser.spool_max_size = MAX_BODY  # in memory: there may be no disk to write to
+    try:
+        form = await parser.parse()
+    except (MultiPartException, FormParserError, KeyError, UnicodeDecodeError, LookupError) as error:
+        message = getattr(error, "message", None) or str(error) or type(error).__name__
+        raise Problem("malformed_multipart", f"the multipart body cannot be taken apart: {message}") from error
+    files = [part for part in form.values() if isinstance(part, UploadFile)]
+    if not files:
+        names = ", ".join(map(repr, form)) or "none"
+        raise got_instead("missing_part", f"form fields {names} and no file", "one file part, e.g. named 'picture'")
+    media_type = (files[0].content_type or RAW).partition(";")[0].strip().lower()
+    if media_type not in (*PICTURES, RAW):
+        refuse(media_type, (*PICTURES, RAW))
+    return await files[0].read()
+
+
+async def image_batch(request: Request) -> Images:
+    """`(N, 28, 28) uint8`, N from 1 to MAX_BATCH, as JSON or as raw bytes. Raises Problem."""
+    media_type = content_type(request)
+    if media_type == RAW:
+        return raw_images(await request.body(), request.query_params.get("shape"))
+    if media_type == JSON:
+        return json_images(await request.body())
+    refuse(media_type, (JSON, RAW))
+
+
+def raw_images(content: bytes, shape: str | None) -> Images:
+    """Pixels row by row. `shape` is what the client says they are, `N,28,28`: bytes alone do not tell two images from
+    one of twice the height."""
+    count, *sides = (shape or "").split(",")
+    is_count = count.isascii() and count.isdigit() and len(count) <= len(str(MAX_BATCH))
+    if not is_count or sides != [str(SIDE)] * 2 or not 1 <= int(count) <= MAX_BATCH:
+        expected = f"shape=N,{SIDE},{SIDE} with N from 1 to {MAX_BATCH}"
+        raise got_instead("bad_query", f"shape={shape}" if shape else "no shape in the query", expected)
+    if len(content) != int(count) * PIXELS:
+        expected = f"{int(count) * PIXELS} bytes of uint8 for shape {shape}"
+        raise got_instead("wrong_shape", f"{len(content)} bytes", expected)
+    return np.frombuffer(content, np.uint8).reshape(-1, SIDE, SIDE)
+
+
+def json_images(content: bytes) -> Images:
+    try:
+        batch = Batch.model_validate_json(content)
+    except ValidationError as error:
+        raise _json_problem(error) from error
+    return np.array(batch.images, np.uint8)
+
+
+def _json_problem(error: ValidationError) -> Problem:
+    first = error.errors(include_url=False, include_context=False)[0]
+    place = "".join(f"[{part}]" if isinstance(part, int) else str(part) for part in first["loc"])
+    if first["type"] == "json_invalid":
+        return Problem("malformed_json", first["msg"])
+    if first["type"] in ("too_short", "too_long"):
+        code = "wrong_shape"
+    else:
+        code = "wrong_value"
+    got = repr(first["input"])
+    message = f"{place or 'the body'}: {first['msg']}"
+    expected = f"images: 1 to {MAX_BATCH} lists of {SIDE} lists of {SIDE} whole numbers from 0 to 255"
+    return Problem(code, message, got=got if len(got) <= 100 else f"{got[:100]}…", expected=expected)
+
+
+def flag(request: Request, name: str) -> bool:
+    """A query parameter that is true or false, false where it is not given. Raises Problem."""
+    value = request.query_params.get(name, "false")
+    if value not in ("true", "false"):
+        raise got_instead("bad_query", f"{name}={value}", f"{name}=true or {name}=false")
+    return value == "true"

@@ -1,0 +1,101 @@
+"""What every request passes before it is looked at: limits on the bytes, time and number of requests, and a stopwatch."""
+
+import asyncio
+import time
+from typing import Final
+
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serving import metrics
+from serving.body import MAX_BODY
+from serving.problems import Problem, got_instead
+
+MAX_ACTIVE: Final = 32  # requests being read or answered; more would only wait for the one processor core
+MAX_BYTES: Final = 6 * MAX_BODY  # of the bodies of all of them
+BODY_SECONDS: Final = 10.0  # for a body to come in
+PROBES: Final = ("/livez", "/readyz", "/metrics")  # answered however busy the service is
+TIMED: Final = ("/predict", "/predict_batch", "/read", *PROBES)
+
+
+class Door:
+    """ASGI middleware that BentoML puts before its own routes. It hands each request to `api`, all but the life-cycle
+    messages, which are BentoML's. Nobody gets to BentoML's own pages: its index loads a tracker from outside."""
+
+    def __init__(self, app: ASGIApp, api: ASGIApp) -> None:
+        self.bentoml = app
+        self.api = api
+        self.active = 0
+        self.bytes = 0
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.bentoml(scope, receive, send)
+        visit = Visit(self, scope, receive, send)
+        self.active += 1
+        try:
+            await visit.answer()
+        finally:
+            self.active -= 1
+            self.bytes -= visit.taken
+            visit.note()
+
+
+class Visit:
+    """One request on its way through the door."""
+
+    def __init__(self, door: Door, scope: Scope, receive: Receive, send: Send) -> None:
+        self.door, self.scope, self._receive, self._send = door, scope, receive, send
+        self.started = time.perf_counter()
+        self.path: str = scope["path"]
+        self.taken = 0  # bytes of the body
+        self.complete = False
+        self.status = 0
+
+    async def answer(self) -> None:
+        try:
+            self.check(dict(self.scope["headers"]))
+        except Problem as problem:
+            metrics.REJECTED.labels(problem.code).inc()
+            await problem.response()(self.scope, self._receive, self.send)
+        else:
+            await self.door.api(self.scope, self.receive, self.send)
+
+    def check(self, headers: dict[bytes, bytes]) -> None:
+        """Raise Problem for a request that need not be read."""
+        if b"pickle" in headers.get(b"content-type", b"").lower():
+            raise got_instead("unsupported_media_type", "a pickle", "anything that cannot run code")
+        if self.path not in PROBES and self.door.active > MAX_ACTIVE:
+            raise Problem("overloaded", f"{MAX_ACTIVE} requests are being answered; try again in a second")
+        length = headers.get(b"content-length", b"0")
+        if length.isdigit() and int(length[:20]) > MAX_BODY:
+            raise got_instead("body_too_large", f"a body of {int(length[:20])} bytes", f"at most {MAX_BODY} bytes")
+
+    async def receive(self) -> Message:
+        """The client's next message, its bytes counted. Raises Problem when they are too many or too slow."""
+        if self.complete:
+            return await self._receive()  # it says when the client leaves
+        try:
+            async with asyncio.timeout(self.started + BODY_SECONDS - time.perf_counter()):
+                message = await self._receive()
+        except TimeoutError as error:
+            expected = f"the whole body within {BODY_SECONDS:.0f} seconds"
+            raise got_instead("slow_body", f"{self.taken} bytes", expected) from error
+        length = len(message.get("body", b""))
+        self.taken += length
+        self.door.bytes += length
+        self.complete = not message.get("more_body", False)
+        if self.taken > MAX_BODY:
+            raise got_instead("body_too_large", f"more than {MAX_BODY} bytes", f"at most {MAX_BODY} bytes")
+        if self.door.bytes > MAX_BYTES:
+            raise Problem("overloaded", f"{MAX_BYTES} bytes are being read; try again in a second")
+        return message
+
+    async def send(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            self.status = message["status"]
+        await self._send(message)
+
+    def note(self) -> None:
+        path = self.path if self.path in TIMED else "other"
+        metrics.REQUESTS.labels(path, str(self.status)).inc()
+        metrics.LATENCY.labels(path).observe(time.perf_counter() - self.started)

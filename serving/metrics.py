@@ -1,0 +1,29 @@
+"""What Prometheus reads at `/metrics`."""
+
+import os
+from typing import Final
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+SECONDS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
+SHARES: Final = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999)
+
+REQUESTS: Final = Counter("digits_requests", "Requests answered", ["path", "status"])
+LATENCY: Final = Histogram(
+    "digits_request_seconds", "From a request's first byte to its answer", ["path"], buckets=SECONDS
+)
+PREDICTIONS: Final = Counter("digits_predictions", "Images by the class that they were taken for", ["class_name"])
+CONFIDENCE: Final = Histogram("digits_confidence", "Probability of the class that was answered", buckets=SHARES)
+BLANK: Final = Counter("digits_blank", "Pictures with nothing on them")
+REJECTED: Final = Counter("digits_rejected", "Requests refused, by the code of the problem", ["code"])
+MODEL: Final = Gauge("digits_model", "1 for the model that is served", ["tag"], multiprocess_mode="max")
+
+
+def page() -> bytes:
+    """All of it in Prometheus' text format: of every worker process, where BentoML has set that up."""
+    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
+        return generate_latest(REGISTRY)
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry)

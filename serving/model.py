@@ -1,0 +1,50 @@
+"""The exported network under onnxruntime. All that it needs travels in the ONNX file."""
+
+import base64
+import json
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from pipeline.image import canonical
+
+CHUNK: Final = 128  # images at once: more are no faster, and their activations take memory
+TOLERANCE: Final = 1e-4  # of a probability; what the export stage promises
+
+Images = npt.NDArray[np.uint8]
+Probabilities = npt.NDArray[np.float32]
+
+
+class Model:
+    """`tag` names the model in every answer; `classes` are the names of the labels, in their order."""
+
+    def __init__(self, path: Path, tag: str) -> None:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1  # the network is too small to be worth a second core
+        options.inter_op_num_threads = 1
+        options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self.session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+        metadata = self.session.get_modelmeta().custom_metadata_map
+        self.tag = tag
+        self.dataset: str = metadata["dataset"]
+        self.classes: tuple[str, ...] = tuple(json.loads(metadata["classes"]))
+        self._golden_picture = base64.b64decode(metadata["golden_picture"])
+        self._golden_probabilities = np.array(json.loads(metadata["golden_probabilities"]), np.float32)
+
+    @property
+    def tells_digits(self) -> bool:
+        return self.classes == tuple("0123456789")
+
+    def probabilities(self, images: Images) -> Probabilities:
+        """`(N, 28, 28) uint8, 0 = paper, 255 = ink` to `(N, classes) float32`, each row summing to 1."""
+        parts = [images[start : start + CHUNK] for start in range(0, len(images), CHUNK)]
+        answers: list[Probabilities] = [self.session.run(["probabilities"], {"images": part})[0] for part in parts]
+        return answers[0] if len(answers) == 1 else np.concatenate(answers)
+
+    def answers_as_trained(self) -> bool:
+        """Whether the golden picture gets, by the whole road, the answer that the trained network gave to it."""
+        (answer,) = self.probabilities(canonical(self._golden_picture)[None])
+        return bool(np.abs(answer - self._golden_probabilities).max() <= TOLERANCE)

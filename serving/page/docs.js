@@ -1,0 +1,2 @@
+// Swagger's page for this service's own description, with nothing fetched from anywhere else.
+window.SwaggerUIBundle({ url: "/docs.json", dom_id: "#swagger-ui", deepLinking: true });

@@ -1,0 +1,42 @@
+"""The BentoML service: what is deployed, and with which model."""
+
+from pathlib import Path
+
+import bentoml
+from bentoml.models import BentoModel
+from pydantic import BaseModel
+
+from serving.app import Api, app
+from serving.door import Door
+from serving.model import Model
+
+
+class Arguments(BaseModel):
+    """Given once, when the Bento is built; the Bento carries them."""
+
+    model: str
+    """Tag of the model in BentoML's store, with its version: `mnist:v3-1d8e47a3`."""
+
+
+arguments = bentoml.use_arguments(Arguments)
+api = Api()
+
+
+@bentoml.service(
+    name="handwritten-digits",
+    workers=1,
+    traffic={"timeout": 30},
+    metrics={"enabled": False},  # ours, at the same path, without a span for each request
+    logging={"access": {"enabled": False}},
+    tracing={"excluded_urls": ".*"},
+)
+class Digits:
+    """Handwritten digits: a picture in, the digit and its probabilities out."""
+
+    stored = BentoModel(arguments.model)
+
+    def __init__(self) -> None:
+        api.model = Model(Path(self.stored.path_of("model.onnx")), str(self.stored.tag))
+
+
+Digits.add_asgi_middleware(Door, api=app(api))

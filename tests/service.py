@@ -1,0 +1,31 @@
+"""The service without BentoML, for tests in process and for work on the page: `python -m tests.service 3000`."""
+
+import sys
+from pathlib import Path
+
+import uvicorn
+from starlette.types import Receive, Scope, Send
+
+from serving.app import Api, app
+from serving.door import Door
+from serving.model import Model
+from tests.workplace import ROOT
+
+EXPORTED = ROOT / "artifacts/export/model.onnx"
+
+
+def service(model: Path = EXPORTED) -> Door:
+    api = Api()
+    api.model = Model(model, "mnist:v1-test")
+    return Door(nobody, api=app(api))
+
+
+async def nobody(scope: Scope, receive: Receive, send: Send) -> None:
+    """In BentoML's place: it says that it has started."""
+    while (await receive())["type"] != "lifespan.shutdown":
+        await send({"type": "lifespan.startup.complete"})
+    await send({"type": "lifespan.shutdown.complete"})
+
+
+if __name__ == "__main__":
+    uvicorn.run(service(), host="127.0.0.1", port=int(sys.argv[1]), log_level="warning")
