@@ -4,7 +4,10 @@ SHELL := /bin/bash
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
-PORT ?= 5000
+ui: PORT ?= 5000
+serve: PORT ?= 3000
+BENTO := $(if $(NAME),--name $(NAME)) $(if $(VERSION),--version $(VERSION)) $(if $(ALIAS),--alias $(ALIAS))
+export BENTOML_DO_NOT_TRACK := true
 TEXTBOOK := normalise.method=unit train.model=mlp train.batch=600 train.epochs=5 train.precision=float32 \
 	train.optimiser.name=adadelta train.optimiser.learning_rate=0.1 train.optimiser.weight_decay=0.0 \
 	train.schedule.name=constant train.augmentation.shift=0.0 train.augmentation.rotation=0.0 \
@@ -23,14 +26,17 @@ help: ## this list
 
 install: .venv/locked ## make .venv and install the locked dependencies
 
-demo: .venv/locked ## the whole pipeline on 1,797 embedded digits: no network, no GPU, a few minutes
+demo: .venv/locked ## the whole pipeline on 1,797 embedded digits, then its Bento: no network, no GPU, a few minutes
 	@dvc exp remove --quiet demo 2>/dev/null || true
 	@dvc exp run --temp --name demo --set-param download.dataset=digits --set-param train.batch=64 --set-param train.epochs=40
+	@python -m pipeline.bento --name digits
+	@python -m serving.trial "$$(cat .cache/bento)" $(firstword $(wildcard data/7/*.png))
 	@echo
-	@echo "Made: a trained, scored and exported model of handwritten digits, and the record of every step."
+	@echo "Made: a trained, scored and exported model of handwritten digits, the record of every step, and a service."
 	@echo "  run 'demo' and model 'digits'   in MLflow (mlflow.db, mlartifacts/)     look: make ui"
 	@echo "  experiment 'demo'               in DVC (your files are as they were)    look: dvc exp show"
 	@echo "  its files                       dvc exp apply demo                      then: artifacts/"
+	@echo "  a Bento                         in BentoML's store                      use it: make serve NAME=digits"
 	@echo "Next: make repro (MNIST, 60,000 images), make test, make help"
 
 repro: .venv/locked ## the real thing: dvc repro on the data set that params.yaml names
@@ -56,6 +62,17 @@ ui: .venv/locked ## the MLflow server on http://127.0.0.1:5000 (PORT=…)
 track: .venv/locked ## bring MLflow into agreement with dvc.lock, also where DVC sees nothing to do
 	@python -m pipeline.track
 
+bento: .venv/locked ## the registered champion as a Bento (NAME=… VERSION=… ALIAS=…)
+	@python -m pipeline.bento $(BENTO)
+
+serve: bento ## the service on http://127.0.0.1:3000 (PORT=…, and as for make bento)
+	@echo "page     http://127.0.0.1:$(PORT)/           the API   http://127.0.0.1:$(PORT)/docs"
+	@echo "metrics  http://127.0.0.1:$(PORT)/metrics    (Ctrl-C ends it)"
+	@bentoml serve "$$(cat .cache/bento)" --host 127.0.0.1 --port $(PORT) --timeout-graceful-shutdown 8
+
+container: bento ## the service as an OCI image, by docker, podman or buildah
+	@python -m serving.container "$$(cat .cache/bento)"
+
 experiment: .venv/locked ## try other values: make experiment SET="train.epochs=4 train.batch=256"
 	@test -n "$(SET)" || { echo 'error: expected SET="section.key=value …", as in SET="train.epochs=4"' >&2; exit 1; }
 	@dvc exp run $(addprefix --set-param ,$(SET))
@@ -79,5 +96,5 @@ lock: .venv/locked ## write requirements.lock again from pyproject.toml
 	@uv pip compile --group serving --constraint requirements.lock --universal --generate-hashes --no-emit-index-url \
 		--no-header --no-annotate --upgrade --quiet --output-file serving/requirements.lock
 
-.PHONY: help install demo repro test test-whole lint ui track experiment textbook bench-pipeline screenshots \
-	handwriting lock
+.PHONY: help install demo repro test test-whole lint ui track bento serve container experiment textbook \
+	bench-pipeline screenshots handwriting lock

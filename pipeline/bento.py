@@ -2,7 +2,7 @@
 
 Reads    the MLflow registry: the version that an alias names, or the one asked for; serving/ and its lock file.
 Writes   BentoML's store: the model `<name>:v<version>-<first eight of its SHA-256>`, and the Bento
-         `<name>-service:v<version>-<…>-<first eight of a hash over the service's files>`; .cache/bento, the Bento's tag.
+         `<name>-service:v<version>-<…>-<first eight of a hash over the service's files>`. .cache/bento: the tag of it.
 Decides  nothing: what is in the store already is left as it is.
 """
 
@@ -23,13 +23,8 @@ from pipeline.files import write_text
 from pipeline.record import ModelVersion, Record, set_manners, talking_to
 
 SERVICE: Final = "serving.service:Digits"
-LOCK: Final = Path("serving/requirements.lock")
-TRAVELS: Final = ("serving/**", "pipeline/__init__.py", "pipeline/errors.py", "pipeline/image.py")
+TRAVELS: Final = ("serving/**/*", "pipeline/__init__.py", "pipeline/errors.py", "pipeline/image.py")
 TAG: Final = Path(".cache/bento")  # what `make serve` and `make container` take
-ENVIRONMENT: Final = {
-    "BENTOML_DO_NOT_TRACK": "true",
-    "OTEL_SDK_DISABLED": "true",  # a span for each request takes longer than the network
-}
 
 
 def label(value: str) -> str:
@@ -81,8 +76,6 @@ def build(model: str, labels: dict[str, str]) -> str:
             version=version,
             labels=labels,
             include=list(TRAVELS),
-            python={"requirements_txt": str(LOCK), "lock_packages": False},
-            envs=[{"name": key, "value": value} for key, value in ENVIRONMENT.items()],
             args={"model": model},
         )
     return tag

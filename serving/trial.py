@@ -1,0 +1,72 @@
+"""One request to a Bento that is started for it: `python -m serving.trial BENTO PICTURE`. Also how a test starts one."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+PATIENCE = 60  # seconds for the service to get ready
+GRACE = 8  # seconds that accepted requests have to be answered, once the service is told to end
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def command(bento: str, port: int) -> list[str]:
+    grace = ["--timeout-graceful-shutdown", str(GRACE)]
+    return ["bentoml", "serve", bento, "--host", "127.0.0.1", "--port", str(port), *grace]
+
+
+@contextmanager
+def running(bento: str, log: Path) -> Iterator[str]:
+    """Serve `bento` on a free port of the loopback; the URL, once it is ready. Raises RuntimeError when it never is."""
+    port = free_port()
+    with log.open("w") as output:
+        process = subprocess.Popen(command(bento, port), stdout=output, stderr=output, start_new_session=True)
+    try:
+        wait_until_ready(f"http://127.0.0.1:{port}", process, log)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(timeout=2 * GRACE)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while time.monotonic() < deadline:
+        if process.poll() is not None:
+            raise RuntimeError(f"the service ended with status {process.returncode}:\n{log.read_text()}")
+        try:
+            with urllib.request.urlopen(f"{url}/readyz", timeout=5):
+                return
+        except (urllib.error.URLError, ConnectionError, TimeoutError):
+            time.sleep(0.1)
+    raise RuntimeError(f"the service was not ready after {PATIENCE} s:\n{log.read_text()}")
+
+
+def main() -> None:
+    bento, picture = sys.argv[1], Path(sys.argv[2])
+    log = Path(".cache/service.log")
+    with running(bento, log) as url:
+        request = urllib.request.Request(f"{url}/predict", picture.read_bytes(), {"Content-Type": "image/png"})
+        with urllib.request.urlopen(request, timeout=10) as response:
+            answer = json.load(response)
+    print(f"POST /predict {picture}: digit {answer['digit']}, confidence {answer['confidence']:.3f}, {answer['model']}")
+
+
+if __name__ == "__main__":
+    main()
