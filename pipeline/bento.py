@@ -17,7 +17,6 @@ import bentoml
 from bentoml.exceptions import BentoMLException, NotFound
 
 from pipeline import errors, params
-from pipeline.download import Params as DownloadParams
 from pipeline.errors import StorageError
 from pipeline.files import write_text
 from pipeline.record import ModelVersion, Record, set_manners, talking_to
@@ -25,6 +24,11 @@ from pipeline.record import ModelVersion, Record, set_manners, talking_to
 SERVICE: Final = "serving.service:Digits"
 TRAVELS: Final = ("serving/**/*", "pipeline/__init__.py", "pipeline/errors.py", "pipeline/image.py")
 TAG: Final = Path(".cache/bento")  # what `make serve` and `make container` take
+
+
+class Download(params.Section):
+    dataset: str
+    """Name of the data set in params.yaml, and so of the model that it trains."""
 
 
 def label(value: str) -> str:
@@ -92,7 +96,7 @@ def wanted() -> argparse.Namespace:
 
 def main() -> None:
     ask = wanted()
-    name = ask.name or params.load("download", DownloadParams).dataset
+    name = ask.name or params.load("download", Download).dataset
     root = Path(os.environ.get("DVC_ROOT", "."))
     set_manners()
     logging.getLogger("bentoml").setLevel(logging.ERROR)

@@ -1,1 +1,4 @@
-"""The prediction service: BentoML runs it, onnxruntime answers. Nothing here imports torch, mlflow, dvc or matplotlib."""
+"""The prediction service: BentoML runs it, onnxruntime answers.
+
+Nothing here imports torch, mlflow, dvc or matplotlib.
+"""

@@ -2,7 +2,7 @@
 
 import base64
 import io
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -13,6 +13,8 @@ from pipeline.image import canonical, ink_of, normalised, open_picture
 from serving import metrics, several
 from serving.model import Images, Model, Probabilities
 from serving.problems import Problem
+
+JUDGED: Final = ("digit", "class", "confidence", "probabilities")
 
 
 def refusal(error: PictureError) -> Problem:
@@ -26,7 +28,7 @@ def of_picture(model: Model, content: bytes, seen: bool) -> dict[str, Any]:
     except PictureError as error:
         if error.code == "blank_page":
             metrics.BLANK.inc()
-            return {"model": model.tag, "is_blank": True, "digit": None, "confidence": None, "probabilities": None}
+            return {"model": model.tag, "is_blank": True} | dict.fromkeys(JUDGED)
         raise refusal(error) from error
     (probabilities,) = model.probabilities(image[None])
     count(model, probabilities[None])
@@ -78,14 +80,14 @@ def judged(model: Model, probabilities: npt.NDArray[np.float32]) -> dict[str, An
 
 
 def of_batch(model: Model, images: Images) -> dict[str, Any]:
-    """The answer of `/predict_batch`, lists in the order of the images. Where nothing is on an image there is no digit."""
+    """The answer of `/predict_batch`, lists in the order of the images; no digit where an image has nothing on it."""
     probabilities = model.probabilities(images)
-    is_blank = ~images.any(axis=(1, 2))
-    count(model, probabilities[~is_blank])
+    written = np.array([image.any() for image in images])
+    count(model, probabilities[written])
     return {
         "model": model.tag,
-        "is_blank": is_blank.tolist(),
-        "digits": np.where(is_blank, None, probabilities.argmax(axis=1)).tolist(),
+        "is_blank": (~written).tolist(),
+        "digits": [int(row.argmax()) if ink else None for ink, row in zip(written, probabilities, strict=True)],
         "probabilities": probabilities.tolist(),
     }
 

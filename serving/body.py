@@ -1,5 +1,6 @@
 """What a client sent, taken from its request without believing it: content types, multipart, JSON, raw pixels."""
 
+from collections.abc import AsyncGenerator
 from typing import Annotated, Final, NoReturn
 
 import numpy as np
@@ -7,7 +8,8 @@ import numpy.typing as npt
 from annotated_types import Ge, Le, Len
 from pydantic import BaseModel, ConfigDict, ValidationError
 from python_multipart.exceptions import FormParserError
-from starlette.datastructures import UploadFile
+from python_multipart.multipart import parse_options_header
+from starlette.datastructures import FormData, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 
@@ -65,13 +67,29 @@ async def picture_file(request: Request) -> bytes:
 
 
 async def _file_part(request: Request) -> bytes:
-    parser = MultiPartParser(request.headers, request.stream(), max_files=1, max_fields=8, max_part_size=2**16)
+    content = await request.body()
+    _, options = parse_options_header(request.headers["content-type"])
+    ending = b"--" + options.get(b"boundary", b"") + b"--"
+    if ending == b"----" or ending not in content:
+        raise got_instead("malformed_multipart", f"{len(content)} bytes", "parts, the last followed by --boundary--")
+    parser = MultiPartParser(request.headers, _at_once(content), max_files=1, max_fields=8, max_part_size=2**16)
     parser.spool_max_size = MAX_BODY  # in memory: there may be no disk to write to
     try:
         form = await parser.parse()
     except (MultiPartException, FormParserError, KeyError, UnicodeDecodeError, LookupError) as error:
         message = getattr(error, "message", None) or str(error) or type(error).__name__
         raise Problem("malformed_multipart", f"the multipart body cannot be taken apart: {message}") from error
+    try:
+        return await _only_file(form)
+    finally:
+        await form.close()
+
+
+async def _at_once(content: bytes) -> AsyncGenerator[bytes, None]:
+    yield content
+
+
+async def _only_file(form: FormData) -> bytes:
     files = [part for part in form.values() if isinstance(part, UploadFile)]
     if not files:
         names = ", ".join(map(repr, form)) or "none"
@@ -119,10 +137,7 @@ def _json_problem(error: ValidationError) -> Problem:
     place = "".join(f"[{part}]" if isinstance(part, int) else str(part) for part in first["loc"])
     if first["type"] == "json_invalid":
         return Problem("malformed_json", first["msg"])
-    if first["type"] in ("too_short", "too_long"):
-        code = "wrong_shape"
-    else:
-        code = "wrong_value"
+    code = "wrong_shape" if first["type"] in ("too_short", "too_long") else "wrong_value"
     got = repr(first["input"])
     message = f"{place or 'the body'}: {first['msg']}"
     expected = f"images: 1 to {MAX_BATCH} lists of {SIDE} lists of {SIDE} whole numbers from 0 to 255"

@@ -1,4 +1,4 @@
-"""What every request passes before it is looked at: limits on the bytes, time and number of requests, and a stopwatch."""
+"""What every request passes before it is looked at: limits on bytes, time and number of requests, and a stopwatch."""
 
 import asyncio
 import time

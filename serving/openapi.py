@@ -25,7 +25,7 @@ SEEN: Final = {
 SHAPE: Final = {
     "name": "shape",
     "in": "query",
-    "description": f"of raw bytes, and only of them: N,{SIDE},{SIDE}. Bytes alone do not tell two images from a tall one.",
+    "description": f"of raw bytes: N,{SIDE},{SIDE}. Bytes alone do not tell two images from a tall one.",
     "schema": {"type": "string", "pattern": f"^[1-9][0-9]{{0,3}},{SIDE},{SIDE}$"},
     "example": f"1,{SIDE},{SIDE}",
 }
@@ -98,7 +98,12 @@ def schemas(classes: int) -> Json:
     image = {"type": "array", "items": row, "minItems": SIDE, "maxItems": SIDE}
     seen = {"type": "string", "description": "PNG as a data URL"}
     model = {"type": "string", "description": "tag of the model that answered"}
-    judged = {"digit": digit, "class": {"type": "string"}, "confidence": probability, "probabilities": probabilities}
+    judged: dict[str, Json] = {
+        "digit": digit,
+        "class": {"type": "string"},
+        "confidence": probability,
+        "probabilities": probabilities,
+    }
     sides = ("left", "top", "width", "height")
     box = {"type": "object", "properties": dict.fromkeys(sides, probability), "required": list(sides)}
 
@@ -145,7 +150,7 @@ def schemas(classes: int) -> Json:
 def describe(tag: str, dataset: str, classes: tuple[str, ...]) -> Json:
     """The OpenAPI 3.1 description of the service with this model."""
     probabilities = [round(0.991 if label == 7 else 0.001, 3) for label in range(len(classes))]
-    judged = {"digit": 7, "class": classes[7], "confidence": 0.991, "probabilities": probabilities}
+    judged: Json = {"digit": 7, "class": classes[7], "confidence": 0.991, "probabilities": probabilities}
     box = {"left": 0.1, "top": 0.2, "width": 0.15, "height": 0.6}
     predict = operation(
         "predict",
@@ -156,7 +161,7 @@ def describe(tag: str, dataset: str, classes: tuple[str, ...]) -> Json:
     )
     read = operation(
         "read",
-        "a picture of several digits in a row: the number, and each digit with its box as shares of the picture's sides",
+        "a picture of several digits in a row: the number, and each digit with its box in shares of the sides",
         parameters=[SEEN],
         requestBody=picture_body(),
         responses=responses(

@@ -49,4 +49,4 @@ class Digits:
         api.model = Model(Path(self.stored.path_of("model.onnx")), str(self.stored.tag))
 
 
-Digits.add_asgi_middleware(Door, api=app(api))
+Digits.add_asgi_middleware(Door, api=app(api))  # type: ignore[attr-defined]  # the decorator makes it a Service

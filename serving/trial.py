@@ -1,4 +1,4 @@
-"""One request to a Bento that is started for it: `python -m serving.trial BENTO PICTURE`. Also how a test starts one."""
+"""One request to a Bento started for it: `python -m serving.trial BENTO PICTURE`. Also how a test starts one."""
 
 import json
 import os

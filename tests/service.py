@@ -1,7 +1,6 @@
 """The service without BentoML, for tests in process and for work on the page: `python -m tests.service 3000`."""
 
 import sys
-from pathlib import Path
 
 import uvicorn
 from starlette.types import Receive, Scope, Send
@@ -14,9 +13,9 @@ from tests.workplace import ROOT
 EXPORTED = ROOT / "artifacts/export/model.onnx"
 
 
-def service(model: Path = EXPORTED) -> Door:
+def service(model: Model) -> Door:
     api = Api()
-    api.model = Model(model, "mnist:v1-test")
+    api.model = model
     return Door(nobody, api=app(api))
 
 
@@ -28,4 +27,4 @@ async def nobody(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 if __name__ == "__main__":
-    uvicorn.run(service(), host="127.0.0.1", port=int(sys.argv[1]), log_level="warning")
+    uvicorn.run(service(Model(EXPORTED, "mnist:v1-test")), host="127.0.0.1", port=int(sys.argv[1]), log_level="warning")

@@ -40,7 +40,7 @@ def classifier(seed: int = 0) -> Classifier:
 
 def export(network: Classifier) -> Exported:
     program = traced(network)
-    return Exported(network, onnx_bytes(program, OPSET), pt2_bytes(program))
+    return Exported(network, onnx_bytes(program, OPSET, {"dataset": "mnist"}), pt2_bytes(program))
 
 
 @pytest.fixture(scope="module")
@@ -129,7 +129,7 @@ def test_the_same_network_gives_the_same_bytes_and_another_one_others(exported: 
     again, other = export(classifier()), traced(classifier(seed=1))
     assert (again.onnx, again.pt2) == (exported.onnx, exported.pt2)
     assert pt2_bytes(other) != exported.pt2
-    assert onnx_bytes(other, OPSET) != exported.onnx
+    assert onnx_bytes(other, OPSET, {}) != exported.onnx
 
 
 def test_the_files_tell_nothing_of_the_machine_that_made_them(exported: Exported) -> None:

@@ -26,11 +26,12 @@ let complaint = ""; // about a file that is no picture
 
 function show() {
   const { digits, chosen, invitation } = mode;
+  const isNumber = mode !== modes.one;
   const choose = (index) => {
     mode.chosen = index;
     show();
   };
-  panel.show({ digits, chosen, classes, invitation, choose });
+  panel.show({ digits, isNumber, chosen, classes, invitation, choose });
   for (const [index, sheet] of mode.sheets.entries()) {
     sheet.element.classList.toggle("current", mode.sheets.length > 1 && index === chosen);
   }
@@ -100,7 +101,6 @@ function introduce(model) {
     element("title").textContent = document.title = `What is it? (${model.dataset})`;
     element("modes").hidden = true;
     modes.one.invitation = `Draw one of these: ${classes.join(", ")}`;
-    modes.one.sheets[0].hint.textContent = "Draw here";
     enter("one");
   }
   show();
@@ -109,7 +109,7 @@ function introduce(model) {
 function onKey(event) {
   const isUndo = (event.ctrlKey || event.metaKey) && !event.shiftKey && event.key === "z";
   if (isUndo) mode.undo();
-  else if (event.key === "Delete" || event.key === "Escape") mode.clear();
+  else if (event.key === "Delete" || event.key === "Backspace") mode.clear();
   else if (event.key === "[") slider.stepDown();
   else if (event.key === "]") slider.stepUp();
   else return;

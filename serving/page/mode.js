@@ -23,7 +23,7 @@ export class Mode extends EventTarget {
     this.element.className = `mode ${name}`;
     this.sheets = Array.from({ length: sheets }, (_, index) => {
       const label = sheets > 1 ? `Box ${index + 1} to draw a digit in` : "Sheet to draw on";
-      const sheet = new Sheet({ aspect, hint: sheets > 1 ? index + 1 : invitation, label, pen });
+      const sheet = new Sheet({ aspect, hint: sheets > 1 ? index + 1 : "Here, or drop a picture", label, pen });
       sheet.addEventListener("change", ({ detail }) => this.#note(sheet, detail));
       sheet.addEventListener("cancel", () => this.undo());
       return sheet;

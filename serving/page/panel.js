@@ -1,6 +1,6 @@
 /** The answer: in large type, as the picture that the model sees, and as a table of probabilities. */
 
-import { confidence, doubts, headline, percent } from "./words.js";
+import { headline, percent, remark } from "./words.js";
 
 const element = (id) => document.getElementById(id);
 
@@ -20,20 +20,18 @@ export function name(classes) {
 
 /**
  * Show `digits`, null for a box that is blank. The one at `chosen` is shown in full; `choose(index)` is called when
- * another one is wanted. Where there is nothing, `invitation` says what to do.
+ * another one is wanted. Where there is nothing, `invitation` says what to do. `isNumber` is whether there can be several.
  */
-export function show({ digits, chosen, classes, invitation, choose }) {
+export function show({ digits, isNumber, chosen, classes, invitation, choose }) {
   const isBlank = digits.every((digit) => digit === null);
   const text = isBlank ? invitation : headline(digits);
   const answer = element("answer");
   answer.textContent = text;
   answer.classList.toggle("invitation", isBlank);
   answer.style.setProperty("--length", Math.max(text.length, 1));
-  const isSeveral = digits.length > 1;
-  const note = isSeveral ? doubts(digits, classes) : confidence(digits[0], classes);
-  element("note").textContent = isBlank ? "" : note;
-  element("panel").classList.toggle("several", isSeveral);
-  showTiles(isSeveral && !isBlank ? digits : [], chosen, choose);
+  element("note").textContent = isBlank ? "" : remark(digits, classes);
+  element("panel").classList.toggle("number", isNumber);
+  showTiles(isNumber && !isBlank ? digits : [], chosen, choose);
   showDigit(digits[chosen] ?? null);
 }
 

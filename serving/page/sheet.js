@@ -104,8 +104,8 @@ export class Sheet extends EventTarget {
   showBoxes(digits, frame) {
     const inPercent = (length, whole) => `${(100 * length) / whole}%`;
     const elements = digits.map(({ box, class: name }) => {
-      const element = document.createElement("span");
-      element.textContent = name;
+      const element = document.createElement("div");
+      element.append(Object.assign(document.createElement("span"), { textContent: name }));
       element.style.left = inPercent(frame.left + box.left * frame.width, this.aspect);
       element.style.top = inPercent(frame.top + box.top * frame.height, 1);
       element.style.width = inPercent(box.width * frame.width, this.aspect);

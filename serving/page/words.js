@@ -13,23 +13,16 @@ const ADVICE = {
   body_too_large: "This picture is too large to be sent.",
 };
 
-/** "99.8 %". Rounded down: nothing is certain. */
-export const percent = (share) => `${Math.floor(1000 * share) / 10} %`;
+/** "99.8 %". Rounded down, and never 100: nothing is certain. */
+export const percent = (share) => `${Math.floor(1000 * Math.min(share, 0.9999)) / 10} %`;
 
 export const isSure = (digit) => digit.confidence >= SURE;
 
-/** The names of the two or three classes that a digit may be, the likeliest first. */
-export function candidates(digit, classes) {
-  const order = digit.probabilities.map((_, index) => index).sort((a, b) => digit.probabilities[b] - digit.probabilities[a]);
-  const worth = order.slice(0, 3).filter((index, rank) => rank < 2 || digit.probabilities[index] >= WORTH_NAMING);
-  return worth.map((index) => classes[index]);
-}
-
-/** "not sure: 4, 7 or 9", or how sure the model is. */
-export function confidence(digit, classes) {
-  if (isSure(digit)) return percent(digit.confidence);
-  const names = candidates(digit, classes);
-  return `not sure: ${names.slice(0, -1).join(", ")} or ${names.at(-1)}`;
+/** "4, 7 or 9": the two or three classes that a digit may be, the likeliest first. */
+export function candidates({ probabilities }, classes) {
+  const order = [...probabilities.keys()].sort((a, b) => probabilities[b] - probabilities[a]).slice(0, 3);
+  const names = order.filter((index, rank) => rank < 2 || probabilities[index] >= WORTH_NAMING).map((index) => classes[index]);
+  return `${names.slice(0, -1).join(", ")} or ${names.at(-1)}`;
 }
 
 /** The answer in large type; a digit that is not there yet is a dot. */
@@ -38,17 +31,17 @@ export function headline(digits) {
   return digits.map((digit) => digit?.class ?? "·").join("");
 }
 
-/** The line below it, for several digits: which of them are not sure. */
-export function doubts(digits, classes) {
+/** The line below it: "99.8 % sure", or between what the model wavers; of several digits only the latter. */
+export function remark(digits, classes) {
   const unsure = digits.filter((digit) => digit && !isSure(digit));
-  return unsure.map((digit) => confidence(digit, classes)).join("; ");
+  if (unsure.length) return `not sure: ${unsure.map((digit) => candidates(digit, classes)).join("; ")}`;
+  return digits.length === 1 ? `${percent(digits[0].confidence)} sure` : "";
 }
 
-/** What a screen reader says: digits one by one, blank boxes by their name. */
+/** What a screen reader says: digit by digit, so that it is not taken for thousands. */
 export function spoken(digits, classes) {
   const names = digits.map((digit) => digit?.class ?? "blank").join(" ");
-  const rest = digits.length === 1 ? confidence(digits[0], classes) : doubts(digits, classes);
-  return rest ? `${names}, ${rest}` : names;
+  return [names, remark(digits, classes)].filter(Boolean).join(", ");
 }
 
 /** What to do about a problem. */

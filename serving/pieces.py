@@ -1,0 +1,171 @@
+"""The connected pieces of ink in a picture of a row of digits: what may be a digit or a stroke of one.
+
+Knows shapes and places only, no model. Not covered: lines that touch each other, underlines that touch their digits.
+"""
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.image import Ink
+from serving.problems import Problem
+
+INKED: Final = 64  # of 255; the same as for `pipeline.image.normalised`
+MOST: Final = 256  # pieces that are looked at, the largest: a page of noise has thousands
+# Everything below is a share of the row's height.
+DUST: Final = 0.1  # what is smaller both ways is none of a digit's strokes
+SMALL: Final = 0.35  # what is lower than this is not a digit: a stroke of one, a point, a comma, a hyphen
+NEAR: Final = 0.08  # a stroke is so far from its digit at most
+RULE: Final = 1.6  # an underline is at least so long, and far longer than thick
+
+Labels = npt.NDArray[np.int32]
+Box = tuple[int, int, int, int]  # left, top, right, bottom, the last two exclusive
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Ink that stays together: the numbers that it has among the labels, its box, and how many pixels it covers."""
+
+    labels: tuple[int, ...]
+    box: Box
+    area: int
+
+    @property
+    def width(self) -> int:
+        return self.box[2] - self.box[0]
+
+    @property
+    def height(self) -> int:
+        return self.box[3] - self.box[1]
+
+
+def find(ink: Ink) -> tuple[Labels, list[Piece], float]:
+    """`(H, W)` labels, 0 = paper; the pieces that are large enough for a digit, from left to right by their middles,
+    each with the small strokes that belong to it; and the height of the row in pixels.
+
+    Underlines, points, commas, hyphens and dust have labels but are in no piece. Raises Problem `more_than_one_line`.
+    """
+    labels, pieces = connected(ink > INKED)
+    pieces = sorted(pieces, key=lambda piece: piece.area)[-MOST:]
+    pieces = without_rules(pieces)
+    height = row_height(pieces)
+    large = [piece for piece in pieces if piece.height >= SMALL * height]
+    small = [piece for piece in pieces if piece.height < SMALL * height]
+    check_one_line(large, height)
+    for stroke in reversed(small):  # the largest first: a dash may be near to nothing but another dash
+        if max(stroke.width, stroke.height) >= DUST * height and (owner := _owner(stroke, large, height)):
+            large[large.index(owner)] = _joined(owner, stroke)
+    return labels, sorted(large, key=lambda piece: (piece.box[0] + piece.box[2], piece.box)), height
+
+
+def connected(mask: npt.NDArray[np.bool_]) -> tuple[Labels, list[Piece]]:
+    """The pieces of `mask`, pixels joined also by their corners, and `(H, W)` labels, 0 = none.
+
+    Runs of pixels along the rows are nodes, runs that touch in neighbouring rows are edges; each round hangs every
+    tree below a lower neighbour and flattens it, all at once.
+    """
+    stride = mask.shape[1] + 2
+    bounds = np.flatnonzero(np.diff(np.pad(mask, ((0, 0), (1, 1))).ravel().astype(np.int8))) + 1
+    starts, ends = bounds[::2], bounds[1::2]
+    first = np.searchsorted(ends, starts + stride, "left")
+    count = np.searchsorted(starts, ends + stride, "right") - first
+    above = np.repeat(np.arange(starts.size), count)
+    below = np.arange(count.sum()) + np.repeat(first - (count.cumsum() - count), count)
+    roots = np.arange(starts.size)
+    while (roots[above] != roots[below]).any():
+        one, other = roots[above], roots[below]
+        np.minimum.at(roots, np.maximum(one, other), np.minimum(one, other))
+        while (roots[roots] != roots).any():
+            roots = roots[roots]
+    _, numbers = np.unique(roots, return_inverse=True)
+    labels = np.zeros(mask.shape, np.int32)
+    labels[mask] = np.repeat(numbers + 1, ends - starts)
+    return labels, _measured(numbers, starts // stride, starts % stride - 1, ends - starts)
+
+
+def _measured(
+    numbers: npt.NDArray[np.int64], rows: npt.NDArray[np.int64], left: npt.NDArray[np.int64], wide: npt.NDArray[np.int64]
+) -> list[Piece]:
+    """Pieces from their runs: the piece's number, row, first column and length of each."""
+    order = np.argsort(numbers, kind="stable")
+    at = np.flatnonzero(np.diff(numbers[order], prepend=-1))
+    rows, left, wide = rows[order], left[order], wide[order]
+    boxes = np.stack(
+        [
+            np.minimum.reduceat(left, at),
+            np.minimum.reduceat(rows, at),
+            np.maximum.reduceat(left + wide, at),
+            np.maximum.reduceat(rows, at) + 1,
+        ],
+        axis=1,
+    )
+    areas = np.add.reduceat(wide, at)
+    largest = np.argsort(areas, kind="stable")[-MOST:]
+    return [Piece((i + 1,), tuple(boxes[i].tolist()), int(areas[i])) for i in largest.tolist()]
+
+
+def without_rules(pieces: list[Piece]) -> list[Piece]:
+    """What is left without underlines and ruled lines: pieces far longer than thick and than the others are high."""
+    kept = [piece for piece in pieces if piece.width < 8 * piece.area / piece.width]
+    kept = kept or pieces
+    height = row_height(kept)
+    return [piece for piece in pieces if piece in kept or piece.width < RULE * height or piece.height > 0.3 * piece.width]
+
+
+def row_height(pieces: list[Piece]) -> float:
+    """The height of half of the ink's digits, weighted by ink; what shares columns counts as one, also when broken."""
+    clusters: list[Piece] = []
+    for piece in sorted(pieces, key=lambda piece: piece.box[0]):
+        if clusters and piece.box[0] < clusters[-1].box[2]:
+            clusters[-1] = _joined(clusters[-1], piece)
+        else:
+            clusters.append(piece)
+    clusters.sort(key=lambda cluster: cluster.height)
+    weights = np.cumsum([cluster.area for cluster in clusters])
+    return float(clusters[int(np.searchsorted(weights, weights[-1] / 2))].height)
+
+
+def check_one_line(pieces: list[Piece], height: float) -> None:
+    """Raises Problem where one digit stands below another, or no slanted line passes through all of them."""
+    boxes = np.array([piece.box for piece in pieces], dtype=float)
+    left, top, right, bottom = boxes.T
+    shared = np.minimum(right[:, None], right) - np.maximum(left[:, None], left)
+    narrower = np.minimum((right - left)[:, None], right - left)
+    lower = np.minimum((bottom - top)[:, None], bottom - top)
+    stacked = (shared > 0.3 * narrower) & (top - bottom[:, None] > 0.15 * lower)
+    if stacked.any() or not any(_fits(boxes, slope, height) for slope in np.linspace(-0.6, 0.6, 13)):
+        raise Problem("more_than_one_line", "got more than one line, expected one", got="lines", expected="one line")
+
+
+def _fits(boxes: npt.NDArray[np.float64], slope: float, height: float) -> bool:
+    """Whether what the boxes cover of a line's height, sheared by `slope`, has no gap."""
+    fall = slope * (boxes[:, 0] + boxes[:, 2]) / 2
+    order = np.argsort(boxes[:, 1] - fall)
+    tops, bottoms = (boxes[:, 1] - fall)[order], (boxes[:, 3] - fall)[order]
+    return bool((tops[1:] - np.maximum.accumulate(bottoms)[:-1] <= 0.15 * height).all())
+
+
+def _owner(stroke: Piece, pieces: list[Piece], height: float) -> Piece | None:
+    """The piece that a small stroke belongs to: the one that shares most columns with it, or is very near.
+
+    A point or a comma belongs to none: it is small both ways and stands on the line beside its digits.
+    """
+    reach = NEAR * height
+    best, most = None, -reach
+    for piece in pieces:
+        (left, top, right, bottom), (x0, y0, x1, y1) = piece.box, stroke.box
+        shared = min(right, x1) - max(left, x0)
+        beside = shared < 0.5 * stroke.width
+        is_point = beside and max(stroke.width, stroke.height) < SMALL * height and y0 > top + 0.6 * (bottom - top)
+        apart = max(y0 - bottom, top - y1)
+        if not is_point and shared > most and apart < 0.5 * height and (not beside or apart < reach):
+            best, most = piece, shared
+    return best
+
+
+def _joined(one: Piece, other: Piece) -> Piece:
+    (a, b, c, d), (e, f, g, h) = one.box, other.box
+    box = (min(a, e), min(b, f), max(c, g), max(d, h))
+    return Piece(one.labels + other.labels, box, one.area + other.area)

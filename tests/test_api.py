@@ -1,0 +1,349 @@
+"""The service's API in process: what it answers, what it refuses and how, and what it does when there is too much."""
+
+import io
+import json
+import pickle
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+import jsonschema
+import numpy as np
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+
+from pipeline.dataset import Split
+from pipeline.image import canonical
+from serving import body, door
+from serving.model import Model
+from serving.openapi import describe
+from serving.problems import STATUS
+from tests.pen import pictures
+from tests.service import service
+from tests.test_image import encoded, ink, page, png_header
+
+PNG = {"content-type": "image/png"}
+RAW = {"content-type": "application/octet-stream"}
+JSON = {"content-type": "application/json"}
+FORM = {"content-type": "application/x-www-form-urlencoded"}
+MULTIPART = {"content-type": "multipart/form-data; boundary=x"}
+UNBOUND = {"content-type": "multipart/form-data"}
+PICKLE = {"content-type": "application/vnd.bentoml+pickle"}
+FIVE = encoded(page(ink()))
+BLANK = encoded(np.full((100, 100), 255, np.uint8))
+
+
+@pytest.fixture
+def client(model: Model) -> Iterator[TestClient]:
+    with TestClient(service(model), raise_server_exceptions=False) as client:
+        yield client
+
+
+def image_list(*sides: int, value: Any = 0) -> Any:
+    return [image_list(*sides[1:], value=value) for _ in range(sides[0])] if sides else value
+
+
+def batch_of(images: Any) -> bytes:
+    return json.dumps({"images": images}).encode()
+
+
+def gif(frames: int) -> bytes:
+    pages = [Image.fromarray(page(ink(left=10 * frame))) for frame in range(frames)]
+    buffer = io.BytesIO()
+    pages[0].save(buffer, "GIF", save_all=True, append_images=pages[1:])
+    return buffer.getvalue()
+
+
+def test_a_picture_gets_the_models_answer_to_its_28_by_28_pixels(client: TestClient, model: Model) -> None:
+    answer = client.post("/predict", content=FIVE, headers=PNG).json()
+
+    (probabilities,) = model.probabilities(canonical(FIVE)[None])
+    assert answer["probabilities"] == pytest.approx(probabilities.tolist())
+    assert answer["digit"] == probabilities.argmax()
+    assert answer["class"] == str(answer["digit"])
+    assert answer["confidence"] == max(answer["probabilities"])
+    assert answer["model"] == "mnist:v1-0123abcd"
+    assert "seen" not in answer
+
+
+@pytest.mark.parametrize("path", ["/predict", "/read"])
+def test_a_file_in_a_form_gets_the_same_answer_as_the_body(client: TestClient, path: str) -> None:
+    form = client.post(path, files={"picture": ("five.png", FIVE, "image/png")})
+
+    assert form.status_code == 200
+    assert form.json() == client.post(path, content=FIVE, headers=PNG).json()
+
+
+def test_the_picture_that_the_model_saw_comes_with_the_answer(client: TestClient) -> None:
+    seen = client.post("/predict?seen=true", content=FIVE, headers=PNG).json()["seen"]
+
+    import base64
+
+    image = np.asarray(Image.open(io.BytesIO(base64.b64decode(seen.removeprefix("data:image/png;base64,")))))
+    assert (image == canonical(FIVE)).all()
+
+
+def test_a_page_with_nothing_on_it_is_not_a_digit(client: TestClient) -> None:
+    for path in ("/predict", "/read"):
+        answer = client.post(path, content=BLANK, headers=PNG)
+        assert answer.status_code == 200
+        assert answer.json()["is_blank"] is True
+    assert client.post("/predict", content=BLANK, headers=PNG).json()["digit"] is None
+    assert client.post("/read", content=BLANK, headers=PNG).json()["text"] == ""
+
+
+def test_every_picture_of_the_pen_is_answered(client: TestClient) -> None:
+    files = pictures(5)
+    for name in sorted(files)[::10]:
+        kind = "jpeg" if str(name).endswith("jpg") else str(name).rpartition(".")[2]
+        answer = client.post("/predict", content=files[name], headers={"content-type": f"image/{kind}"})
+        assert answer.status_code == 200, (name, answer.text)
+        assert answer.json()["is_blank"] is False
+
+
+@pytest.mark.parametrize("count", [1, 17, 200])
+def test_raw_bytes_and_json_get_the_models_answers_in_order(
+    client: TestClient, model: Model, digits: Split, count: int
+) -> None:
+    images = digits.images[:count]
+
+    raw = client.post(f"/predict_batch?shape={count},28,28", content=images.tobytes(), headers=RAW)
+    listed = client.post("/predict_batch", content=batch_of(images.tolist()), headers=JSON)
+
+    assert raw.status_code == 200
+    assert raw.json() == listed.json()
+    assert np.allclose(raw.json()["probabilities"], model.probabilities(images), atol=1e-6)
+    assert raw.json()["digits"] == model.probabilities(images).argmax(axis=1).tolist()
+
+
+def test_an_empty_image_in_a_batch_has_no_digit(client: TestClient, digits: Split) -> None:
+    images = [image_list(28, 28), digits.images[0].tolist()]
+
+    answer = client.post("/predict_batch", content=batch_of(images), headers=JSON).json()
+
+    assert answer["is_blank"] == [True, False]
+    assert answer["digits"][0] is None
+    assert isinstance(answer["digits"][1], int)
+
+
+BAD: dict[str, tuple[str, Any, dict[str, str], str]] = {
+    "text as a picture": ("/predict", b"hello", PNG, "not_a_picture"),
+    "no body": ("/predict", b"", PNG, "no_content"),
+    "an empty file in a form": ("/predict", {"picture": ("a.png", b"", "image/png")}, {}, "no_content"),
+    "half a picture": ("/predict", FIVE[: len(FIVE) // 2], PNG, "damaged_picture"),
+    "a bomb": ("/predict", png_header(40_000, 40_000), PNG, "picture_size"),
+    "four pixels": ("/predict", encoded(np.zeros((2, 2), np.uint8)), PNG, "picture_size"),
+    "a film": ("/predict", gif(3), {"content-type": "image/gif"}, "animated_picture"),
+    "a format that we do not read": ("/predict", FIVE, {"content-type": "image/tiff"}, "unsupported_media_type"),
+    "a vector picture": ("/predict", b"<svg/>", {"content-type": "image/svg+xml"}, "unsupported_media_type"),
+    "JSON as a picture": ("/predict", b'{"url": "http://127.0.0.1/"}', JSON, "unsupported_media_type"),
+    "a text form": ("/predict", b"a=b", FORM, "unsupported_media_type"),
+    "a text file in a form": ("/predict", {"picture": ("a.txt", b"a", "text/plain")}, {}, "unsupported_media_type"),
+    "a packed picture": ("/predict", FIVE, PNG | {"content-encoding": "gzip"}, "unsupported_media_type"),
+    "a form without its boundary": ("/predict", b"--x", UNBOUND, "malformed_multipart"),
+    "a broken form": ("/predict", b"--x\r\nrubbish", MULTIPART, "malformed_multipart"),
+    "an unended form": (
+        "/predict",
+        b'--x\r\nContent-Disposition: form-data; name="picture"; filename="a.png"\r\n\r\n' + FIVE,
+        MULTIPART,
+        "malformed_multipart",
+    ),
+    "a form with no file": (
+        "/predict",
+        b'--x\r\nContent-Disposition: form-data; name="picture"\r\n\r\nfive\r\n--x--\r\n',
+        MULTIPART,
+        "missing_part",
+    ),
+    "two files": (
+        "/predict",
+        [("picture", ("a.png", FIVE, "image/png")), ("picture", ("b.png", FIVE, "image/png"))],
+        {},
+        "malformed_multipart",
+    ),
+    "a wish that is neither true nor false": ("/predict?seen=perhaps", FIVE, PNG, "bad_query"),
+    "text to read": ("/read", b"hello", PNG, "not_a_picture"),
+    "no JSON": ("/predict_batch", b"{", JSON, "malformed_json"),
+    "nothing as JSON": ("/predict_batch", b"", JSON, "malformed_json"),
+    "not UTF-8": ("/predict_batch", b'{"images": "\xff"}', JSON, "malformed_json"),
+    "deep JSON": ("/predict_batch", b'{"images":' + b"[" * 100_000 + b"]" * 100_000 + b"}", JSON, "malformed_json"),
+    "NaN": ("/predict_batch", batch_of(image_list(1, 28, 28, value=float("nan"))), JSON, "wrong_value"),
+    "another key": ("/predict_batch", b'{"images": [], "url": "http://127.0.0.1/"}', JSON, "wrong_shape"),
+    "no image": ("/predict_batch", batch_of([]), JSON, "wrong_shape"),
+    "an image and no batch": ("/predict_batch", batch_of(image_list(28, 28)), JSON, "wrong_value"),
+    "a tall image": ("/predict_batch", batch_of(image_list(1, 56, 28)), JSON, "wrong_shape"),
+    "a narrow row": ("/predict_batch", batch_of([[*image_list(27, 28), [0] * 27]]), JSON, "wrong_shape"),
+    "brighter than light": ("/predict_batch", batch_of(image_list(1, 28, 28, value=256)), JSON, "wrong_value"),
+    "darker than dark": ("/predict_batch", batch_of(image_list(1, 28, 28, value=-1)), JSON, "wrong_value"),
+    "half a grey level": ("/predict_batch", batch_of(image_list(1, 28, 28, value=0.5)), JSON, "wrong_value"),
+    "text for a pixel": ("/predict_batch", batch_of(image_list(1, 28, 28, value="7")), JSON, "wrong_value"),
+    "truth for a pixel": ("/predict_batch", batch_of(image_list(1, 28, 28, value=True)), JSON, "wrong_value"),
+    "a list for a body": ("/predict_batch", b"[]", JSON, "wrong_value"),
+    "raw bytes of no shape": ("/predict_batch", bytes(784), RAW, "bad_query"),
+    "a tall image as raw bytes": ("/predict_batch?shape=1,56,28", bytes(1568), RAW, "bad_query"),
+    "no image as raw bytes": ("/predict_batch?shape=0,28,28", b"", RAW, "bad_query"),
+    "a shape that is a long number": (f"/predict_batch?shape={'9' * 5000},28,28", b"", RAW, "bad_query"),
+    "one byte too few": ("/predict_batch?shape=1,28,28", bytes(783), RAW, "wrong_shape"),
+    "a picture for a batch": ("/predict_batch", FIVE, PNG, "unsupported_media_type"),
+    "a pickle": ("/predict_batch", pickle.dumps(1), PICKLE, "unsupported_media_type"),
+    "a pickle as a picture": ("/predict", pickle.dumps(1), PICKLE, "unsupported_media_type"),
+    "an unknown path": ("/guess", FIVE, PNG, "not_found"),
+    "a path out of the page": ("/page/../service.py", b"", {}, "not_found"),
+    "a POST to the page": ("/", b"", {}, "method_not_allowed"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("kind", BAD)
+def test_bad_input_gets_its_status_and_a_reason(client: TestClient, kind: str) -> None:
+    path, content, headers, code = BAD[kind]
+    if isinstance(content, bytes):
+        response = client.post(path, content=content, headers=headers)
+    else:
+        response = client.post(path, files=content, headers=headers)
+
+    problem = response.json()
+    assert (response.status_code, problem["code"]) == (STATUS[code], code), problem
+    assert problem["message"]
+    assert set(problem) <= {"code", "message", "got", "expected"}
+    assert client.get("/readyz").status_code == 200
+
+
+def test_an_unknown_method_is_told_which_there_is(client: TestClient) -> None:
+    response = client.get("/predict")
+
+    assert (response.status_code, response.json()["code"]) == (405, "method_not_allowed")
+    assert response.headers["allow"] == "POST"
+
+
+def test_a_body_over_the_limit_is_not_read(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(door, "MAX_BODY", 1000)
+
+    def drops() -> Iterator[bytes]:  # of no announced length
+        for _ in range(5):
+            yield bytes(300)
+
+    announced = client.post("/predict", content=bytes(1001), headers=PNG)
+    dropped = client.post("/predict", content=drops(), headers=PNG)
+
+    for response in (announced, dropped):
+        assert (response.status_code, response.json()["code"]) == (413, "body_too_large")
+        assert response.headers["connection"] == "close"
+    assert client.post("/predict", content=bytes(1000), headers=PNG).status_code == 422
+
+
+def test_a_busy_service_says_so_and_still_answers_its_probes(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(door, "MAX_ACTIVE", 0)
+    with TestClient(service(model)) as client:
+        refused = client.post("/predict", content=FIVE, headers=PNG)
+
+        assert (refused.status_code, refused.json()["code"]) == (429, "overloaded")
+        assert int(refused.headers["retry-after"]) > 0
+        assert [client.get(path).status_code for path in ("/livez", "/readyz", "/metrics")] == [200, 200, 200]
+
+
+def test_too_many_bytes_at_once_are_refused_before_they_fill_the_memory(
+    model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(door, "MAX_BYTES", 100)
+    with TestClient(service(model)) as client:
+        assert client.post("/predict", content=FIVE, headers=PNG).status_code == 429
+        assert client.post("/predict_batch", content=b"{}", headers=JSON).status_code == 422  # given back
+
+
+def test_the_service_is_ready_only_if_the_golden_picture_gets_its_golden_answer(model: Model) -> None:
+    with TestClient(service(model)) as client:
+        assert client.get("/readyz").status_code == 200
+        golden, model._golden_probabilities = model._golden_probabilities, model._golden_probabilities[::-1]
+        try:
+            refused = client.get("/readyz")
+        finally:
+            model._golden_probabilities = golden
+        assert (refused.status_code, refused.json()["code"]) == (503, "not_ready")
+        assert client.get("/livez").status_code == 200
+
+
+def test_an_error_of_our_own_is_told_without_its_details(
+    client: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setattr("serving.answers.canonical", lambda content: 1 / 0)
+
+    response = client.post("/predict", content=FIVE, headers=PNG)
+
+    assert (response.status_code, response.json()["code"]) == (500, "internal_error")
+    assert "division" not in response.text
+    assert "ZeroDivisionError" in caplog.text
+
+
+def test_the_metrics_count_requests_digits_and_refusals(client: TestClient) -> None:
+    def value(line: str) -> float:
+        lines = client.get("/metrics").text.splitlines()
+        return sum(float(found.rpartition(" ")[2]) for found in lines if found.startswith(line))
+
+    names = (
+        'digits_requests_total{path="/predict",status="200"}', "digits_predictions_total{", "digits_confidence_count",
+        "digits_blank_total", 'digits_rejected_total{code="not_a_picture"}',
+        'digits_request_seconds_count{path="/predict"}',
+    )  # fmt: skip
+    before = [value(name) for name in names]
+
+    client.post("/predict", content=FIVE, headers=PNG)
+    client.post("/predict", content=BLANK, headers=PNG)
+    client.post("/predict", content=b"hello", headers=PNG)
+
+    assert [value(name) - was for name, was in zip(names, before, strict=True)] == [2, 1, 1, 1, 1, 3]
+
+
+def resolved(schema: Any, root: Any) -> Any:
+    return schema | {"components": root["components"]}
+
+
+def test_answers_and_refusals_are_as_the_description_says(client: TestClient) -> None:
+    description = client.get("/docs.json").json()
+    posts = {
+        "/predict": [(FIVE, PNG), (BLANK, PNG), (b"hello", PNG)],
+        "/read": [(FIVE, PNG), (BLANK, PNG)],
+        "/predict_batch": [(batch_of(image_list(2, 28, 28, value=9)), JSON), (b"{}", JSON)],
+    }
+    for path, requests in posts.items():
+        for content, headers in requests:
+            response = client.post(f"{path}?seen=true", content=content, headers=headers)
+            described = description["paths"][path]["post"]["responses"][str(response.status_code)]
+            schema = described["content"]["application/json"]["schema"]
+            jsonschema.validate(response.json(), resolved(schema, description))
+
+
+def test_the_examples_of_the_description_are_valid() -> None:
+    description = describe("mnist:v1-0123abcd", "mnist", tuple("0123456789"))
+    for operations in description["paths"].values():
+        for operation in operations.values():
+            content = operation["responses"]["200"]["content"]["application/json"]
+            jsonschema.validate(content["example"], resolved(content["schema"], description))
+
+
+def test_every_problem_of_the_table_is_described_or_said_to_be_general() -> None:
+    described = json.dumps(describe("mnist:v1-0123abcd", "mnist", tuple("0123456789"))["paths"])
+    general = {"not_found", "method_not_allowed", "internal_error", "not_ready"}
+    assert {code for code in STATUS if f'"{code}"' not in described} == general
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/page/docs.js", "/swagger/swagger-ui-bundle.js", "/model"])
+def test_the_page_and_the_description_are_served_from_here(client: TestClient, path: str) -> None:
+    response = client.get(path)
+
+    assert response.status_code == 200
+    if path in ("/", "/docs"):
+        assert "https://" not in response.text
+
+
+def test_serving_imports_nothing_that_the_image_lacks() -> None:
+    script = (
+        "import sys, serving.app, serving.door, serving.model, serving.openapi\n"
+        "print([name for name in ('torch', 'mlflow', 'dvc', 'matplotlib', 'pandas', 'sklearn') if name in sys.modules])"
+    )
+    assert subprocess.check_output([sys.executable, "-c", script], text=True).strip() == "[]"
+
+
+def test_the_limits_are_those_that_the_memory_allows() -> None:
+    assert door.MAX_BYTES <= 64 * 2**20
+    assert body.MAX_BATCH * body.PIXELS <= body.MAX_BODY
