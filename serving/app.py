@@ -21,6 +21,7 @@ from serving.body import flag, image_batch, picture_file
 from serving.model import Model
 from serving.openapi import describe
 from serving.problems import Problem, got_instead, json_response
+from serving.watchdog import Watchdog
 
 PAGE: Final = Path(__file__).parent / "page"
 SWAGGER: Final = Path(str(files("bentoml._internal.server"))) / "static_content"  # BentoML brings Swagger's files
@@ -37,10 +38,12 @@ class Api:
     def __init__(self) -> None:
         # Pictures are decoded one at a time: a large one takes a hundred megabytes while that lasts.
         self.one_at_a_time = anyio.CapacityLimiter(1)
+        self.watchdog = Watchdog()
 
     async def _aside(self, work: Callable[[], Any]) -> Response:
         """Answer with what takes long to compute, in a thread: the probes and small requests are answered meanwhile."""
-        return json_response(await anyio.to_thread.run_sync(work, limiter=self.one_at_a_time))
+        watched = partial(self.watchdog.working, work)
+        return json_response(await anyio.to_thread.run_sync(watched, limiter=self.one_at_a_time))
 
     async def predict(self, request: Request) -> Response:
         seen = flag(request, "seen")

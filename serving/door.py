@@ -12,7 +12,7 @@ from serving.problems import Problem, got_instead
 
 MAX_ACTIVE: Final = 32  # requests being read or answered; more would only wait for the one processor core
 MAX_BYTES: Final = 6 * MAX_BODY  # of the bodies of all of them
-BODY_SECONDS: Final = 10.0  # for a body to come in
+BODY_SECONDS: Final = 5.0  # for a body to come in; a service that is told to end waits for it
 PROBES: Final = ("/livez", "/readyz", "/metrics")  # answered however busy the service is
 TIMED: Final = ("/predict", "/predict_batch", "/read", *PROBES)
 

@@ -22,6 +22,7 @@ class Model:
     """`tag` names the model in every answer; `classes` are the names of the labels, in their order."""
 
     def __init__(self, path: Path, tag: str) -> None:
+        onnxruntime.disable_telemetry_events()
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1  # the network is too small to be worth a second core
         options.inter_op_num_threads = 1

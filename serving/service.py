@@ -1,5 +1,7 @@
 """The BentoML service: what is deployed, and with which model."""
 
+import asyncio
+import os
 from pathlib import Path
 
 import bentoml
@@ -18,6 +20,9 @@ class Arguments(BaseModel):
     """Tag of the model in BentoML's store, with its version: `mnist:v3-1d8e47a3`."""
 
 
+# In a container BentoML would leave a dead worker dead and go on holding the port, and nobody would notice.
+os.environ.pop("BENTOML_CONTAINERIZED", None)
+
 arguments = bentoml.use_arguments(Arguments)
 api = Api()
 image = bentoml.images.Image(  # a distribution that BentoML does not know gets no compiler and no git
@@ -25,6 +30,7 @@ image = bentoml.images.Image(  # a distribution that BentoML does not know gets 
     distro="slim",
     lock_python_packages=False,
     python_requirements=Path(__file__).with_name("requirements.lock").read_text(),
+    post_commands=["pip uninstall --yes --quiet uv; rm -rf /root/.cache"],
 )
 
 
@@ -46,6 +52,7 @@ class Digits:
     stored = BentoModel(arguments.model)
 
     def __init__(self) -> None:
+        api.watchdog.watch(asyncio.get_running_loop())
         api.model = Model(Path(self.stored.path_of("model.onnx")), str(self.stored.tag))
 
 

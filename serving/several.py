@@ -28,19 +28,20 @@ DEEP: Final = 2.0  # stroke widths; a cut crosses no more
 ASIDE: Final = 0.3  # pixels of ink that a path crosses rather than go a column aside
 FINE: Final = 64  # rows of ink in which paths are looked for; more show no better ones
 # Widths as a share of the row's height.
-APART: Final = 0.12  # strokes of a digit are so far from each other at most
+FAR: Final = 0.12  # strokes of a digit are so far from each other at most
 BETWEEN: Final = 0.15  # two cuts
 # log(width / height) of the ink in MNIST's training images, by digit: mean, standard deviation.
 ASPECT: Final = (-0.11, -0.93, -0.07, -0.24, -0.24, -0.07, -0.33, -0.26, -0.28, -0.40)
 SPREAD: Final = (0.20, 0.46, 0.22, 0.21, 0.21, 0.26, 0.22, 0.21, 0.22, 0.21)
 # Costs, in nats like the model's -log p; tuned on rows of MNIST's validation images, see benchmarks/reading.py.
-ODD: Final = 0.5  # for each squared standard deviation of a digit's proportions
-LOW: Final = 3.0  # for each squared factor e that a digit is lower than the row
-CUT: Final = 2.0
-CROSSED: Final = 1.0  # for each stroke width of ink that a cut crosses
-JOIN: Final = 1.0
+ODD: Final = 0.1  # for each squared standard deviation of a digit's proportions
+LOW: Final = 7.0  # for each squared factor e that a digit is lower than the row
+CROSSED: Final = 0.75  # for each stroke width of ink that a cut crosses,
+THIN: Final = 1.1  # less so many: where there is less ink than that, a cut is likely
+JOIN: Final = 3.5  # for strokes that do not touch but share a digit,
+APART: Final = 15.0  # and for each row's height that they are apart; less, where they share columns
 LEFT_OUT: Final = 30.0  # for a part that is in no digit
-LEAST: Final = 1e-4  # probability, so that one bad digit does not outweigh all others
+LEAST: Final = 3e-4  # probability, so that one bad digit does not outweigh all others
 
 Span = tuple[int, int]  # the first and the last part of a digit
 Cut = tuple[float, npt.NDArray[np.int64]]
@@ -188,7 +189,7 @@ def _spans(parts: list[Part], height: float) -> list[Span]:
     for first in range(len(parts)):
         for last in range(first, min(first + PARTS, len(parts))):
             gaps = [max(0, b.box[0] - a.box[2]) for a, b in pairwise(parts[first : last + 1]) if b.cut is None]
-            if max(gaps, default=0) > APART * height:
+            if max(gaps, default=0) > FAR * height:
                 break
             if _is_piece(parts, first, last) or _may_be_digit(_box(parts, (first, last)), height):
                 spans.append((first, last))
@@ -238,7 +239,11 @@ def _cheapest(parts: list[Part], answers: dict[Span, npt.NDArray[np.float32]], h
 def _cost(parts: list[Part], answer: npt.NDArray[np.float32], height: float) -> float:
     left, top, right, bottom = _box(parts, (0, len(parts) - 1))
     proportions = (np.log((right - left) / (bottom - top)) - np.array(ASPECT)) / np.array(SPREAD)
-    cost = float((ODD * np.minimum(proportions**2, 16) - np.log(answer + LEAST)).min())
+    cost = float((ODD * np.minimum(proportions**2, 9) - np.log(answer + LEAST)).min())
     cost += LOW * max(0.0, float(np.log(height / (bottom - top)))) ** 2
-    cost += CUT + CROSSED * parts[0].cut if parts[0].cut is not None else 0.0
-    return cost + JOIN * sum(part.cut is None for part in parts[1:])
+    if parts[0].cut is not None:
+        cost += CROSSED * (parts[0].cut - THIN)
+    for one, other in pairwise(parts):
+        if other.cut is None:
+            cost += JOIN + APART * max(-0.3, (other.box[0] - one.box[2]) / height)
+    return cost

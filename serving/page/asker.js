@@ -42,6 +42,7 @@ export class Asker extends EventTarget {
       await pause(await this.#attempt(this.#current, question));
     }
     this.#current = null;
+    this.trouble = null; // nobody waits for the service any more
     this.#fire();
   }
 

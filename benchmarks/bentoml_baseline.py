@@ -1,0 +1,16 @@
+"""A baseline: BentoML in the style of its own examples: synchronous, an ndarray in JSON, default settings.
+`bentoml serve benchmarks.bentoml_baseline:Baseline`."""
+
+import bentoml
+import numpy as np
+import onnxruntime
+
+
+@bentoml.service
+class Baseline:
+    def __init__(self) -> None:
+        self.session = onnxruntime.InferenceSession("artifacts/export/model.onnx", providers=["CPUExecutionProvider"])
+
+    @bentoml.api
+    def predict(self, images: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]  # as its examples have it
+        return self.session.run(["probabilities"], {"images": images.astype(np.uint8)})[0]  # type: ignore[no-any-return]

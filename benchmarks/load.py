@@ -1,0 +1,118 @@
+"""A load generator for one server on the loopback: requests over kept connections, closed or open loop."""
+
+import asyncio
+import time
+from collections.abc import Coroutine, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import uvloop
+
+
+@dataclass(frozen=True)
+class Load:
+    """What came of it: answers a second, and the seconds that each answer took, from when it was due to be asked for."""
+
+    rate: float
+    latencies: Sequence[float]
+
+    def percentile(self, share: float) -> float:
+        """Milliseconds within which `share` percent of the answers came."""
+        return float(np.percentile(self.latencies, share)) * 1000
+
+
+class Connection(asyncio.Protocol):
+    """One connection, one request at a time. Raises RuntimeError for any answer but 200."""
+
+    def connection_made(self, transport: Any) -> None:
+        self.transport = transport
+        self.waiting: asyncio.Future[None] | None = None
+        self.buffer = bytearray()
+
+    def ask(self, request: bytes) -> asyncio.Future[None]:
+        self.waiting = asyncio.get_running_loop().create_future()
+        self.transport.write(request)
+        return self.waiting
+
+    def data_received(self, data: bytes) -> None:
+        self.buffer += data
+        head = self.buffer.find(b"\r\n\r\n")
+        if head < 0 or self.waiting is None:
+            return
+        header = bytes(self.buffer[:head]).lower()
+        length = int(header.partition(b"content-length:")[2].split(b"\r\n", 1)[0])
+        if len(self.buffer) < head + 4 + length:
+            return
+        waiting, self.waiting = self.waiting, None
+        if header.startswith(b"http/1.1 200"):
+            waiting.set_result(None)
+        else:
+            waiting.set_exception(RuntimeError(bytes(self.buffer).decode(errors="replace")))
+        self.buffer.clear()
+
+    def connection_lost(self, error: Exception | None) -> None:
+        if self.waiting is not None:
+            self.waiting.set_exception(error or ConnectionResetError("the server closed the connection"))
+
+
+def request(path: str, media_type: str, body: bytes) -> bytes:
+    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {media_type}\r\nContent-Length: {len(body)}\r\n\r\n"
+    return head.encode() + body
+
+
+async def _connected(port: int, count: int) -> list[Connection]:
+    loop = asyncio.get_running_loop()
+    return [(await loop.create_connection(Connection, "127.0.0.1", port))[1] for _ in range(count)]
+
+
+async def _closed(port: int, asked: bytes, connections: int, seconds: float) -> Load:
+    latencies: list[float] = []
+    started = time.perf_counter()
+
+    async def one(connection: Connection) -> None:
+        while (now := time.perf_counter()) < started + seconds:
+            await connection.ask(asked)
+            latencies.append(time.perf_counter() - now)
+        connection.transport.close()
+
+    await asyncio.gather(*map(one, await _connected(port, connections)))
+    return Load(len(latencies) / (time.perf_counter() - started), latencies)
+
+
+async def _open(port: int, asked: bytes, connections: int, seconds: float, rate: float, seed: int) -> Load:
+    gaps = np.random.default_rng(seed).exponential(1 / rate, int(rate * seconds))
+    free: asyncio.Queue[Connection] = asyncio.Queue()
+    for connection in await _connected(port, connections):
+        free.put_nowait(connection)
+    latencies: list[float] = []
+
+    async def one(due: float) -> None:
+        connection = await free.get()
+        await connection.ask(asked)
+        latencies.append(time.perf_counter() - due)
+        free.put_nowait(connection)
+
+    started = time.perf_counter()
+    async with asyncio.TaskGroup() as group:
+        for due in started + np.cumsum(gaps):
+            await asyncio.sleep(max(0, due - time.perf_counter()))
+            group.create_task(one(due))
+    rate = len(latencies) / (time.perf_counter() - started)
+    while not free.empty():
+        free.get_nowait().transport.close()
+    return Load(rate, latencies)
+
+
+def _run(main: Coroutine[Any, Any, Load]) -> Load:
+    return uvloop.run(main)
+
+
+def saturate(port: int, asked: bytes, connections: int = 4, seconds: float = 5) -> Load:
+    """Each of the connections asks again as soon as it is answered."""
+    return _run(_closed(port, asked, connections, seconds))
+
+
+def offer(port: int, asked: bytes, rate: float, connections: int = 32, seconds: float = 5, seed: int = 1) -> Load:
+    """Requests come as strangers do: `rate` a second on average, whether or not the last one has been answered."""
+    return _run(_open(port, asked, connections, seconds, rate, seed))

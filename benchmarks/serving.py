@@ -1,0 +1,134 @@
+"""`make bench-serving`: our service beside two baselines with the same weights, one after another on one machine.
+
+The server has one core, the load generator another. Prints medians over rounds in which the servers take turns; needs
+`make repro` and `make bento` before.
+"""
+
+import json
+import os
+import platform
+import signal
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from importlib.metadata import version
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import numpy as np
+
+from benchmarks import load
+from serving.trial import command, free_port, wait_until_ready
+
+ROUNDS: Final = 3
+BATCH: Final = 1024
+BENTO: Final = Path(".cache/bento")
+JSON: Final = "application/json"
+RAW: Final = "application/octet-stream"
+
+
+class Server(NamedTuple):
+    """How it is started on a port, and what it is asked: one image, and a batch of how many."""
+
+    command: list[str]
+    ready: str
+    one: bytes
+    many: bytes
+    batch: int
+
+
+def images(count: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
+    return np.load("artifacts/download/test_images.npy")[:count]  # type: ignore[no-any-return]
+
+
+def as_json(count: int) -> bytes:
+    return json.dumps({"images": images(count).tolist()}).encode()
+
+
+def servers(port: int) -> dict[str, Server]:
+    ours = command(BENTO.read_text(), port)
+    address = ["--host", "127.0.0.1", "--port", str(port)]
+    shape = f"/predict_batch?shape={{}},28,28"
+    raw_one = load.request(shape.format(1), RAW, images(1).tobytes())
+    raw_many = load.request(shape.format(BATCH), RAW, images(BATCH).tobytes())
+    json_one, json_many = (load.request("/predict_batch", JSON, as_json(count)) for count in (1, 64))
+    plain_one, plain_many = (load.request("/predict", JSON, as_json(count)) for count in (1, 64))
+    fastapi = [sys.executable, "-m", "uvicorn", "benchmarks.fastapi_baseline:app", "--log-level", "warning", *address]
+    bentoml = ["bentoml", "serve", "benchmarks.bentoml_baseline:Baseline", *address]
+    return {
+        "ours, binary": Server(ours, "/readyz", raw_one, raw_many, BATCH),
+        "ours, JSON": Server(ours, "/readyz", json_one, json_many, 64),
+        "FastAPI, torch eager, JSON": Server(fastapi, "/openapi.json", plain_one, plain_many, 64),
+        "BentoML's example, JSON": Server(bentoml, "/readyz", plain_one, plain_many, 64),
+    }
+
+
+@contextmanager
+def started(server: Server, port: int, log: Path) -> Iterator[float]:
+    """The server on core 0; the seconds until its first answer."""
+    begun = time.perf_counter()
+    with log.open("w") as output:
+        arguments = ["taskset", "-c", "0", *server.command]
+        process = subprocess.Popen(arguments, stdout=output, stderr=output, start_new_session=True)
+    try:
+        wait_until_ready(f"http://127.0.0.1:{port}", process, log, server.ready)
+        load.saturate(port, server.one, connections=1, seconds=0.1)
+        yield time.perf_counter() - begun
+    finally:
+        os.killpg(process.pid, signal.SIGTERM)
+        process.wait(timeout=20)
+
+
+class Figures(NamedTuple):
+    first: float  # seconds
+    rate: float  # requests a second
+    p50: float  # milliseconds
+    p99: float
+    images: float  # a second, in batches
+    p99_offered: float  # milliseconds, at the same offered load for all
+
+
+def measure(server: Server, port: int, log: Path, offered: float | None) -> Figures:
+    with started(server, port, log) as first:
+        load.saturate(port, server.one, seconds=1)  # warm
+        one = load.saturate(port, server.one)
+        many = load.saturate(port, server.many, connections=2, seconds=3)
+        open_loop = load.offer(port, server.one, offered or 0.7 * one.rate)
+    return Figures(
+        first, one.rate, one.percentile(50), one.percentile(99), many.rate * server.batch, open_loop.percentile(99)
+    )
+
+
+def main() -> None:
+    os.sched_setaffinity(0, {1})
+    port = free_port()
+    baseline = "FastAPI, torch eager, JSON"
+    found: dict[str, list[Figures]] = {}
+    with tempfile.TemporaryDirectory() as folder:
+        log, offered = Path(folder) / "log", None
+        for _ in range(ROUNDS):
+            for name, server in sorted(servers(port).items(), key=lambda item: item[0] != baseline):
+                found.setdefault(name, []).append(measure(server, port, log, offered))
+                offered = offered or 0.7 * found[baseline][0].rate
+    print_table({name: Figures(*map(statistics.median, zip(*rows, strict=True))) for name, rows in found.items()}, baseline)
+    print(f"p99 offered: at {offered:.0f} requests a second, 70 % of what saturates the FastAPI baseline")
+
+
+def print_table(medians: dict[str, Figures], baseline: str) -> None:
+    versions = ", ".join(f"{name} {version(name)}" for name in ("bentoml", "onnxruntime", "fastapi", "torch", "uvicorn"))
+    print(f"{platform.machine()}, one core a server, Python {platform.python_version()}, {versions}, {ROUNDS} rounds")
+    print(f"{'':28} {'first s':>8} {'req/s':>8} {'×':>5} {'p50 ms':>7} {'p99 ms':>7} {'images/s':>9} {'p99 offered':>12}")
+    for name, row in medians.items():
+        ratio = row.rate / medians[baseline].rate
+        print(
+            f"{name:28} {row.first:8.1f} {row.rate:8.0f} {ratio:5.2f} {row.p50:7.2f} {row.p99:7.2f} {row.images:9.0f} "
+            f"{row.p99_offered:12.2f}"
+        )
+
+
+if __name__ == "__main__":
+    main()
