@@ -71,7 +71,7 @@ serve: bento ## the service on http://127.0.0.1:3000 (PORT=…, and as for make 
 	@bentoml serve "$$(cat .cache/bento)" --host 127.0.0.1 --port $(PORT) --timeout-graceful-shutdown 8
 
 container: bento ## the service as an OCI image, by docker, podman or buildah
-	@python -m serving.container "$$(cat .cache/bento)"
+	@python -m pipeline.container
 
 experiment: .venv/locked ## try other values: make experiment SET="train.epochs=4 train.batch=256"
 	@test -n "$(SET)" || { echo 'error: expected SET="section.key=value …", as in SET="train.epochs=4"' >&2; exit 1; }

@@ -12,7 +12,7 @@ import uvloop
 
 @dataclass(frozen=True)
 class Load:
-    """What came of it: answers a second, and the seconds that each answer took, from when it was due to be asked for."""
+    """What came of it: answers a second, and the seconds that each took, from when it was due to be asked for."""
 
     rate: float
     latencies: Sequence[float]
@@ -57,8 +57,8 @@ class Connection(asyncio.Protocol):
 
 
 def request(path: str, media_type: str, body: bytes) -> bytes:
-    head = f"POST {path} HTTP/1.1\r\nHost: localhost\r\nContent-Type: {media_type}\r\nContent-Length: {len(body)}\r\n\r\n"
-    return head.encode() + body
+    lines = f"POST {path} HTTP/1.1", "Host: localhost", f"Content-Type: {media_type}", f"Content-Length: {len(body)}"
+    return "\r\n".join((*lines, "", "")).encode() + body
 
 
 async def _connected(port: int, count: int) -> list[Connection]:

@@ -52,7 +52,7 @@ def as_json(count: int) -> bytes:
 def servers(port: int) -> dict[str, Server]:
     ours = command(BENTO.read_text(), port)
     address = ["--host", "127.0.0.1", "--port", str(port)]
-    shape = f"/predict_batch?shape={{}},28,28"
+    shape = "/predict_batch?shape={},28,28"
     raw_one = load.request(shape.format(1), RAW, images(1).tobytes())
     raw_many = load.request(shape.format(BATCH), RAW, images(BATCH).tobytes())
     json_one, json_many = (load.request("/predict_batch", JSON, as_json(count)) for count in (1, 64))
@@ -114,14 +114,20 @@ def main() -> None:
             for name, server in sorted(servers(port).items(), key=lambda item: item[0] != baseline):
                 found.setdefault(name, []).append(measure(server, port, log, offered))
                 offered = offered or 0.7 * found[baseline][0].rate
-    print_table({name: Figures(*map(statistics.median, zip(*rows, strict=True))) for name, rows in found.items()}, baseline)
+    print_table(
+        {name: Figures(*map(statistics.median, zip(*rows, strict=True))) for name, rows in found.items()}, baseline
+    )
     print(f"p99 offered: at {offered:.0f} requests a second, 70 % of what saturates the FastAPI baseline")
 
 
 def print_table(medians: dict[str, Figures], baseline: str) -> None:
-    versions = ", ".join(f"{name} {version(name)}" for name in ("bentoml", "onnxruntime", "fastapi", "torch", "uvicorn"))
+    versions = ", ".join(
+        f"{name} {version(name)}" for name in ("bentoml", "onnxruntime", "fastapi", "torch", "uvicorn")
+    )
     print(f"{platform.machine()}, one core a server, Python {platform.python_version()}, {versions}, {ROUNDS} rounds")
-    print(f"{'':28} {'first s':>8} {'req/s':>8} {'×':>5} {'p50 ms':>7} {'p99 ms':>7} {'images/s':>9} {'p99 offered':>12}")
+    print(
+        f"{'':28} {'first s':>8} {'req/s':>8} {'×':>5} {'p50 ms':>7} {'p99 ms':>7} {'images/s':>9} {'p99 offered':>12}"
+    )
     for name, row in medians.items():
         ratio = row.rate / medians[baseline].rate
         print(

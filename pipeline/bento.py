@@ -31,24 +31,23 @@ class Download(params.Section):
     """Name of the data set in params.yaml, and so of the model that it trains."""
 
 
-def label(value: str) -> str:
-    """BentoML takes labels of letters, digits, dashes, underscores and points, 63 at most."""
-    return "".join(c if c.isalnum() or c in "-_." else "-" for c in value)[:63].strip("-_.")
+def labels_of(version: ModelVersion, commit: str | None) -> dict[str, str]:
+    """Where the model comes from. Every answer names the model's tag, and the tag leads to these."""
+    return {
+        "run": version.tags["parent_run"],
+        "commit": commit or "unknown",
+        "data": version.tags["data.md5"],
+        "test_accuracy": version.tags["test_accuracy"],
+    }
 
 
-def store_model(version: ModelVersion, content: bytes) -> str:
+def store_model(version: ModelVersion, content: bytes, labels: dict[str, str]) -> str:
     """Put the ONNX file into BentoML's store unless it is there; its tag."""
     tag = f"{version.name}:v{version.version}-{version.tags['sha256'][:8]}"
     try:
         bentoml.models.get(tag)
     except NotFound:
-        labels = {
-            "run": version.run_id or "",
-            "data": version.tags["data.md5"],
-            "commit": version.tags.get("git.commit", ""),
-            "test_accuracy": version.tags["test_accuracy"],
-        }
-        with bentoml.models.create(tag, labels={name: label(text) for name, text in labels.items() if text}) as model:
+        with bentoml.models.create(tag, labels=labels) as model:
             Path(model.path_of("model.onnx")).write_bytes(content)
     return tag
 
@@ -104,9 +103,10 @@ def main() -> None:
         record = Record(root)
         version = record.version(name, ask.version, ask.alias)
         content = record.model_file(version)
+        labels = labels_of(version, record.origin(version))
     try:
-        model = store_model(version, content)
-        bento = build(model, dict(bentoml.models.get(model).info.labels))
+        model = store_model(version, content, labels)
+        bento = build(model, labels)
     except (BentoMLException, OSError) as error:
         raise StorageError(f"BentoML's store: {error}") from error
     write_text(TAG, bento)

@@ -21,7 +21,7 @@ import mlflow
 import numpy as np
 import onnx
 from filelock import FileLock
-from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunStatus
+from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelStatus, Metric, Param, RunStatus
 from mlflow.entities import Run as Run
 from mlflow.entities.model_registry import ModelVersion as ModelVersion
 from mlflow.exceptions import MlflowException
@@ -176,10 +176,10 @@ class Record:
 
     def register(self, run: Run, name: str, path: Path, classes: int, tags: Mapping[str, str]) -> ModelVersion:
         """Register the ONNX file at `path`, logged to `run` unless it was, as the next version of model `name`."""
-        logged = self.client.search_logged_models(
-            [self.experiment_id], filter_string=f"tags.sha256 = '{tags['sha256']}' AND status = 'READY'", max_results=1
-        )
-        model_id = logged[0].model_id if logged else self._log_model(run, name, path, classes, tags)
+        # A filter by status would find nothing on SQLite, and end in an error on PostgreSQL.
+        same = self.client.search_logged_models([self.experiment_id], f"tags.sha256 = '{tags['sha256']}'")
+        ready = [model for model in same if model.status == LoggedModelStatus.READY]
+        model_id = ready[0].model_id if ready else self._log_model(run, name, path, classes, tags)
         return mlflow.register_model(f"models:/{model_id}", name, tags=dict(tags))
 
     def _log_model(self, run: Run, name: str, path: Path, classes: int, tags: Mapping[str, str]) -> str:
@@ -223,6 +223,11 @@ class Record:
                 f"the registry of {without_password(self.uri)}: expected {asked} of model {name!r}, got none; "
                 "`make repro` registers the model of params.yaml's data set, `make demo` one named digits"
             ) from error
+
+    def origin(self, version: ModelVersion) -> str | None:
+        """The git commit of the pipeline version that the model came out of."""
+        commit = self.client.get_run(version.tags["parent_run"]).data.tags.get("mlflow.source.git.commit")
+        return str(commit) if commit else None
 
     def model_file(self, version: ModelVersion) -> bytes:
         """The ONNX file of a registered version. Raises TrackingError when it is not the one that was registered."""

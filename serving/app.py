@@ -60,7 +60,10 @@ class Api:
         return await self._aside(partial(answers.of_batch, self.model, images))
 
     async def about(self, request: Request) -> Response:
-        return json_response({"model": self.model.tag, "dataset": self.model.dataset, "classes": self.model.classes})
+        model = self.model
+        return json_response(
+            {"model": model.tag, "dataset": model.dataset, "classes": model.classes, "labels": model.labels}
+        )
 
     async def description(self, request: Request) -> Response:
         return json_response(describe(self.model.tag, self.model.dataset, self.model.classes))

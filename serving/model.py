@@ -2,6 +2,7 @@
 
 import base64
 import json
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
@@ -19,10 +20,10 @@ Probabilities = npt.NDArray[np.float32]
 
 
 class Model:
-    """`tag` names the model in every answer; `classes` are the names of the labels, in their order."""
+    """`tag` names the model in every answer, `labels` say where it comes from: its run, commit and data; `classes` are
+    the names of what it tells apart, in their order."""
 
-    def __init__(self, path: Path, tag: str) -> None:
-        onnxruntime.disable_telemetry_events()
+    def __init__(self, path: Path, tag: str, labels: Mapping[str, str] | None = None) -> None:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1  # the network is too small to be worth a second core
         options.inter_op_num_threads = 1
@@ -30,6 +31,7 @@ class Model:
         self.session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         metadata = self.session.get_modelmeta().custom_metadata_map
         self.tag = tag
+        self.labels = dict(labels or {})
         self.dataset: str = metadata["dataset"]
         self.classes: tuple[str, ...] = tuple(json.loads(metadata["classes"]))
         self._golden_picture = base64.b64decode(metadata["golden_picture"])

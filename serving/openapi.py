@@ -140,7 +140,14 @@ def schemas(classes: int) -> Json:
                 "probabilities": {"type": "array", "items": probabilities},
             }
         ),
-        "Model": record({"model": model, "dataset": text, "classes": {"type": "array", "items": text}}),
+        "Model": record(
+            {
+                "model": model,
+                "dataset": text,
+                "classes": {"type": "array", "items": text},
+                "labels": {"type": "object", "additionalProperties": text},
+            }
+        ),
         "Problem": record(
             {"code": {"type": "string", "enum": sorted(STATUS)}, "message": text}, got=text, expected=text
         ),
@@ -198,4 +205,4 @@ def describe(tag: str, dataset: str, classes: tuple[str, ...]) -> Json:
 
 
 def about_example(tag: str, dataset: str, classes: tuple[str, ...]) -> Json:
-    return {"model": tag, "dataset": dataset, "classes": list(classes)}
+    return {"model": tag, "dataset": dataset, "classes": list(classes), "labels": {"commit": "…", "data": "…"}}

@@ -8,6 +8,7 @@ import bentoml
 from bentoml.models import BentoModel
 from pydantic import BaseModel
 
+from serving import metrics
 from serving.app import Api, app
 from serving.door import Door
 from serving.model import Model
@@ -42,6 +43,7 @@ image = bentoml.images.Image(  # a distribution that BentoML does not know gets 
     logging={"access": {"enabled": False}},
     envs=[
         {"name": "OTEL_SDK_DISABLED", "value": "true"},  # a span for each request takes longer than the network
+        {"name": "ORT_DISABLE_TELEMETRY", "value": "1"},
         {"name": "BENTOML_DO_NOT_TRACK", "value": "true"},
     ],
     image=image,
@@ -53,7 +55,9 @@ class Digits:
 
     def __init__(self) -> None:
         api.watchdog.watch(asyncio.get_running_loop())
-        api.model = Model(Path(self.stored.path_of("model.onnx")), str(self.stored.tag))
+        stored = self.stored
+        api.model = Model(Path(stored.path_of("model.onnx")), str(stored.tag), stored.info.labels)
+        metrics.MODEL.labels(api.model.tag).set(1)
 
 
 Digits.add_asgi_middleware(Door, api=app(api))  # type: ignore[attr-defined]  # the decorator makes it a Service

@@ -48,9 +48,10 @@ class Watchdog:
             try:
                 loop.call_soon_threadsafe(self._turn)
             except RuntimeError:  # closed in between
-                return
+                return None
             time.sleep(self.every)
             now = time.monotonic()
             if now - self.turned > self.limit or (self.began is not None and now - self.began > self.limit):
                 log.error("this worker has hung for %.0f s; it ends, and another one is started", self.limit)
-                return self.bite()
+                self.bite()
+                break

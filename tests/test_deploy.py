@@ -1,0 +1,332 @@
+"""deploy/ is valid, agrees with the service and with the lock, and gives no container more than it needs.
+
+No engine and no cluster: the files are read. `tests/whole/test_postgres.py` starts MLflow as compose.yaml says.
+"""
+
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import kubernetes_validate  # type: ignore[import-untyped]
+import pytest
+import yaml
+from bentoml._internal.configuration.containers import BentoMLContainer
+from bentoml._internal.container.generate import BENTO_UID_GID
+
+from serving.door import PROBES
+
+DEPLOY: Final = Path("deploy")
+COMPOSE: Final[dict[str, Any]] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
+SERVICES: Final[dict[str, Any]] = COMPOSE["services"]
+ENV_EXAMPLE: Final = (DEPLOY / ".env.example").read_text()
+KUSTOMIZATION: Final[dict[str, Any]] = yaml.safe_load((DEPLOY / "kubernetes/kustomization.yaml").read_text())
+MANIFESTS: Final[dict[str, dict[str, Any]]] = {
+    f"{manifest['kind']}/{manifest['metadata']['name']}": manifest
+    for name in KUSTOMIZATION["resources"]
+    for manifest in yaml.safe_load_all((DEPLOY / "kubernetes" / name).read_text())
+}
+PODS: Final = {name: manifest["spec"]["template"] for name, manifest in MANIFESTS.items() if "Deployment" in name}
+CONTAINERS: Final = {name: pod["spec"]["containers"][0] for name, pod in PODS.items()}
+SERVICE, MLFLOW = CONTAINERS["Deployment/service"], CONTAINERS["Deployment/mlflow"]
+PORT: Final[int] = BentoMLContainer.http.port.get()
+OLDEST: Final = "1.30"  # the first Kubernetes that sleeps before it stops a container
+SECRET: Final = re.compile("PASSWORD|SECRET|KEY|TOKEN|BACKEND_STORE_URI")
+
+
+def environment(container: dict[str, Any]) -> dict[str, str]:
+    """The variables of a pod's container that have their value in the manifest."""
+    return {entry["name"]: entry["value"] for entry in container["env"] if "value" in entry}
+
+
+def options(words: list[str]) -> dict[str, str]:
+    return dict(word.split("=", 1) for word in words if word.startswith("--"))
+
+
+def images() -> Iterator[str]:
+    yield from (service["image"] for service in SERVICES.values())
+    yield from (container["image"] for container in CONTAINERS.values())
+    yield from (f"{entry['newName']}:{entry['newTag']}" for entry in KUSTOMIZATION["images"])
+
+
+@pytest.mark.parametrize("version", [OLDEST, kubernetes_validate.latest_version()])
+@pytest.mark.parametrize("name", MANIFESTS)
+def test_a_manifest_is_what_kubernetes_expects(name: str, version: str) -> None:
+    kubernetes_validate.validate(MANIFESTS[name], version, strict=True)
+
+
+def test_an_unknown_key_would_be_noticed() -> None:
+    misspelt = MANIFESTS["Namespace/digits"] | {"specs": {}}
+
+    with pytest.raises(kubernetes_validate.ValidationError, match="specs"):
+        kubernetes_validate.validate(misspelt, OLDEST, strict=True)
+
+
+def test_every_container_of_a_pod_is_looked_at_here() -> None:
+    assert {len(pod["spec"]["containers"]) for pod in PODS.values()} == {1}
+    assert not any("initContainers" in pod["spec"] for pod in PODS.values())
+
+
+def test_kustomize_takes_every_manifest() -> None:
+    here = {path.name for path in (DEPLOY / "kubernetes").glob("*.yaml")}
+
+    assert {*KUSTOMIZATION["resources"], "kustomization.yaml"} == here
+
+
+def test_compose_yaml_is_what_compose_expects() -> None:
+    check = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec"]
+    done = subprocess.run([*check, DEPLOY / "compose.yaml"], capture_output=True, text=True, check=False)
+
+    assert done.returncode == 0, done.stdout + done.stderr
+
+
+@pytest.mark.parametrize("image", sorted(set(images())))
+def test_an_image_has_a_tag_that_does_not_move(image: str) -> None:
+    repository, _, tag = image.rpartition(":")
+
+    assert image.startswith("${SERVICE_IMAGE:?") or (repository and "/" not in tag)
+    assert "latest" not in image
+
+
+def test_the_image_of_the_service_is_named_by_whoever_deploys_it() -> None:
+    assert SERVICES["service"]["image"].startswith("${SERVICE_IMAGE:?")
+    assert [SERVICE["image"].split(":")[0]] == [entry["name"] for entry in KUSTOMIZATION["images"]]
+
+
+@pytest.mark.parametrize("image", [SERVICES["mlflow"]["image"], SERVICES["bucket"]["image"], MLFLOW["image"]])
+def test_the_server_has_the_version_of_mlflow_that_is_locked(image: str) -> None:
+    locked = re.search(r"^mlflow==(\S+)", Path("requirements.lock").read_text(), re.MULTILINE)
+
+    assert locked
+    assert image == f"ghcr.io/mlflow/mlflow:v{locked[1]}-full"
+
+
+def test_the_service_is_asked_at_bentomls_port() -> None:
+    ports = MANIFESTS["Service/service"]["spec"]["ports"]
+
+    assert SERVICES["service"]["ports"] == [f"127.0.0.1:{PORT}:{PORT}"]
+    assert SERVICE["ports"] == [{"name": "http", "containerPort": PORT}]
+    assert ports == [{"name": "http", "port": PORT, "targetPort": "http"}]
+
+
+def test_the_service_is_asked_for_its_health_where_it_answers_however_busy_it_is() -> None:
+    kept = {name: SERVICE[f"{name}Probe"]["httpGet"] for name in ("startup", "readiness", "liveness")}
+    scraped = PODS["Deployment/service"]["metadata"]["annotations"]
+
+    assert {name: probe["path"] for name, probe in kept.items()} == {
+        "startup": "/readyz",
+        "readiness": "/readyz",
+        "liveness": "/livez",
+    }
+    assert {probe["port"] for probe in kept.values()} == {"http"}
+    assert f'"http://127.0.0.1:{PORT}/readyz"' in SERVICES["service"]["healthcheck"]["test"][-1]
+    assert scraped["prometheus.io/path"] == "/metrics"
+    assert scraped["prometheus.io/port"] == str(PORT)
+    assert {"/readyz", "/livez", "/metrics"} <= set(PROBES)
+
+
+def test_the_service_ends_before_it_is_killed() -> None:
+    flag, seconds = SERVICE["args"]
+    pod = PODS["Deployment/service"]["spec"]
+
+    assert flag == "--timeout-graceful-shutdown"
+    assert SERVICES["service"]["command"] == SERVICE["args"]
+    assert f"{flag} {seconds}" in Path("Makefile").read_text()
+    assert int(seconds) < int(SERVICES["service"]["stop_grace_period"].removesuffix("s"))
+    pause = SERVICE["lifecycle"]["preStop"]["sleep"]["seconds"]
+    assert pause + int(seconds) < pod["terminationGracePeriodSeconds"]
+
+
+def test_bentoml_writes_where_it_may() -> None:
+    homes = {SERVICES["service"]["environment"]["BENTOML_HOME"], environment(SERVICE)["BENTOML_HOME"]}
+    (home,) = homes
+
+    assert Path(home).is_relative_to("/tmp")
+    assert SERVICE["volumeMounts"] == [{"name": "tmp", "mountPath": "/tmp"}]
+    assert SERVICES["service"]["tmpfs"][0].startswith("/tmp:")
+
+
+def test_the_service_gets_the_same_settings_in_compose_and_in_kubernetes() -> None:
+    assert environment(SERVICE) == SERVICES["service"]["environment"]
+
+
+def test_the_service_and_mlflow_report_to_nobody() -> None:
+    assert SERVICES["service"]["environment"]["ORT_DISABLE_TELEMETRY"] == "1"
+    assert SERVICES["mlflow"]["environment"]["MLFLOW_DISABLE_TELEMETRY"] == "true"
+    assert environment(MLFLOW)["MLFLOW_DISABLE_TELEMETRY"] == "true"
+
+
+def test_mlflow_is_started_alike_but_for_the_names_of_its_hosts() -> None:
+    compose, kubernetes = options(SERVICES["mlflow"]["command"]), options(MLFLOW["args"])
+    port = MANIFESTS["Service/mlflow"]["spec"]["ports"][0]["port"]
+
+    assert f"mlflow:{port}" in kubernetes.pop("--allowed-hosts").split(",")
+    assert "mlflow:*" in compose.pop("--allowed-hosts")
+    assert compose == kubernetes
+    assert compose["--port"] == str(port) == str(MLFLOW["ports"][0]["containerPort"])
+    assert f":{port}/health" in SERVICES["mlflow"]["healthcheck"]["test"][-1]
+
+
+@pytest.mark.parametrize("name", ["MLFLOW_SERVER_ENABLE_JOB_EXECUTION", "MLFLOW_ALLOW_PICKLE_DESERIALIZATION"])
+def test_mlflow_runs_no_code_that_it_is_sent(name: str) -> None:
+    assert SERVICES["mlflow"]["environment"][name] == "false"
+    assert environment(MLFLOW)[name] == "false"
+
+
+def test_mlflow_gets_the_same_settings_in_compose_and_in_kubernetes() -> None:
+    assert {entry["name"] for entry in MLFLOW["env"]} == set(SERVICES["mlflow"]["environment"])
+
+
+@pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES)
+def test_what_compose_starts_has_limits(service: dict[str, Any]) -> None:
+    assert service["mem_limit"] == service["memswap_limit"]
+    assert service["cpus"] > 0
+    assert service["pids_limit"] > 0
+
+
+@pytest.mark.parametrize("container", CONTAINERS.values(), ids=CONTAINERS)
+def test_what_kubernetes_starts_has_limits(container: dict[str, Any]) -> None:
+    for kind in ("requests", "limits"):
+        assert set(container["resources"][kind]) == {"cpu", "memory"}
+
+
+@pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES)
+def test_what_compose_starts_is_not_root_and_writes_only_where_it_must(service: dict[str, Any]) -> None:
+    user, group = service["user"].split(":")
+
+    assert int(user) > 0
+    assert int(group) > 0
+    assert service["read_only"] is True
+    assert service["cap_drop"] == ["ALL"]
+    assert service["security_opt"] == ["no-new-privileges:true"]
+    assert not {"privileged", "cap_add", "devices", "pid", "ipc", "network_mode"} & set(service)
+    assert not any(volume.startswith(("/", ".")) for volume in service.get("volumes", []))
+
+
+@pytest.mark.parametrize("name", CONTAINERS)
+def test_what_kubernetes_starts_is_not_root_and_writes_only_where_it_must(name: str) -> None:
+    pod, container = PODS[name]["spec"], CONTAINERS[name]
+
+    assert pod["securityContext"]["runAsNonRoot"] is True
+    assert pod["securityContext"]["runAsUser"] > 0
+    assert pod["securityContext"]["seccompProfile"] == {"type": "RuntimeDefault"}
+    assert pod["automountServiceAccountToken"] is False
+    assert not {"hostNetwork", "hostPID", "hostIPC"} & set(pod)
+    assert container["securityContext"] == {
+        "allowPrivilegeEscalation": False,
+        "readOnlyRootFilesystem": True,
+        "capabilities": {"drop": ["ALL"]},
+    }
+    assert all("emptyDir" in volume for volume in pod["volumes"])
+
+
+@pytest.mark.parametrize("name", PODS)
+def test_a_pod_gets_no_variables_named_after_services(name: str) -> None:
+    """Kubernetes would set MLFLOW_PORT to `tcp://…`, which MLflow reads as its port."""
+    assert PODS[name]["spec"]["enableServiceLinks"] is False
+
+
+def test_the_service_runs_as_the_user_that_owns_its_files() -> None:
+    assert SERVICES["service"]["user"] == f"{BENTO_UID_GID}:{BENTO_UID_GID}"
+    assert PODS["Deployment/service"]["spec"]["securityContext"]["runAsUser"] == BENTO_UID_GID
+
+
+def test_the_service_reaches_nobody() -> None:
+    policy = MANIFESTS["NetworkPolicy/service"]["spec"]
+    (network,) = SERVICES["service"]["networks"]
+
+    assert "Egress" in policy["policyTypes"]
+    assert policy["egress"] == []
+    assert [name for name, service in SERVICES.items() if network in service["networks"]] == ["service"]
+    assert COMPOSE["networks"][network]["driver_opts"] == {"com.docker.network.bridge.enable_ip_masquerade": "false"}
+
+
+def test_only_mlflow_reaches_the_database_and_the_store() -> None:
+    together = {name for name, service in SERVICES.items() if "store" in service["networks"]}
+
+    assert COMPOSE["networks"]["store"] == {"internal": True}
+    assert together == {"mlflow", "bucket", "postgres", "s3"}
+
+
+@pytest.mark.parametrize("service", SERVICES.values(), ids=SERVICES)
+def test_compose_publishes_ports_on_this_machine_only(service: dict[str, Any]) -> None:
+    assert all(port.startswith("127.0.0.1:") for port in service.get("ports", []))
+
+
+@pytest.mark.parametrize("name", sorted(SERVICES.keys() - {"bucket"}))
+def test_compose_watches_the_health_of_what_keeps_running(name: str) -> None:
+    assert SERVICES[name]["restart"] == "unless-stopped"
+    assert SERVICES[name]["healthcheck"]["test"][0] == "CMD"
+
+
+def test_nothing_is_started_before_what_it_needs() -> None:
+    waits = {name: service["depends_on"] for name, service in SERVICES.items() if "depends_on" in service}
+
+    assert waits == {
+        "mlflow": {
+            "postgres": {"condition": "service_healthy"},
+            "bucket": {"condition": "service_completed_successfully"},
+        },
+        "bucket": {"s3": {"condition": "service_healthy"}},
+    }
+    assert SERVICES["bucket"]["restart"] == "no"
+
+
+@pytest.mark.parametrize("name", ["Service/service", "PodDisruptionBudget/service", "NetworkPolicy/service"])
+def test_what_is_said_of_the_service_is_said_of_its_pods(name: str) -> None:
+    spec = MANIFESTS[name]["spec"]
+    selector = spec.get("podSelector") or spec["selector"]
+
+    assert selector.get("matchLabels", selector) == PODS["Deployment/service"]["metadata"]["labels"]
+
+
+@pytest.mark.parametrize("name", ["Service/mlflow", "NetworkPolicy/mlflow"])
+def test_what_is_said_of_mlflow_is_said_of_its_pods(name: str) -> None:
+    spec = MANIFESTS[name]["spec"]
+    selector = spec.get("podSelector") or spec["selector"]
+
+    assert selector.get("matchLabels", selector) == PODS["Deployment/mlflow"]["metadata"]["labels"]
+
+
+def test_the_autoscaler_keeps_two_pods_at_least_and_nobody_contradicts_it() -> None:
+    scaler = MANIFESTS["HorizontalPodAutoscaler/service"]["spec"]
+
+    assert f"{scaler['scaleTargetRef']['kind']}/{scaler['scaleTargetRef']['name']}" in PODS
+    assert scaler["minReplicas"] == 2
+    assert "replicas" not in MANIFESTS["Deployment/service"]["spec"]
+
+
+def test_compose_takes_every_secret_from_the_environment_and_refuses_an_empty_one() -> None:
+    secrets = {
+        (name, variable): value
+        for name, service in SERVICES.items()
+        for variable, value in service.get("environment", {}).items()
+        if SECRET.search(variable)
+    }
+
+    assert secrets
+    for variable, value in secrets.items():
+        assert re.search(r"\$\{\w+:\?[^}]+\}", value), variable
+
+
+def test_kubernetes_takes_every_secret_from_a_secret_that_is_not_here() -> None:
+    kept = [entry for container in CONTAINERS.values() for entry in container["env"] if SECRET.search(entry["name"])]
+
+    assert {entry["name"] for entry in kept} >= {"MLFLOW_BACKEND_STORE_URI", "AWS_SECRET_ACCESS_KEY"}
+    assert all("secretKeyRef" in entry["valueFrom"] for entry in kept)
+    assert not any(name.startswith("Secret/") for name in MANIFESTS)
+
+
+def test_the_example_names_every_variable_and_gives_no_secret_a_value() -> None:
+    wanted = set(re.findall(r"\$\{(\w+):\?", (DEPLOY / "compose.yaml").read_text()))
+    given = dict(line.split("=", 1) for line in ENV_EXAMPLE.splitlines() if re.match(r"\w+=", line))
+
+    assert given == dict.fromkeys(wanted, "")
+
+
+def test_git_ignores_the_secrets() -> None:
+    done = subprocess.run(["git", "check-ignore", "--quiet", DEPLOY / ".env"], check=False)
+
+    assert done.returncode == 0

@@ -1,0 +1,200 @@
+"""The Bento of the champion, served by BentoML as `make serve` does it, on the loopback."""
+
+import concurrent.futures
+import csv
+import json
+import os
+import signal
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import httpx2
+import numpy as np
+import psutil
+import pytest
+
+from serving import door
+from serving.trial import GRACE, command, free_port, running, wait_until_ready
+from tests.workplace import ROOT, Workplace
+
+PNG = {"content-type": "image/png"}
+TOLERANCE = 1e-5
+
+
+def drawn(place: Workplace) -> dict[str, list[float]]:
+    """What `score` answered to each picture in data/: probabilities by file name."""
+    with (place.folder / "artifacts/score/tables/handwriting.csv").open(newline="") as file:
+        return {row["file"]: [float(row[f"p{digit}"]) for digit in range(10)] for row in csv.DictReader(file)}
+
+
+def answers_of(url: str, place: Workplace, names: list[str]) -> list[list[float]]:
+    found = []
+    with httpx2.Client(base_url=url, timeout=30) as client:
+        for name in names:
+            response = client.post("/predict", files={"picture": (place.folder / "data" / name).read_bytes()})
+            assert response.status_code == 200, (name, response.text)
+            found.append(response.json()["probabilities"])
+    return found
+
+
+class Live(NamedTuple):
+    process: subprocess.Popen[bytes]
+    url: str
+
+    def worker(self) -> psutil.Process:
+        """The process that answers; its parent only looks after it."""
+        (worker,) = [
+            child for child in psutil.Process(self.process.pid).children() if "worker" in " ".join(child.cmdline())
+        ]
+        return worker
+
+
+@pytest.fixture
+def live(bento: str, tmp_path: Path) -> Iterator[Live]:
+    """A service of the test's own, to be ill-treated."""
+    port, log = free_port(), tmp_path / "log"
+    with log.open("w") as output:
+        process = subprocess.Popen(command(bento, port), stdout=output, stderr=output, start_new_session=True)
+    try:
+        wait_until_ready(f"http://127.0.0.1:{port}", process, log)
+        yield Live(process, f"http://127.0.0.1:{port}")
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def test_the_same_registered_model_gives_the_same_bento_and_builds_nothing_twice(mnist: Workplace, bento: str) -> None:
+    store = Path(mnist.environment["BENTOML_HOME"])
+    before = sorted((path, path.stat().st_mtime_ns) for path in (store / "bentos").rglob("*.yaml"))
+
+    said = mnist.must("python", "-m", "pipeline.bento", "--version", "1")
+
+    assert bento in said
+    assert sorted((path, path.stat().st_mtime_ns) for path in (store / "bentos").rglob("*.yaml")) == before
+
+
+def test_only_the_service_the_image_vocabulary_and_the_model_travel(mnist: Workplace, bento: str) -> None:
+    name, version = bento.split(":")
+    folder = Path(mnist.environment["BENTOML_HOME"]) / "bentos" / name / version / "src"
+
+    modules = {path.relative_to(folder).as_posix() for path in folder.rglob("*.py")}
+
+    assert {path for path in modules if not path.startswith("serving/")} == {
+        "pipeline/__init__.py", "pipeline/errors.py", "pipeline/image.py"
+    }  # fmt: skip
+    assert not [path for path in folder.rglob("*") if path.suffix in (".png", ".npy", ".csv", ".db")]
+
+
+def test_a_model_that_is_not_registered_is_told_in_a_sentence(mnist: Workplace) -> None:
+    for wish in (["--name", "letters"], ["--version", "99"], ["--alias", "hero"]):
+        done = mnist.run("python", "-m", "pipeline.bento", *wish)
+        assert done.returncode == 1
+        assert "the registry of" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_the_drawn_digits_get_over_http_what_score_has_written(mnist: Workplace, service_url: str) -> None:
+    scored = drawn(mnist)
+
+    answered = answers_of(service_url, mnist, list(scored))
+
+    assert len(scored) >= 100
+    assert np.abs(np.array(answered) - np.array(list(scored.values()))).max() < TOLERANCE
+
+
+def test_the_test_images_get_over_http_what_score_has_written(mnist: Workplace, service_url: str) -> None:
+    images = np.load(mnist.folder / "artifacts/download/test_images.npy")
+    with (mnist.folder / "artifacts/score/predictions.csv").open(newline="") as file:
+        digits = [int(row["digit"]) for row in csv.DictReader(file)]
+
+    with httpx2.Client(base_url=service_url, timeout=60) as client:
+        for start in range(0, len(images), 2000):
+            part = images[start : start + 2000]
+            headers = {"content-type": "application/octet-stream"}
+            answer = client.post(
+                f"/predict_batch?shape={len(part)},28,28", content=part.tobytes(), headers=headers
+            ).json()
+            assert answer["digits"] == digits[start : start + 2000]
+
+
+def test_the_service_says_which_model_it_is_and_where_it_comes_from(mnist: Workplace, service_url: str) -> None:
+    about = httpx2.get(f"{service_url}/model").json()
+    (version,) = [v for v in mnist.versions("mnist") if "champion" in v.aliases]
+
+    assert about["model"] == f"mnist:v{version.version}-{version.tags['sha256'][:8]}"
+    assert about["labels"]["data"] == version.tags["data.md5"]
+    assert about["labels"]["run"] == version.tags["parent_run"]
+    assert f'digits_model{{tag="{about["model"]}"}} 1.0' in httpx2.get(f"{service_url}/metrics").text
+
+
+def test_over_its_capacity_it_refuses_at_once_and_the_probes_answer(mnist: Workplace, service_url: str) -> None:
+    picture = (mnist.folder / "data" / next(iter(drawn(mnist)))).read_bytes()
+
+    def ask(_: int) -> tuple[int, float, str | None]:
+        started = time.perf_counter()
+        response = httpx2.post(f"{service_url}/predict", content=picture, headers=PNG, timeout=60)
+        return response.status_code, time.perf_counter() - started, response.headers.get("retry-after")
+
+    with concurrent.futures.ThreadPoolExecutor(4 * door.MAX_ACTIVE) as pool:
+        asked = [pool.submit(ask, number) for number in range(20 * door.MAX_ACTIVE)]
+        probes = [httpx2.get(f"{service_url}/{probe}", timeout=10).status_code for probe in ("livez", "readyz") * 5]
+        found = [future.result() for future in asked]
+
+    assert probes == [200] * 10
+    assert {status for status, _, _ in found} <= {200, 429}
+    assert sum(status == 200 for status, _, _ in found) > door.MAX_ACTIVE
+    assert all(int(after or 0) > 0 for status, _, after in found if status == 429)
+
+
+def test_a_worker_that_dies_is_replaced(live: Live) -> None:
+    old = live.worker()
+
+    old.kill()
+
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            if httpx2.get(f"{live.url}/readyz", timeout=2).status_code == 200:
+                break
+        except httpx2.TransportError:
+            time.sleep(0.2)
+    assert live.worker().pid != old.pid
+    assert httpx2.get(f"{live.url}/readyz", timeout=5).status_code == 200
+
+
+def test_told_to_end_it_answers_what_it_has_accepted_and_ends_in_time(mnist: Workplace, live: Live) -> None:
+    picture = (mnist.folder / "data" / next(iter(drawn(mnist)))).read_bytes()
+    host, port = live.url.removeprefix("http://").split(":")
+    head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: {len(picture)}\r\n\r\n"
+
+    with socket.create_connection((host, int(port)), timeout=20) as accepted:
+        accepted.sendall(head.encode() + picture[:10])
+        time.sleep(0.5)  # the service has begun to read it
+        live.process.send_signal(signal.SIGTERM)
+        started = time.monotonic()
+        time.sleep(0.5)
+        accepted.sendall(picture[10:])
+        answer = accepted.recv(65536).decode()
+    live.process.wait(timeout=20)
+
+    assert answer.startswith("HTTP/1.1 200")
+    assert json.loads(answer.partition("\r\n\r\n")[2])["is_blank"] is False
+    assert time.monotonic() - started < 10
+    assert GRACE < 10
+
+
+def test_make_serve_says_where_everything_is() -> None:
+    said = subprocess.run(["make", "-n", "serve"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+    for address in ("http://127.0.0.1:3000/ ", "http://127.0.0.1:3000/docs", "http://127.0.0.1:3000/metrics"):
+        assert address in said
+
+
+def test_a_bento_is_served_where_the_store_is(bento: str, tmp_path: Path) -> None:
+    with running(bento, tmp_path / "log") as url:
+        assert httpx2.get(f"{url}/readyz").status_code == 200
