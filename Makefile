@@ -81,6 +81,12 @@ textbook: .venv/locked ## the textbook's network, by parameters alone: an experi
 	@dvc exp remove --quiet textbook 2>/dev/null || true
 	@dvc exp run --temp --name textbook $(addprefix --set-param ,$(TEXTBOOK))
 
+fuzz: bento ## 28,000 bad requests against the live service, in minutes
+	@python -m tests.fuzz
+
+bench-serving: bento ## the service beside two baselines, requests a second and percentiles
+	@python -m benchmarks.serving
+
 bench-pipeline: .venv/locked ## what DVC and the stages cost besides training: the README's figures
 	@python -m benchmarks.pipeline
 
@@ -97,4 +103,4 @@ lock: .venv/locked ## write requirements.lock again from pyproject.toml
 		--no-header --no-annotate --upgrade --quiet --output-file serving/requirements.lock
 
 .PHONY: help install demo repro test test-whole lint ui track bento serve container experiment textbook \
-	bench-pipeline screenshots handwriting lock
+	fuzz bench-serving bench-pipeline screenshots handwriting lock
