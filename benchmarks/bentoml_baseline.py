@@ -11,6 +11,6 @@ class Baseline:
     def __init__(self) -> None:
         self.session = onnxruntime.InferenceSession("artifacts/export/model.onnx", providers=["CPUExecutionProvider"])
 
-    @bentoml.api
-    def predict(self, images: np.ndarray) -> np.ndarray:  # type: ignore[type-arg]  # as its examples have it
+    @bentoml.api  # type: ignore[untyped-decorator]
+    def predict(self, images: np.ndarray) -> np.ndarray:  # as its examples have it
         return self.session.run(["probabilities"], {"images": images.astype(np.uint8)})[0]  # type: ignore[no-any-return]

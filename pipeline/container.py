@@ -20,8 +20,8 @@ BENTO: Final = Path(".cache/bento")
 IMAGE: Final = Path(".cache/image")
 ENGINES: Final = ("docker", "podman", "buildah")
 SAFE: Final = (
-    "--read-only --tmpfs /tmp --tmpfs /home/bentoml/prometheus_multiproc_dir:mode=1777 --cap-drop ALL "
-    "--security-opt no-new-privileges --memory 512m"
+    "-e BENTOML_HOME=/tmp/bentoml --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges "
+    "--memory 512m"
 )
 
 
@@ -59,7 +59,8 @@ def main() -> None:
     image = build(BENTO.read_text(), name)
     write_text(IMAGE, image)
     runner = "podman" if name == "buildah" else name
-    print(f"image {image}, built by {name}; to run it:\n{runner} run --rm -p 127.0.0.1:3000:3000 {SAFE} {image}")
+    run = f"{runner} run --rm -p 127.0.0.1:3000:3000 {SAFE} {image} --timeout-graceful-shutdown 8"
+    print(f"image {image}, built by {name}; to run it:\n{run}")
 
 
 if __name__ == "__main__":

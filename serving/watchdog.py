@@ -48,7 +48,7 @@ class Watchdog:
             try:
                 loop.call_soon_threadsafe(self._turn)
             except RuntimeError:  # closed in between
-                return None
+                return
             time.sleep(self.every)
             now = time.monotonic()
             if now - self.turned > self.limit or (self.began is not None and now - self.began > self.limit):

@@ -96,9 +96,7 @@ def fuzz(url: str, examples: int, say: Callable[[str], None] = print) -> int:
     growth = memory[-1] - memory[len(memory) // 2]
     assert worker.is_running(), "the worker died"
     assert growth < STEADY, f"the worker grew by {growth:.0f} MB in the second half"
-    say(
-        f"{total} requests of {len(KINDS)} kinds: no wrong status, no dead worker, memory {growth:+.0f} MB in the second half"
-    )
+    say(f"{total} requests of {len(KINDS)} kinds: no wrong status, no dead worker, {growth:+.0f} MB in the second half")
     return total
 
 

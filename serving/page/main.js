@@ -25,13 +25,15 @@ let classes = [..."0123456789"];
 let complaint = ""; // about a file that is no picture
 
 function show() {
-  const { digits, chosen, invitation } = mode;
+  const { digits, chosen } = mode;
   const isNumber = mode !== modes.one;
+  const isStale = asker.trouble !== null && !mode.isBlank;
+  const invitation = isStale ? "…" : mode.invitation;
   const choose = (index) => {
     mode.chosen = index;
     show();
   };
-  panel.show({ digits, isNumber, chosen, classes, invitation, choose });
+  panel.show({ digits, isNumber, isStale, chosen, classes, invitation, choose });
   for (const [index, sheet] of mode.sheets.entries()) {
     sheet.element.classList.toggle("current", mode.sheets.length > 1 && index === chosen);
   }
@@ -98,7 +100,7 @@ function introduce(model) {
   classes = model.classes;
   panel.name(classes);
   if (classes.join("") !== "0123456789") {
-    element("title").textContent = document.title = `What is it? (${model.dataset})`;
+    element("title").textContent = document.title = "What is it?";
     element("modes").hidden = true;
     modes.one.invitation = `Draw one of these: ${classes.join(", ")}`;
     enter("one");

@@ -19,10 +19,11 @@ export function name(classes) {
 }
 
 /**
- * Show `digits`, null for a box that is blank. The one at `chosen` is shown in full; `choose(index)` is called when
- * another one is wanted. Where there is nothing, `invitation` says what to do. `isNumber` is whether there can be several.
+ * Show `digits`, null for a box that is blank; a number can have several. The one at `chosen` is shown in full, and
+ * `choose(index)` is called when another one is wanted. Where there is nothing, `invitation` says what to do. An answer
+ * is stale while the service cannot be asked about what is drawn now.
  */
-export function show({ digits, isNumber, chosen, classes, invitation, choose }) {
+export function show({ digits, isNumber, isStale, chosen, classes, invitation, choose }) {
   const isBlank = digits.every((digit) => digit === null);
   const text = isBlank ? invitation : headline(digits);
   const answer = element("answer");
@@ -31,6 +32,8 @@ export function show({ digits, isNumber, chosen, classes, invitation, choose }) 
   answer.style.setProperty("--length", Math.max(text.length, 1));
   element("note").textContent = isBlank ? "" : remark(digits, classes);
   element("panel").classList.toggle("number", isNumber);
+  element("panel").classList.toggle("wide", isNumber || classes.some((name) => name.length > 1));
+  element("panel").classList.toggle("stale", isStale);
   showTiles(isNumber && !isBlank ? digits : [], chosen, choose);
   showDigit(digits[chosen] ?? null);
 }
@@ -41,16 +44,17 @@ function showTiles(digits, chosen, choose) {
   while (tiles.children.length < digits.length) {
     const index = tiles.children.length;
     const tile = Object.assign(document.createElement("button"), { type: "button" });
-    tile.append(Object.assign(new Image(28, 28), { alt: "" }), document.createElement("span"));
+    tile.append(Object.assign(new Image(28, 28), { alt: "" }), document.createElement("b"), document.createElement("span"));
     tile.addEventListener("click", () => choose(index));
     tiles.append(tile);
   }
   for (const [index, digit] of digits.entries()) {
     const tile = tiles.children[index];
-    const [picture, text] = tile.children;
+    const [picture, name, share] = tile.children;
     picture.hidden = !digit;
     if (digit) picture.src = digit.seen;
-    text.textContent = digit ? `${digit.class} ${percent(digit.confidence)}` : "blank";
+    name.textContent = digit?.class ?? "";
+    share.textContent = digit ? percent(digit.confidence) : "blank";
     tile.disabled = !digit;
     tile.ariaPressed = String(index === chosen);
   }
