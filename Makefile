@@ -90,8 +90,9 @@ bench-serving: bento ## the service beside two baselines, requests a second and 
 bench-pipeline: .venv/locked ## what DVC and the stages cost besides training: the README's figures
 	@python -m benchmarks.pipeline
 
-screenshots: .venv/locked ## make docs/images/ again (needs Chromium)
+screenshots: bento ## make docs/images/ again (needs Chromium)
 	@python -m docs.screenshots
+	@python -m docs.page_screenshots
 
 handwriting: .venv/locked ## draw the pictures in data/ again
 	@python -m tests.pen data --seed 0

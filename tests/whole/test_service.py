@@ -4,9 +4,11 @@ import concurrent.futures
 import csv
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -130,6 +132,18 @@ def test_the_service_says_which_model_it_is_and_where_it_comes_from(mnist: Workp
     assert about["labels"]["data"] == version.tags["data.md5"]
     assert about["labels"]["run"] == version.tags["parent_run"]
     assert f'digits_model{{tag="{about["model"]}"}} 1.0' in httpx2.get(f"{service_url}/metrics").text
+
+
+def test_the_readmes_calls_work_as_they_stand(service_url: str) -> None:
+    readme = (ROOT / "README.md").read_text().replace("http://127.0.0.1:3000", service_url)
+    (client,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    (curls,) = [block for block in re.findall(r"```console\n(.*?)```", readme, re.DOTALL) if "curl" in block]
+
+    printed = subprocess.check_output([sys.executable, "-c", client], cwd=ROOT, text=True)
+    answered = subprocess.check_output(["bash", "-ec", re.sub(r"^\$ ", "", curls, flags=re.MULTILINE)], cwd=ROOT, text=True)
+
+    assert printed.split() == ["7", "7", "[None,", "None]"]
+    assert answered.count('"model":"mnist:v1-') == 3
 
 
 def test_over_its_capacity_it_refuses_at_once_and_the_probes_answer(mnist: Workplace, service_url: str) -> None:
