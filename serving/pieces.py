@@ -4,6 +4,8 @@ Knows shapes and places only, no model. Not covered: lines that touch each other
 """
 
 from dataclasses import dataclass
+from functools import reduce
+from operator import or_
 from typing import Final
 
 import numpy as np
@@ -40,6 +42,11 @@ class Piece:
     def height(self) -> int:
         return self.box[3] - self.box[1]
 
+    def __or__(self, other: "Piece") -> "Piece":
+        (a, b, c, d), (e, f, g, h) = self.box, other.box
+        box = (min(a, e), min(b, f), max(c, g), max(d, h))
+        return Piece(self.labels + other.labels, box, self.area + other.area)
+
 
 def find(ink: Ink) -> tuple[Labels, list[Piece], float]:
     """`(H, W)` labels, 0 = paper; the pieces that are large enough for a digit, from left to right by their middles,
@@ -48,16 +55,27 @@ def find(ink: Ink) -> tuple[Labels, list[Piece], float]:
     Underlines, points, commas, hyphens and dust have labels but are in no piece. Raises Problem `more_than_one_line`.
     """
     labels, pieces = connected(ink > INKED)
-    pieces = sorted(pieces, key=lambda piece: piece.area)[-MOST:]
-    pieces = without_rules(pieces)
-    height = row_height(pieces)
+    if not pieces:
+        return labels, [], 0.0
+    stroke = thickness(ink > INKED, len(pieces))
+    pieces = without_rules(pieces, stroke)
+    height = row_height(pieces, stroke)
+    pieces = [piece for group in _groups(pieces) for piece in _undashed(group, stroke, height)]
     large = [piece for piece in pieces if piece.height >= SMALL * height]
-    small = [piece for piece in pieces if piece.height < SMALL * height]
-    check_one_line(large, height)
-    for stroke in reversed(small):  # the largest first: a dash may be near to nothing but another dash
-        if max(stroke.width, stroke.height) >= DUST * height and (owner := _owner(stroke, large, height)):
-            large[large.index(owner)] = _joined(owner, stroke)
+    check_one_line(large, stroke, height)
+    for dash in sorted(pieces, key=lambda piece: -piece.area):  # the largest first: others may be near to it only
+        if dash not in large and max(dash.width, dash.height) >= DUST * height:
+            owner = _owner(dash, large, height)
+            large = [piece | dash if piece is owner else piece for piece in large]
     return labels, sorted(large, key=lambda piece: (piece.box[0] + piece.box[2], piece.box)), height
+
+
+def thickness(mask: npt.NDArray[np.bool_], pieces: int = 1) -> float:
+    """The pen's width in pixels, from area and outline: as if each piece were one straight stroke."""
+    edges = np.count_nonzero(mask[1:] != mask[:-1]) + np.count_nonzero(mask[:, 1:] != mask[:, :-1])
+    half = edges * np.pi / 8  # of the outline: steps are longer than their slope by 4 / pi
+    root = np.sqrt(max(0.0, half**2 - 4 * pieces * np.count_nonzero(mask)))
+    return max(1.0, float(half - root) / (2 * pieces))
 
 
 def connected(mask: npt.NDArray[np.bool_]) -> tuple[Labels, list[Piece]]:
@@ -86,56 +104,77 @@ def connected(mask: npt.NDArray[np.bool_]) -> tuple[Labels, list[Piece]]:
 
 
 def _measured(
-    numbers: npt.NDArray[np.int64], rows: npt.NDArray[np.int64], left: npt.NDArray[np.int64], wide: npt.NDArray[np.int64]
+    numbers: npt.NDArray[np.int64],
+    rows: npt.NDArray[np.int64],
+    left: npt.NDArray[np.int64],
+    wide: npt.NDArray[np.int64],
 ) -> list[Piece]:
     """Pieces from their runs: the piece's number, row, first column and length of each."""
     order = np.argsort(numbers, kind="stable")
     at = np.flatnonzero(np.diff(numbers[order], prepend=-1))
     rows, left, wide = rows[order], left[order], wide[order]
-    boxes = np.stack(
-        [
-            np.minimum.reduceat(left, at),
-            np.minimum.reduceat(rows, at),
-            np.maximum.reduceat(left + wide, at),
-            np.maximum.reduceat(rows, at) + 1,
-        ],
-        axis=1,
-    )
+    low = [np.minimum.reduceat(values, at) for values in (left, rows)]
+    high = [np.maximum.reduceat(values, at) for values in (left + wide, rows + 1)]
+    boxes = np.stack([*low, *high], axis=1)
     areas = np.add.reduceat(wide, at)
     largest = np.argsort(areas, kind="stable")[-MOST:]
     return [Piece((i + 1,), tuple(boxes[i].tolist()), int(areas[i])) for i in largest.tolist()]
 
 
-def without_rules(pieces: list[Piece]) -> list[Piece]:
-    """What is left without underlines and ruled lines: pieces far longer than thick and than the others are high."""
-    kept = [piece for piece in pieces if piece.width < 8 * piece.area / piece.width]
-    kept = kept or pieces
-    height = row_height(kept)
-    return [piece for piece in pieces if piece in kept or piece.width < RULE * height or piece.height > 0.3 * piece.width]
+def without_rules(pieces: list[Piece], stroke: float) -> list[Piece]:
+    """What is left without underlines and ruled lines: straight pieces, level and longer than the others are high."""
+    others = [piece for piece in pieces if piece.height > 0.3 * piece.width or not _is_straight(piece, stroke)]
+    if not others:
+        return pieces
+    height = row_height(others, stroke)
+    return [piece for piece in pieces if piece in others or piece.width < RULE * height]
 
 
-def row_height(pieces: list[Piece]) -> float:
-    """The height of half of the ink's digits, weighted by ink; what shares columns counts as one, also when broken."""
-    clusters: list[Piece] = []
+def row_height(pieces: list[Piece], stroke: float) -> float:
+    """The height that half of the ink does not exceed; a digit of dashes counts as one."""
+    seen = [piece for group in _groups(pieces) for piece in _undashed(group, stroke, np.inf)]
+    seen.sort(key=lambda piece: piece.height)
+    weights = np.cumsum([piece.area for piece in seen])
+    return float(seen[int(np.searchsorted(weights, weights[-1] / 2))].height)
+
+
+def _groups(pieces: list[Piece]) -> list[list[Piece]]:
+    """Pieces that share columns, from left to right."""
+    groups: list[list[Piece]] = []
+    right = -1
     for piece in sorted(pieces, key=lambda piece: piece.box[0]):
-        if clusters and piece.box[0] < clusters[-1].box[2]:
-            clusters[-1] = _joined(clusters[-1], piece)
-        else:
-            clusters.append(piece)
-    clusters.sort(key=lambda cluster: cluster.height)
-    weights = np.cumsum([cluster.area for cluster in clusters])
-    return float(clusters[int(np.searchsorted(weights, weights[-1] / 2))].height)
+        if piece.box[0] >= right:
+            groups.append([])
+        groups[-1].append(piece)
+        right = max(right, piece.box[2])
+    return groups
 
 
-def check_one_line(pieces: list[Piece], height: float) -> None:
+def _undashed(group: list[Piece], stroke: float, height: float) -> list[Piece]:
+    """One piece if all of the group are straight, too low for digits in a row of this height, and close: a dashed
+    digit."""
+    joined = reduce(or_, group)
+    is_dashed = all(_is_straight(piece, stroke) and piece.height < SMALL * height for piece in group)
+    return [joined] if is_dashed and sum(piece.height for piece in group) > 0.5 * joined.height else group
+
+
+def _is_straight(piece: Piece, stroke: float) -> bool:
+    return float(np.hypot(piece.width, piece.height)) > 0.8 * piece.area / stroke
+
+
+def check_one_line(pieces: list[Piece], stroke: float, height: float) -> None:
     """Raises Problem where one digit stands below another, or no slanted line passes through all of them."""
-    boxes = np.array([piece.box for piece in pieces], dtype=float)
+    boxes = np.array([piece.box for piece in pieces], dtype=float).reshape(-1, 4)
     left, top, right, bottom = boxes.T
+    straight = np.array([_is_straight(piece, stroke) for piece in pieces], dtype=bool)
+    high = bottom - top
+    lower, higher = np.minimum(high[:, None], high), np.maximum(high[:, None], high)
     shared = np.minimum(right[:, None], right) - np.maximum(left[:, None], left)
-    narrower = np.minimum((right - left)[:, None], right - left)
-    lower = np.minimum((bottom - top)[:, None], bottom - top)
-    stacked = (shared > 0.3 * narrower) & (top - bottom[:, None] > 0.15 * lower)
-    if stacked.any() or not any(_fits(boxes, slope, height) for slope in np.linspace(-0.6, 0.6, 13)):
+    is_below = shared > 0.3 * np.minimum((right - left)[:, None], right - left)
+    is_below &= (lower > 0.5 * higher) & (
+        top - bottom[:, None] > np.where(straight[:, None] & straight, 0.5, 0.15) * lower
+    )
+    if is_below.any() or not any(_fits(boxes, slope, height) for slope in np.linspace(-0.6, 0.6, 13)):
         raise Problem("more_than_one_line", "got more than one line, expected one", got="lines", expected="one line")
 
 
@@ -163,9 +202,3 @@ def _owner(stroke: Piece, pieces: list[Piece], height: float) -> Piece | None:
         if not is_point and shared > most and apart < 0.5 * height and (not beside or apart < reach):
             best, most = piece, shared
     return best
-
-
-def _joined(one: Piece, other: Piece) -> Piece:
-    (a, b, c, d), (e, f, g, h) = one.box, other.box
-    box = (min(a, e), min(b, f), max(c, g), max(d, h))
-    return Piece(one.labels + other.labels, box, one.area + other.area)

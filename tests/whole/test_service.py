@@ -140,7 +140,8 @@ def test_the_readmes_calls_work_as_they_stand(service_url: str) -> None:
     (curls,) = [block for block in re.findall(r"```console\n(.*?)```", readme, re.DOTALL) if "curl" in block]
 
     printed = subprocess.check_output([sys.executable, "-c", client], cwd=ROOT, text=True)
-    answered = subprocess.check_output(["bash", "-ec", re.sub(r"^\$ ", "", curls, flags=re.MULTILINE)], cwd=ROOT, text=True)
+    script = re.sub(r"^\$ ", "", curls, flags=re.MULTILINE)
+    answered = subprocess.check_output(["bash", "-ec", script], cwd=ROOT, text=True)
 
     assert printed.split() == ["7", "7", "[None,", "None]"]
     assert answered.count('"model":"mnist:v1-') == 3
