@@ -74,8 +74,8 @@ def judged(model: Model, probabilities: npt.NDArray[np.float32]) -> dict[str, An
     return {
         "digit": digit,
         "class": model.classes[digit],
-        "confidence": float(probabilities[digit]),
-        "probabilities": probabilities.tolist(),
+        "confidence": probabilities[digit],
+        "probabilities": probabilities,
     }
 
 
@@ -88,7 +88,7 @@ def of_batch(model: Model, images: Images) -> dict[str, Any]:
         "model": model.tag,
         "is_blank": (~written).tolist(),
         "digits": [int(row.argmax()) if ink else None for ink, row in zip(written, probabilities, strict=True)],
-        "probabilities": probabilities.tolist(),
+        "probabilities": probabilities,
     }
 
 

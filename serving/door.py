@@ -12,6 +12,7 @@ from serving.problems import Problem, got_instead
 
 MAX_ACTIVE: Final = 32  # requests being read or answered; more would only wait for the one processor core
 MAX_BYTES: Final = 6 * MAX_BODY  # of the bodies of all of them
+LOOK_EVERY: Final = 1.0  # seconds
 BODY_SECONDS: Final = 5.0  # for a body to come in; a service that is told to end waits for it
 PROBES: Final = ("/livez", "/readyz", "/metrics")  # answered however busy the service is
 TIMED: Final = ("/predict", "/predict_batch", "/read", *PROBES)
@@ -26,6 +27,7 @@ class Door:
         self.api = api
         self.active = 0
         self.bytes = 0
+        self.patience = Patience()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -38,6 +40,40 @@ class Door:
             self.active -= 1
             self.bytes -= visit.taken
             visit.note()
+
+
+class Patience:
+    """Waits for clients, but not for ever: looks now and then who is late, which is cheaper than a timer for each."""
+
+    def __init__(self) -> None:
+        self.waiting: dict[asyncio.Task[object], float] = {}
+        self.looking = False
+
+    async def wait(self, receive: Receive, deadline: float) -> Message | None:
+        """The next message, or None where none has come by `deadline` of `time.perf_counter()`."""
+        task = asyncio.current_task()
+        assert task is not None
+        self.waiting[task] = deadline
+        if not self.looking:
+            self._look()
+        try:
+            return await receive()
+        except asyncio.CancelledError:
+            if time.perf_counter() < deadline:
+                raise  # the service ends
+            task.uncancel()
+            return None
+        finally:
+            del self.waiting[task]
+
+    def _look(self) -> None:
+        now = time.perf_counter()
+        for task, deadline in self.waiting.items():
+            if now >= deadline:
+                task.cancel()
+        self.looking = bool(self.waiting)
+        if self.looking:
+            asyncio.get_running_loop().call_later(LOOK_EVERY, self._look)
 
 
 class Visit:
@@ -74,12 +110,10 @@ class Visit:
         """The client's next message, its bytes counted. Raises Problem when they are too many or too slow."""
         if self.complete:
             return await self._receive()  # it says when the client leaves
-        try:
-            async with asyncio.timeout(self.started + BODY_SECONDS - time.perf_counter()):
-                message = await self._receive()
-        except TimeoutError as error:
-            expected = f"the whole body within {BODY_SECONDS:.0f} seconds"
-            raise got_instead("slow_body", f"{self.taken} bytes", expected) from error
+        message = await self.door.patience.wait(self._receive, self.started + BODY_SECONDS)
+        if message is None:
+            expected = f"the whole body within {BODY_SECONDS:g} seconds"
+            raise got_instead("slow_body", f"{self.taken} bytes", expected)
         length = len(message.get("body", b""))
         self.taken += length
         self.door.bytes += length

@@ -1,9 +1,9 @@
 """What can be wrong with a request: every refusal is a Problem, and every Problem is JSON of one schema."""
 
-import json
 from types import MappingProxyType
 from typing import Any, Final
 
+import orjson
 from starlette.responses import Response
 
 STATUS: Final = MappingProxyType(
@@ -60,8 +60,7 @@ class Problem(Exception):
 
 
 def json_response(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    body = json.dumps(content, allow_nan=False, separators=(",", ":"))  # ASCII: whatever a client sent can be quoted
-    return Response(body, status, headers, "application/json")
+    return Response(orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY), status, headers, "application/json")
 
 
 def got_instead(code: str, got: str, expected: str) -> Problem:

@@ -1,5 +1,6 @@
 """The service's API in process: what it answers, what it refuses and how, and what it does when there is too much."""
 
+import asyncio
 import io
 import json
 import pickle
@@ -13,6 +14,7 @@ import numpy as np
 import pytest
 from PIL import Image
 from starlette.testclient import TestClient
+from starlette.types import Message
 
 from pipeline.dataset import Split
 from pipeline.image import canonical
@@ -347,3 +349,28 @@ def test_serving_imports_nothing_that_the_image_lacks() -> None:
 def test_the_limits_are_those_that_the_memory_allows() -> None:
     assert door.MAX_BYTES <= 64 * 2**20
     assert body.MAX_BATCH * body.PIXELS <= body.MAX_BODY
+
+
+def test_a_client_that_does_not_send_its_body_is_not_waited_for(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(door, "BODY_SECONDS", 0.2)
+    monkeypatch.setattr(door, "LOOK_EVERY", 0.05)
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    scope = {
+        "type": "http",
+        "method": "POST",
+        "path": "/predict",
+        "query_string": b"",
+        "headers": [(b"content-type", b"image/png"), (b"content-length", b"100")],
+    }
+    asyncio.run(service(model)(scope, receive, send))
+
+    assert sent[0]["status"] == 408
+    assert json.loads(sent[1]["body"])["code"] == "slow_body"

@@ -3,7 +3,6 @@
 import concurrent.futures
 import csv
 import json
-import os
 import re
 import signal
 import socket
@@ -66,7 +65,8 @@ def live(bento: str, tmp_path: Path) -> Iterator[Live]:
         yield Live(process, f"http://127.0.0.1:{port}")
     finally:
         if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
+            for one in [*psutil.Process(process.pid).children(recursive=True), process]:
+                one.kill()
         process.wait()
 
 
