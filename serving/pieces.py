@@ -23,6 +23,7 @@ NEAR: Final = 0.08  # a stroke is so far from its digit at most
 RULE: Final = 1.6  # an underline is at least so long, and far longer than thick
 
 Labels = npt.NDArray[np.int32]
+Indices = npt.NDArray[np.int64]
 Box = tuple[int, int, int, int]  # left, top, right, bottom, the last two exclusive
 
 
@@ -113,9 +114,8 @@ def _measured(
     order = np.argsort(numbers, kind="stable")
     at = np.flatnonzero(np.diff(numbers[order], prepend=-1))
     rows, left, wide = rows[order], left[order], wide[order]
-    low = [np.minimum.reduceat(values, at) for values in (left, rows)]
-    high = [np.maximum.reduceat(values, at) for values in (left + wide, rows + 1)]
-    boxes = np.stack([*low, *high], axis=1)
+    low, high = (left, rows), (left + wide, rows + 1)
+    boxes = np.stack([*(np.minimum.reduceat(v, at) for v in low), *(np.maximum.reduceat(v, at) for v in high)], axis=1)
     areas = np.add.reduceat(wide, at)
     largest = np.argsort(areas, kind="stable")[-MOST:]
     return [Piece((i + 1,), tuple(boxes[i].tolist()), int(areas[i])) for i in largest.tolist()]
@@ -151,8 +151,7 @@ def _groups(pieces: list[Piece]) -> list[list[Piece]]:
 
 
 def _undashed(group: list[Piece], stroke: float, height: float) -> list[Piece]:
-    """One piece if all of the group are straight, too low for digits in a row of this height, and close: a dashed
-    digit."""
+    """One piece if all of the group are straight, close, and too low for digits in such a row: a dashed digit."""
     joined = reduce(or_, group)
     is_dashed = all(_is_straight(piece, stroke) and piece.height < SMALL * height for piece in group)
     return [joined] if is_dashed and sum(piece.height for piece in group) > 0.5 * joined.height else group
@@ -171,9 +170,8 @@ def check_one_line(pieces: list[Piece], stroke: float, height: float) -> None:
     lower, higher = np.minimum(high[:, None], high), np.maximum(high[:, None], high)
     shared = np.minimum(right[:, None], right) - np.maximum(left[:, None], left)
     is_below = shared > 0.3 * np.minimum((right - left)[:, None], right - left)
-    is_below &= (lower > 0.5 * higher) & (
-        top - bottom[:, None] > np.where(straight[:, None] & straight, 0.5, 0.15) * lower
-    )
+    gap = np.where(straight[:, None] & straight, 0.5, 0.08) * lower  # dashes of a stroke may be farther apart
+    is_below &= (lower > 0.5 * higher) & (top - bottom[:, None] > gap)
     if is_below.any() or not any(_fits(boxes, slope, height) for slope in np.linspace(-0.6, 0.6, 13)):
         raise Problem("more_than_one_line", "got more than one line, expected one", got="lines", expected="one line")
 
@@ -187,10 +185,8 @@ def _fits(boxes: npt.NDArray[np.float64], slope: float, height: float) -> bool:
 
 
 def _owner(stroke: Piece, pieces: list[Piece], height: float) -> Piece | None:
-    """The piece that a small stroke belongs to: the one that shares most columns with it, or is very near.
-
-    A point or a comma belongs to none: it is small both ways and stands on the line beside its digits.
-    """
+    """The piece that shares most columns with a small stroke, or is very near; none for a point or a comma, which is
+    small both ways and stands on the line beside its digits."""
     reach = NEAR * height
     best, most = None, -reach
     for piece in pieces:

@@ -38,7 +38,7 @@ image = bentoml.images.Image(  # a distribution that BentoML does not know gets 
 @bentoml.service(
     name="handwritten-digits",
     workers=1,
-    traffic={"timeout": None},  # a timer for each request; the door and the watchdog have limits of their own
+    traffic={"timeout": 30},  # seconds; what the door and the watchdog allow is shorter
     metrics={"enabled": False},  # ours, at the same path, without a span for each request
     tracing={"excluded_urls": ".*"},  # a span for each request takes longer than the network
     logging={"access": {"enabled": False}},
