@@ -9,7 +9,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from pipeline.errors import PictureError
-from pipeline.image import canonical, ink_of, normalised, open_picture
+from pipeline.image import canonical, ink_of, open_picture
 from serving import metrics, several
 from serving.model import Images, Model, Probabilities
 from serving.problems import Problem
@@ -63,7 +63,7 @@ def of_row(model: Model, content: bytes, seen: bool) -> dict[str, Any]:
             "height": (bottom - top) / height,
         }
         answer = judged(model, digit.probabilities) | {"box": box}
-        answers.append(answer | {"seen": as_png(normalised(ink[top:bottom, left:right]))} if seen else answer)
+        answers.append(answer | {"seen": as_png(digit.image)} if seen else answer)
     text = "".join(str(answer["digit"]) for answer in answers)
     return {"model": model.tag, "is_blank": False, "text": text, "digits": answers}
 
