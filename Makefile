@@ -45,7 +45,7 @@ repro: .venv/locked ## the real thing: dvc repro on the data set that params.yam
 test: .venv/locked ## the test suite: no network, no GPU, no browser
 	@pytest
 
-test-whole: .venv/locked ## more: MNIST itself, a fresh clone, a browser (needs the archives or a network, Chromium, minutes)
+test-whole: .venv/locked ## more: MNIST itself, a fresh clone, browser, container (needs Chromium, PostgreSQL, podman, minutes)
 	@pytest tests/whole
 
 lint: .venv/locked ## ruff and mypy
@@ -87,6 +87,9 @@ fuzz: bento ## 28,000 bad requests against the live service, in minutes
 bench-serving: bento ## the service beside two baselines, requests a second and percentiles
 	@python -m benchmarks.serving
 
+bench-reading: .venv/locked ## rows of digits read wholly right, on the test images and on drawn digits
+	@python -m benchmarks.reading
+
 bench-pipeline: .venv/locked ## what DVC and the stages cost besides training: the README's figures
 	@python -m benchmarks.pipeline
 
@@ -104,4 +107,4 @@ lock: .venv/locked ## write requirements.lock again from pyproject.toml
 		--no-header --no-annotate --upgrade --quiet --output-file serving/requirements.lock
 
 .PHONY: help install demo repro test test-whole lint ui track bento serve container experiment textbook \
-	fuzz bench-serving bench-pipeline screenshots handwriting lock
+	fuzz bench-serving bench-reading bench-pipeline screenshots handwriting lock

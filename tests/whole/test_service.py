@@ -65,8 +65,9 @@ def live(bento: str, tmp_path: Path) -> Iterator[Live]:
         yield Live(process, f"http://127.0.0.1:{port}")
     finally:
         if process.poll() is None:
-            for one in [*psutil.Process(process.pid).children(recursive=True), process]:
-                one.kill()
+            for child in psutil.Process(process.pid).children(recursive=True):
+                child.kill()
+            process.kill()
         process.wait()
 
 
