@@ -57,11 +57,15 @@ def servers(port: int) -> dict[str, Server]:
     raw_many = load.request(shape.format(BATCH), RAW, images(BATCH).tobytes())
     json_one, json_many = (load.request("/predict_batch", JSON, as_json(count)) for count in (1, 64))
     plain_one, plain_many = (load.request("/predict", JSON, as_json(count)) for count in (1, 64))
-    fastapi = [sys.executable, "-m", "uvicorn", "benchmarks.fastapi_baseline:app", "--log-level", "warning", *address]
+    uvicorn = [sys.executable, "-m", "uvicorn", "--log-level", "warning", *address]
+    fastapi, empty = [*uvicorn, "benchmarks.fastapi_baseline:app"], [*uvicorn, "benchmarks.empty_baseline:app"]
+    alone = [sys.executable, "-m", "tests.service", str(port)]
     bentoml = ["bentoml", "serve", "benchmarks.bentoml_baseline:Baseline", *address]
     return {
         "ours, binary": Server(ours, "/readyz", raw_one, raw_many, BATCH),
         "ours, JSON": Server(ours, "/readyz", json_one, json_many, 64),
+        "ours without BentoML, binary": Server(alone, "/readyz", raw_one, raw_many, BATCH),
+        "uvicorn alone, no answer": Server(empty, "/", raw_one, raw_many, BATCH),
         "FastAPI, torch eager, JSON": Server(fastapi, "/openapi.json", plain_one, plain_many, 64),
         "BentoML's example, JSON": Server(bentoml, "/readyz", plain_one, plain_many, 64),
     }

@@ -20,11 +20,12 @@ SIDE: Final = 28  # pixels; MNIST's images
 BOX: Final = 20  # pixels; the box that holds the ink
 FORMATS: Final = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
 MIN_SIDE: Final = 8  # pixels; below this a digit cannot be told from noise
-MAX_PIXELS: Final = 25_000_000  # a phone's photo has 12 to 16 million
+MAX_PIXELS: Final = 12_500_000  # a phone's photo has 12 million; decoded in full, that is 50 MB a copy
+MAX_JPEG_PIXELS: Final = 25_000_000  # a JPEG can be decoded at a part of its size
 MAX_ASPECT: Final = 20  # times the shorter side; a row of digits is no longer than that
 LIMITS: Final = (
     f"sides of at least {MIN_SIDE} pixels, the longer one at most {MAX_ASPECT} times the shorter one, "
-    f"and at most {MAX_PIXELS // 1_000_000} million pixels"
+    f"and at most {MAX_PIXELS / 1e6:g} million pixels, {MAX_JPEG_PIXELS / 1e6:g} million as JPEG"
 )
 UPRIGHT: Final = {  # what turns a picture upright, by its EXIF orientation
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -74,7 +75,8 @@ def _check_size(picture: Image.Image) -> None:
     # An MPO is a phone's JPEG with a second view of the same scene: its first picture is the one to read.
     if picture.format != "MPO" and getattr(picture, "n_frames", 1) != 1:
         raise PictureError("animated_picture", "an animated picture", "a still one")
-    if short < MIN_SIDE or short * long > MAX_PIXELS or long > MAX_ASPECT * short:
+    most = MAX_JPEG_PIXELS if picture.format in ("JPEG", "MPO") else MAX_PIXELS
+    if short < MIN_SIDE or short * long > most or long > MAX_ASPECT * short:
         raise PictureError("picture_size", f"a picture of {picture.width}×{picture.height} pixels", LIMITS)
 
 

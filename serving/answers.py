@@ -84,19 +84,22 @@ def of_batch(model: Model, images: Images) -> dict[str, Any]:
     probabilities = model.probabilities(images)
     written = np.array([image.any() for image in images])
     count(model, probabilities[written])
+    digits = zip(probabilities.argmax(axis=1).tolist(), written, strict=True)
     return {
         "model": model.tag,
         "is_blank": (~written).tolist(),
-        "digits": [int(row.argmax()) if ink else None for ink, row in zip(written, probabilities, strict=True)],
+        "digits": [digit if is_written else None for digit, is_written in digits],
         "probabilities": probabilities,
     }
 
 
 def count(model: Model, probabilities: Probabilities) -> None:
-    """Note the predictions in the metrics."""
-    for row in probabilities:
-        metrics.PREDICTIONS.labels(model.classes[row.argmax()]).inc()
-        metrics.CONFIDENCE.observe(row.max())
+    """Note the predictions, `(N, classes)`, in the metrics."""
+    for label, number in enumerate(np.bincount(probabilities.argmax(axis=1)).tolist()):
+        if number:
+            metrics.predictions(model.classes[label]).inc(number)
+    for confidence in probabilities.max(axis=1).tolist():
+        metrics.CONFIDENCE.observe(confidence)
 
 
 def as_png(image: Images) -> str:

@@ -131,5 +131,5 @@ class Visit:
 
     def note(self) -> None:
         path = self.path if self.path in TIMED else "other"
-        metrics.REQUESTS.labels(path, str(self.status)).inc()
-        metrics.LATENCY.labels(path).observe(time.perf_counter() - self.started)
+        metrics.requests(path, self.status).inc()
+        metrics.latency(path).observe(time.perf_counter() - self.started)

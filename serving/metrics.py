@@ -1,6 +1,7 @@
 """What Prometheus reads at `/metrics`."""
 
 import os
+from functools import cache
 from typing import Final
 
 from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -18,6 +19,21 @@ CONFIDENCE: Final = Histogram("digits_confidence", "Probability of the class tha
 BLANK: Final = Counter("digits_blank", "Pictures with nothing on them")
 REJECTED: Final = Counter("digits_rejected", "Requests refused, by the code of the problem", ["code"])
 MODEL: Final = Gauge("digits_model", "1 for the model that is served", ["tag"], multiprocess_mode="max")
+
+
+@cache
+def requests(path: str, status: int) -> Counter:
+    return REQUESTS.labels(path, str(status))
+
+
+@cache
+def latency(path: str) -> Histogram:
+    return LATENCY.labels(path)
+
+
+@cache
+def predictions(class_name: str) -> Counter:
+    return PREDICTIONS.labels(class_name)
 
 
 def page() -> bytes:
