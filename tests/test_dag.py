@@ -1,7 +1,9 @@
 """The whole pipeline through real `dvc repro` in a clone, on synthetic digits; the tests build on each other."""
 
+import re
 import shutil
 import time
+from pathlib import Path
 
 import pytest
 import yaml
@@ -65,6 +67,18 @@ def test_the_registered_model_is_the_exported_file(place: Workplace) -> None:
     registered = place.download(version)
 
     assert registered.read_bytes() == (place.folder / "artifacts/export/model.onnx").read_bytes()
+
+
+def test_the_champion_becomes_a_bento_once_and_the_bento_answers(place: Workplace, tmp_path: Path) -> None:
+    home = {"BENTOML_HOME": str(tmp_path), "BENTOML_DO_NOT_TRACK": "true"}
+    version = place.client().get_model_version_by_alias("mnist", "champion")
+
+    said = [place.must("python", "-m", "pipeline.bento", **home).splitlines()[-1] for _ in range(2)]
+    bento = (place.folder / ".cache/bento").read_text()
+    answer = place.must("python", "-m", "serving.trial", bento, "data/7/colour-06.png", **home)
+
+    assert said[0] == said[1] == f"model mnist:v1-{version.tags['sha256'][:8]}, Bento {bento}"
+    assert re.search(rf"digit \d, confidence [01]\.\d+, mnist:v1-{version.tags['sha256'][:8]}", answer)
 
 
 def test_the_task_that_train_announces_is_the_one_that_dvc_locks(
