@@ -81,7 +81,7 @@ textbook: .venv/locked ## the textbook's network, by parameters alone: an experi
 	@dvc exp remove --quiet textbook 2>/dev/null || true
 	@dvc exp run --temp --name textbook $(addprefix --set-param ,$(TEXTBOOK))
 
-fuzz: bento ## 28,000 bad requests against the live service, in minutes
+fuzz: bento ## 26,000 bad requests against the live service, in minutes
 	@python -m tests.fuzz
 
 bench-serving: bento ## the service beside two baselines, requests a second and percentiles

@@ -11,7 +11,7 @@ from serving.body import MAX_BODY
 from serving.problems import Problem, got_instead
 
 MAX_ACTIVE: Final = 32  # requests being read or answered; more would only wait for the one processor core
-MAX_BYTES: Final = 6 * MAX_BODY  # of the bodies of all of them
+MAX_BYTES: Final = 3 * MAX_BODY  # of the bodies of all of them: with a large picture in work they fill 512 MB
 LOOK_EVERY: Final = 1.0  # seconds
 BODY_SECONDS: Final = 5.0  # for a body to come in; a service that is told to end waits for it
 PROBES: Final = ("/livez", "/readyz", "/metrics")  # answered however busy the service is
