@@ -8,6 +8,7 @@ ui: PORT ?= 5000
 serve: PORT ?= 3000
 BENTO := $(if $(NAME),--name $(NAME)) $(if $(VERSION),--version $(VERSION)) $(if $(ALIAS),--alias $(ALIAS))
 export BENTOML_DO_NOT_TRACK := true
+export ORT_DISABLE_TELEMETRY := 1
 TEXTBOOK := normalise.method=unit train.model=mlp train.batch=600 train.epochs=5 train.precision=float32 \
 	train.optimiser.name=adadelta train.optimiser.learning_rate=0.1 train.optimiser.weight_decay=0.0 \
 	train.schedule.name=constant train.augmentation.shift=0.0 train.augmentation.rotation=0.0 \
