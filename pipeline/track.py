@@ -5,8 +5,8 @@ Writes   artifacts/track/told.json: which version was told. It is in no cache an
          a clone that has told its MLflow nothing yet, even if the committed dvc.lock agrees.
          In MLflow: a parent run for the pipeline version, a child run for each stage's result, the exported model in
          the registry.
-Decides  whether the model becomes `champion`: if it is at least as accurate, on the same test images, as the present
-         one, or the first; else it is the `challenger`.
+Decides  whether the model becomes `champion`: if it is at least as accurate, on the same validation images, as the
+         present one, or the first; else it is the `challenger`. The test set has no say.
 
 It says what is so, not what happened: run twice, or after a cache hit, a lost database or a server that was down, it
 leaves MLflow the same. A result that has its child run is linked, never logged again.
@@ -42,6 +42,7 @@ CARD: Final = "artifacts/export/model_card.md"
 OUT: Final = Path("artifacts")
 TRAIN: Final = "artifacts/download/train_images.npy"
 TEST: Final = "artifacts/download/test_images.npy"
+VALIDATION: Final = Path("artifacts/normalise/validation_images.npy")
 USES: Final = {
     "artifacts/download": "exploring",
     TRAIN: "training",
@@ -154,28 +155,29 @@ def note_model(record: Record, stages: dict[str, Stage], parent: Run) -> str:
     sha256 = read_json(Path("artifacts/export/manifest.json"))["model.onnx"]
     export = record.find(dvc_stage="export", dvc_key=stages["export"].key)
     assert export is not None  # note_version has just completed it
-    accuracy = read_json(Path(FIGURES["score"]))["test"]["accuracy"]
+    accuracy = read_json(Path(FIGURES["train"]))["best_validation_accuracy"]
     tags = {
         "sha256": sha256,
-        "test_accuracy": str(accuracy),
-        "test_images.md5": stages["score"].deps[TEST],
+        "test_accuracy": str(read_json(Path(FIGURES["score"]))["test"]["accuracy"]),
+        "validation_accuracy": str(accuracy),
+        "validation_images.md5": content_md5(VALIDATION),
         "data.md5": stages["score"].deps["data"],
         "parent_run": parent.info.run_id,
     }
     version = record.model_version(data.name, sha256)
     version = version or record.register(export, data.name, Path(MODEL), len(data.classes), tags)
     if "alias_at_registration" not in version.tags:
-        record.decide(version, alias_for(record.champion(data.name), accuracy, tags["test_images.md5"]))
+        record.decide(version, alias_for(record.champion(data.name), accuracy, tags["validation_images.md5"]))
     holders = record.client.get_model_version(data.name, str(version.version)).aliases
     return f"{data.name} version {version.version} ({', '.join(holders) or 'no alias'})"
 
 
-def alias_for(champion: ModelVersion | None, accuracy: float, test_images: str) -> str:
-    """`champion` or `challenger`, for a model of this accuracy on these test images."""
+def alias_for(champion: ModelVersion | None, accuracy: float, images: str) -> str:
+    """`champion` or `challenger`, for a model of this accuracy on the validation images with this MD5 sum."""
     if champion is None:
         return "champion"
-    comparable = champion.tags.get("test_images.md5") == test_images
-    return "champion" if comparable and accuracy >= float(champion.tags["test_accuracy"]) else "challenger"
+    comparable = champion.tags.get("validation_images.md5") == images
+    return "champion" if comparable and accuracy >= float(champion.tags["validation_accuracy"]) else "challenger"
 
 
 def main() -> None:

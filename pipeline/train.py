@@ -9,42 +9,32 @@ Not here: the test set, which this stage does not even read.
 """
 
 import os
+from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Final, Literal
+from typing import Final, Literal
 
 import torch
-from pydantic import Field
 
 from pipeline import classifier, errors, params, progress, stages
 from pipeline.architecture import CnnParams, MlpParams
-from pipeline.augmentation import AugmentationParams
+from pipeline.checkpoint import restore, write
 from pipeline.classifier import Architecture
 from pipeline.dataset import load_description, load_split
-from pipeline.device import DeviceName, Precision, choose, describe, make_deterministic
+from pipeline.device import DeviceName, choose, describe, make_deterministic
 from pipeline.files import read_json, write_csv, write_json
-from pipeline.optimisation import OptimiserParams, ScheduleParams
-from pipeline.training import EpochRow, Recipe, StepRow, Training, train
+from pipeline.ranks import Ranks, joined
+from pipeline.training import EpochRow, Recipe, Row, StepRow, Trainer, Training, to_device
 
 RAW: Final = Path("artifacts/download")
 NORMALISED: Final = Path("artifacts/normalise")
 OUT: Final = Path("artifacts/train")
 
 
-class Params(params.Section):
+class Params(Recipe):
     model: Literal["mlp", "cnn"]
     mlp: MlpParams
     cnn: CnnParams
-    optimiser: OptimiserParams
-    schedule: ScheduleParams
-    augmentation: AugmentationParams
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
-    """Share of each label's probability that is spread over all classes."""
-    epochs: Annotated[int, Field(ge=1, le=1000)]
-    batch: Annotated[int, Field(ge=2)]
-    """Images a step."""
-    seed: Annotated[int, Field(ge=0, lt=2**63)]
     device: DeviceName
-    precision: Precision
 
 
 def architecture(settings: Params, classes: int, statistics: dict[str, float]) -> Architecture:
@@ -58,20 +48,7 @@ def architecture(settings: Params, classes: int, statistics: dict[str, float]) -
     )
 
 
-def recipe(settings: Params) -> Recipe:
-    return Recipe(
-        settings.optimiser,
-        settings.schedule,
-        settings.augmentation,
-        settings.label_smoothing,
-        settings.epochs,
-        settings.batch,
-        settings.seed,
-        settings.precision,
-    )
-
-
-def tell(row: StepRow | EpochRow, follower: progress.Progress) -> None:
+def tell(row: Row, follower: progress.Progress) -> None:
     """Pass a row of the history on to whoever follows, and each epoch to the terminal."""
     values = row._asdict()
     follower.metrics(values.pop("step" if isinstance(row, StepRow) else "epoch"), values)
@@ -83,37 +60,66 @@ def tell(row: StepRow | EpochRow, follower: progress.Progress) -> None:
         )
 
 
-def save(training: Training, built: Architecture, parameters: int) -> None:
+def go_on(trainer: Trainer, path: Path, follow: Callable[[Row], None]) -> Training:
+    """Train to the end, from the checkpoint at `path` where there is one. Rank 0 alone writes, and calls `follow`."""
+    content = trainer.ranks.agree(path.read_bytes() if path.is_file() else b"", trainer.device)
+    if content:
+        restore(content, path, trainer)
+    if trainer.ranks.rank:
+        return trainer.run(lambda row: None, lambda: None)
+    if content:
+        print(f"going on after step {trainer.step}, from {path}", flush=True)
+    known: list[Row] = [*trainer.training.steps, *trainer.training.epochs]
+    for row in known:
+        follow(row)
+    return trainer.run(follow, lambda: write(path, trainer))
+
+
+def save(training: Training, built: Architecture, parameters: int) -> EpochRow:
+    """Write what came of it; the row of the epoch whose weights were kept."""
+    best = training.best
+    assert best is not None  # Recipe.epochs is at least 1
     classifier.save(OUT / "model", built, training.weights)
     write_csv(OUT / "history.csv", EpochRow._fields, training.epochs)
     write_csv(OUT / "steps.csv", StepRow._fields, training.steps)
     write_json(
         OUT / "summary.json",
         {
-            "best_epoch": training.best.epoch,
+            "best_epoch": best.epoch,
             "parameters": parameters,
-            "best_validation_accuracy": training.best.validation_accuracy,
-            "best_validation_loss": training.best.validation_loss,
+            "best_validation_accuracy": best.validation_accuracy,
+            "best_validation_loss": best.validation_loss,
         },
     )
+    return best
+
+
+def trainer_of(settings: Params, built: Architecture, device: torch.device, ranks: Ranks) -> Trainer:
+    torch.manual_seed(settings.seed)  # initial weights draw from torch's own generator
+    split, validation = (to_device(load_split(NORMALISED, part), device) for part in ("train", "validation"))
+    return Trainer(built.build(), split, validation, settings, ranks)
 
 
 def main() -> None:
-    settings = params.load("train", Params)
+    settings, root = params.load("train", Params), Path(os.environ.get("DVC_ROOT", "."))
+    classes = len(load_description(RAW / "dataset.json").classes)
+    built = architecture(settings, classes, read_json(NORMALISED / "statistics.json"))
     device = choose(settings.device)
     make_deterministic()
-    torch.manual_seed(settings.seed)  # initial weights and dropout draw from torch's own generator
-    built = architecture(
-        settings, len(load_description(RAW / "dataset.json").classes), read_json(NORMALISED / "statistics.json")
-    )
-    network = built.build()
-    parameters = sum(weight.numel() for weight in network.parameters())
-    splits = load_split(NORMALISED, "train"), load_split(NORMALISED, "validation")
-    print(f"training {settings.model} with {parameters:,} parameters on {describe(device)}", flush=True)
-    with progress.start(stages.about_to_run("train"), Path(os.environ.get("DVC_ROOT", "."))) as follower:
-        training = train(network, *splits, recipe(settings), device, lambda row: tell(row, follower))
-    save(training, built, parameters)
-    print(f"kept epoch {training.best.epoch}; the training loop took {training.seconds:.1f} s")
+    with joined(device) as ranks:
+        trainer = trainer_of(settings, built, device, ranks)
+        parameters = sum(weight.numel() for weight in trainer.classifier.parameters())
+        task = stages.about_to_run("train")
+        checkpoint = root / ".cache" / "checkpoints" / f"train-{task.inputs_key[:16]}.safetensors"
+        if ranks.rank:
+            go_on(trainer, checkpoint, lambda row: None)
+            return
+        print(f"training {settings.model} with {parameters:,} parameters on {describe(device)}{ranks}", flush=True)
+        with progress.start(task, root) as follower:
+            training = go_on(trainer, checkpoint, lambda row: tell(row, follower))
+    best = save(training, built, parameters)
+    checkpoint.unlink(missing_ok=True)
+    print(f"kept epoch {best.epoch}; the training loop took {training.seconds:.1f} s")
 
 
 if __name__ == "__main__":

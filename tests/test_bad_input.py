@@ -1,6 +1,8 @@
 """What a person sees who gives a stage something wrong: one sentence that names the place, and nothing damaged."""
 
 import gzip
+import importlib
+import os
 import re
 import signal
 import subprocess
@@ -10,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from pipeline.errors import PipelineError
 from tests import workplace
-from tests.workplace import Workplace
+from tests.workplace import SECRETS, Workplace
 
 NO_NETWORK = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
 
@@ -24,17 +27,39 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
     return made
 
 
+def files(place: Workplace) -> dict[Path, bytes]:
+    return {path: path.read_bytes() for path in (place.folder / "artifacts").rglob("*") if path.is_file()}
+
+
 def complaint(place: Workplace, stage: str, **environment: str) -> str:
-    """The one line that the stage ends with; what it had written before is as it was."""
-    before = {path: path.read_bytes() for path in (place.folder / "artifacts").rglob("*") if path.is_file()}
-    done = place.run("python", "-m", f"pipeline.{stage}", **environment)
-    after = {path: path.read_bytes() for path in (place.folder / "artifacts").rglob("*") if path.is_file()}
+    """The sentence that the stage ends with; what it had written before is as it was."""
+    before = files(place)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(place.folder)
+        for name in [name for name in os.environ if name.startswith(SECRETS)]:
+            patch.delenv(name)
+        for name, value in environment.items():
+            patch.setenv(name, value)
+        with pytest.raises(PipelineError) as caught:
+            importlib.import_module(f"pipeline.{stage}").main()
+    assert before == files(place)
+    return str(caught.value)
+
+
+@pytest.mark.parametrize("stage", ["download", "eda", "normalise", "train", "score", "export", "track"])
+def test_a_stage_ends_with_one_line_and_no_traceback(place: Workplace, stage: str) -> None:
+    before = files(place)
+    for name in ("params.yaml", "dvc.lock"):
+        (place.folder / name).rename(place.folder / f"{name}.kept")
+
+    done = place.run("python", "-m", f"pipeline.{stage}")
+    for name in ("params.yaml", "dvc.lock"):
+        (place.folder / f"{name}.kept").rename(place.folder / name)
+
     assert done.returncode == 1, done.stdout + done.stderr
-    assert before == after
-    lines = [line for line in done.stderr.splitlines() if not line.startswith("\r")]
-    assert len(lines) == 1, done.stderr
-    assert lines[0].startswith("error: ")
-    return lines[0]
+    (line,) = done.stderr.splitlines()
+    assert line.startswith(f"error: {'dvc.lock' if stage == 'track' else 'params.yaml'}: expected ")
+    assert before == files(place)
 
 
 @pytest.mark.parametrize(

@@ -1,27 +1,28 @@
 """The parts of training, each on its own: augmentation, optimisers, schedules, the device, and the loop."""
 
 import math
+import random
 from collections.abc import Callable, Iterator
 from itertools import pairwise
-from typing import get_args
+from pathlib import Path
+from typing import Any, get_args
 
 import pytest
 import torch
 import torch.nn.functional as F
 from torch import nn
 
-from pipeline import device, training
-from pipeline.architecture import CnnParams, MlpParams
+from pipeline import checkpoint, device
 from pipeline.augmentation import AugmentationParams, augment
 from pipeline.classifier import Architecture
 from pipeline.dataset import Split
-from pipeline.errors import DeviceError, TrainingError
+from pipeline.errors import DataError, DeviceError, TrainingError
 from pipeline.optimisation import OptimiserParams, ScheduleParams, optimiser, schedule
-from pipeline.training import MAX_STEP_ROWS, EpochRow, Recipe, StepRow, Training
+from pipeline.training import MAX_STEP_ROWS, Recipe, Row, Trainer, Training, to_device
 
 CPU = torch.device("cpu")
-OFF = AugmentationParams(shift=0, rotation=0, scale=0, shear=0)
-USUAL = AugmentationParams(shift=2, rotation=8, scale=0.1, shear=0.15)
+OFF = AugmentationParams(shift=0, rotation=0, scale=0, shear=0, elastic=0, stroke=0, erase=0, mirror=False)
+USUAL = OFF.model_copy(update={"shift": 2, "rotation": 8, "scale": 0.1, "shear": 0.15, "elastic": 1.0, "stroke": 0.5})
 
 
 @pytest.fixture(autouse=True, scope="module")
@@ -50,24 +51,47 @@ def rates(name: str, warmup: float = 0.25) -> list[float]:
     return found
 
 
-def train(
+def trainer(
     digits: Split,
     hidden: list[int] | None = None,
     validation: Split | None = None,
-    epochs: int = 4,
-    batch: int = 20,
     rate: float = 0.1,
-    follow: Callable[[StepRow | EpochRow], None] = lambda row: None,
-) -> Training:
-    """A small convolutional network, trained on the CPU; with `hidden` one of linear layers, at a constant rate."""
-    small, linear = CnnParams(widths=[4, 8, 8], dropout=0), MlpParams(hidden=hidden or [], activation="none", dropout=0)
-    settings = {"model": "cnn" if hidden is None else "mlp", "cnn": small, "mlp": linear}
-    built = Architecture.model_validate(settings | {"classes": 10, "subtract": 0.13, "divide_by": 0.31})
-    sgd = OptimiserParams(name="sgd", learning_rate=rate, momentum=0.9, weight_decay=0)
-    shape = {"name": "one_cycle" if hidden is None else "constant", "warmup": 0.2, "gamma": 0.7, "step_epochs": 1}
-    recipe = Recipe(sgd, ScheduleParams.model_validate(shape), OFF, 0.0, epochs, batch, 1, "float32")
+    optimiser: str = "sgd",
+    dropout: float = 0.0,
+    **changes: Any,
+) -> Trainer:
+    """A small convolutional network on the CPU; with `hidden` one of linear layers, at a constant rate."""
+    model = {
+        "model": "cnn" if hidden is None else "mlp",
+        "cnn": {"widths": [4, 8, 8], "dropout": dropout},
+        "mlp": {"hidden": hidden or [], "activation": "none", "dropout": dropout},
+    }
+    shape = "one_cycle" if hidden is None else "constant"
+    recipe = {
+        "optimiser": {"name": optimiser, "learning_rate": rate, "momentum": 0.9, "weight_decay": 0.0},
+        "schedule": {
+            "name": shape,
+            "warmup": 0.2,
+            "gamma": 0.7,
+            "step_epochs": 1,
+        },
+        "augmentation": OFF.model_dump(),
+        "label_smoothing": 0.0,
+        "averaging": 0.0,
+        "epochs": 4,
+        "batch": 20,
+        "seed": 1,
+        "precision": "float32",
+        "checkpoint_steps": 1000,
+    }
     torch.manual_seed(1)
-    return training.train(built.build(), digits, validation or digits, recipe, CPU, follow)
+    built = Architecture.model_validate(model | {"classes": 10, "subtract": 0.13, "divide_by": 0.31}).build()
+    parts = to_device(digits, CPU), to_device(validation or digits, CPU)
+    return Trainer(built, *parts, Recipe.model_validate(recipe | changes))
+
+
+def train(digits: Split, *arguments: Any, follow: Callable[[Row], None] = lambda row: None, **changes: Any) -> Training:
+    return trainer(digits, *arguments, **changes).run(follow, lambda: None)
 
 
 def test_augmentation_that_is_off_changes_nothing() -> None:
@@ -93,12 +117,41 @@ def test_a_shift_stays_within_its_bound_and_uses_it(largest: float) -> None:
         assert 0.95 * largest < centres.abs().max() < largest + 1e-3
 
 
-def test_no_image_is_mirrored() -> None:
+@pytest.mark.parametrize("mirror", [False, True])
+def test_half_of_the_images_are_mirrored_where_that_is_asked_for_and_none_else(mirror: bool) -> None:
     letter = torch.zeros(1, 1, 28, 28)
     letter[:, :, 4:24, 8:13] = letter[:, :, 19:24, 8:20] = 1  # an L
-    changed = augment(letter.repeat(300, 1, 1, 1), USUAL, generator())
+    stiff = USUAL.model_copy(update={"elastic": 0.0, "mirror": mirror})
+    changed = augment(letter.repeat(300, 1, 1, 1), stiff, generator())
     itself_and_mirrored = torch.stack([letter, letter.flip(2), letter.flip(3)])
-    assert not (changed - itself_and_mirrored).square().sum(dim=(2, 3, 4)).argmin(dim=0).any()
+    likest = (changed - itself_and_mirrored).square().sum(dim=(2, 3, 4)).argmin(dim=0)
+    assert not (likest == 1).any()
+    assert 0.4 < (likest == 2).float().mean() < 0.6 if mirror else not likest.any()
+
+
+def test_an_elastic_image_is_pulled_apart_but_stays_in_its_place() -> None:
+    images = torch.zeros(200, 1, 28, 28)
+    images[:, :, 8:21:4, 8:21:4] = 1
+    changed = augment(images, OFF.model_copy(update={"elastic": 1.0}), generator())[:, 0]
+    centres = changed.sum(dim=1) @ torch.arange(28.0) / changed.sum(dim=(1, 2))
+    assert (changed - images[:, 0]).abs().mean() > 0.01
+    assert centres.mean() == pytest.approx(14, abs=0.1)
+
+
+def test_a_stroke_becomes_wider_and_thinner_by_up_to_the_amount() -> None:
+    images = torch.zeros(300, 1, 28, 28)
+    images[:, :, 4:24, 12:16] = 1  # four pixels wide
+    width = augment(images, OFF.model_copy(update={"stroke": 0.5}), generator())[:, 0, 14].sum(dim=1)
+    assert 3.0 <= width.min() < 3.1
+    assert 4.9 < width.max() <= 5.0
+
+
+def test_a_square_of_the_given_side_is_erased_and_nothing_else() -> None:
+    kept = augment(torch.ones(500, 1, 28, 28), OFF.model_copy(update={"erase": 6}), generator())
+    erased = 28 * 28 - kept.sum(dim=(1, 2, 3))
+    assert erased.max() == 36
+    assert erased.min() >= 9  # at least its quarter lies in the image
+    assert (kept == 0).float().mean(dim=0).min() > 0.005
 
 
 @pytest.mark.parametrize("name", get_args(OptimiserParams.model_fields["name"].annotation))
@@ -163,14 +216,14 @@ def test_the_same_seed_gives_the_same_weights(digits: Split) -> None:
 
 def test_the_epoch_that_is_kept_is_the_best_on_the_validation_images(digits: Split) -> None:
     misleading = Split(digits.images, (digits.labels + 1) % 10)  # who learns the digits fails on these
-    short, found = (train(digits, [], misleading, epochs, rate=0.001) for epochs in (1, 3))
+    short, found = (train(digits, [], misleading, epochs=epochs, rate=0.001) for epochs in (1, 3))
     assert found.best == found.epochs[0] == short.best
-    assert found.epochs[-1].validation_loss > found.best.validation_loss
+    assert found.epochs[-1].validation_loss > found.epochs[0].validation_loss
     assert all(torch.equal(found.weights[name], short.weights[name]) for name in short.weights)
 
 
 def test_whoever_follows_sees_every_row_as_it_comes(digits: Split) -> None:
-    rows: list[StepRow | EpochRow] = []
+    rows: list[Row] = []
     found = train(digits, epochs=2, follow=rows.append)
     assert rows == [*found.steps[:10], found.epochs[0], *found.steps[10:], found.epochs[1]]
     assert [row.step for row in found.steps] == list(range(1, 21))
@@ -192,3 +245,54 @@ def test_a_batch_takes_no_more_images_than_there_are(digits: Split) -> None:
     assert len(train(digits, hidden=[], epochs=1, batch=200).steps) == 1
     with pytest.raises(TrainingError, match=r"train\.batch: got 201, expected at most 200"):
         train(digits, hidden=[], batch=201)
+
+
+def test_the_kept_weights_may_be_an_average_over_the_last_steps(digits: Split) -> None:
+    plain, averaged = trainer(digits, epochs=1), trainer(digits, epochs=1, averaging=0.9)
+    plain.run(lambda row: None, lambda: None)
+    kept = averaged.run(lambda row: None, lambda: None).weights
+    trained = averaged.classifier.state_dict()
+    assert all(torch.equal(trained[name], tensor) for name, tensor in plain.classifier.state_dict().items())
+    assert any(not torch.equal(trained[name], kept[name]) for name in kept)
+    assert kept.keys() == trained.keys()
+
+
+class Killed(Exception):
+    pass
+
+
+@pytest.mark.parametrize("optimiser", get_args(OptimiserParams.model_fields["name"].annotation))
+def test_a_training_killed_at_any_step_ends_with_the_same_bytes(optimiser: str, digits: Split, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"optimiser": optimiser, "rate": 0.01, "averaging": 0.9, "dropout": 0.2}
+    settings |= {"epochs": 2, "checkpoint_steps": 3, "augmentation": USUAL.model_dump()}
+    whole = train(digits, **settings)
+    path, deaths = tmp_path / "checkpoint", random.Random(optimiser)
+    for attempt in range(30):
+        going = trainer(digits, **settings)
+        if path.is_file():
+            checkpoint.restore(path.read_bytes(), path, going)
+            assert going.step % 3 == 0
+        left = deaths.randrange(1, 8) if attempt < 29 else 1000
+
+        def save(going: Trainer = going) -> None:
+            checkpoint.write(path, going)
+
+        def die(row: Row, going: Trainer = going, last: int = going.step + left) -> None:
+            if going.step >= last:
+                raise Killed
+
+        try:
+            found = going.run(die, save)
+        except Killed:
+            continue
+        break
+    assert attempt > 2
+    assert (found.best, found.epochs, found.steps) == (whole.best, whole.epochs, whole.steps)
+    assert all(torch.equal(found.weights[name], tensor) for name, tensor in whole.weights.items())
+
+
+def test_a_damaged_checkpoint_is_named(digits: Split, tmp_path: Path) -> None:
+    path = tmp_path / "checkpoint"
+    checkpoint.write(path, trainer(digits))
+    with pytest.raises(DataError, match=r"checkpoint: expected a checkpoint of this training, got: .*; delete it"):
+        checkpoint.restore(path.read_bytes()[:-1], path, trainer(digits))
