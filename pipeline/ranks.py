@@ -48,7 +48,7 @@ class Ranks:
         """From pixels to logits, the gradients averaged over all processes; all begin with rank 0's weights."""
         if self.size == 1:
             return classifier.of_pixels
-        return DistributedDataParallel(_Logits(classifier), broadcast_buffers=False)
+        return DistributedDataParallel(_Logits(classifier), forward_sync_buffers=False)
 
     def mean(self, values: Tensor) -> Tensor:
         """`values` averaged over all processes."""
