@@ -1,57 +1,26 @@
-"""Makes the README's pictures of the page: `python -m docs.page_screenshots [URL]`. Needs `chromium`; no network.
+"""Makes the README's pictures of the page: `python -m docs.page_screenshots`. Needs `chromium`; no network.
 
-Reads    the page at URL, such as a Bento's; without it, that of a service which is started on the exported model.
+Reads    the page of the Bento that `make bento` built last.
 Writes   docs/images/page-*.png.
 
 The digits are drawn by the pointer, stroke by stroke, as the project's synthetic hand writes them (`tests.strokes`).
 """
 
 import shutil
-import socket
-import subprocess
-import sys
-import time
-import urllib.request
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, nullcontext, suppress
+from pathlib import Path
 from typing import Final
 
 import numpy as np
 from playwright.sync_api import Browser, Locator, Page, ViewportSize, expect, sync_playwright
 
 from docs.screenshots import IMAGES, SWITCHES
+from serving.trial import running
 from tests.strokes import Points, fit, write
-from tests.workplace import ROOT
 
-PHONE: Final[ViewportSize] = {"width": 390, "height": 844}  # pixels
-DESKTOP: Final[ViewportSize] = {"width": 1280, "height": 800}
+PHONE: Final[ViewportSize] = {"width": 412, "height": 915}  # pixels
+DESKTOP: Final[ViewportSize] = {"width": 1280, "height": 720}
 LINE: Final = ((1, 0.08), (9, 0.24), (8, 0.42), (4, 0.6), (7, 0.8))  # digits, and their left edge in sheet widths
 PATIENCE: Final = 20_000  # milliseconds
-
-
-def free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as probe:
-        port: int = probe.getsockname()[1]
-        return port
-
-
-@contextmanager
-def service(port: int, arguments: Sequence[str] = ("-m", "tests.service")) -> Iterator[str]:
-    """The address of a service that `python <arguments> <port>` starts, until it is ended."""
-    server = subprocess.Popen([sys.executable, *arguments, str(port)], cwd=ROOT)
-    url = f"http://127.0.0.1:{port}"
-    try:
-        deadline = time.monotonic() + 60
-        while server.poll() is None and time.monotonic() < deadline:
-            with suppress(OSError), urllib.request.urlopen(f"{url}/model", timeout=2):
-                break
-            time.sleep(0.1)
-        else:
-            raise SystemExit(f"error: expected the service to answer at {url}")
-        yield url
-    finally:
-        server.kill()
-        server.wait()
 
 
 def sheet(page: Page, number: int = 0) -> Locator:
@@ -117,8 +86,8 @@ def photograph(browser: Browser, url: str) -> None:
 
 
 def main() -> None:
-    place = nullcontext(sys.argv[1]) if len(sys.argv) > 1 else service(free_port())
-    with place as url, sync_playwright() as pilot:
+    bento, log = Path(".cache/bento").read_text(), Path(".cache/service.log")
+    with running(bento, log) as url, sync_playwright() as pilot:
         photograph(pilot.chromium.launch(executable_path=shutil.which("chromium"), args=SWITCHES), url)
 
 

@@ -1,6 +1,7 @@
-"""The service without BentoML, for tests in process and for work on the page: `python -m tests.service 3000`."""
+"""The service without BentoML, for tests in process and for work on the page: `python -m tests.service MODEL PORT`."""
 
 import sys
+from pathlib import Path
 
 import uvicorn
 from starlette.types import Receive, Scope, Send
@@ -8,9 +9,6 @@ from starlette.types import Receive, Scope, Send
 from serving.app import Api, app
 from serving.door import Door
 from serving.model import Model
-from tests.workplace import ROOT
-
-EXPORTED = ROOT / "artifacts/export/model.onnx"
 
 
 def service(model: Model) -> Door:
@@ -27,4 +25,5 @@ async def nobody(scope: Scope, receive: Receive, send: Send) -> None:
 
 
 if __name__ == "__main__":
-    uvicorn.run(service(Model(EXPORTED, "mnist:v1-test")), host="127.0.0.1", port=int(sys.argv[1]), log_level="warning")
+    file, port = sys.argv[1:]
+    uvicorn.run(service(Model(Path(file), "mnist:v1-test")), host="127.0.0.1", port=int(port), log_level="warning")

@@ -1,14 +1,17 @@
-"""The page in a real browser, as a person uses it: with a mouse, a finger, a file or the keyboard.
+"""The page of the served Bento in a real browser, as a person uses it: with a mouse, a finger, a file or the keyboard.
 
-The service is `python -m tests.service` on a free port, or the one at SERVICE_URL, such as a Bento's.
+Where SERVICE_URL names a service that runs already, its page is tried.
 """
 
 import json
 import os
 import re
 import shutil
+import subprocess
+import sys
 import urllib.request
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,20 +20,12 @@ import onnx
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
-from docs.page_screenshots import PATIENCE, draw, free_port, lines, service, settle, sheet
+from docs.page_screenshots import PATIENCE, draw, lines, settle, sheet
 from docs.screenshots import SWITCHES
-from tests.workplace import ROOT
+from serving.trial import free_port, wait_until_ready
+from tests.workplace import ROOT, Workplace
 
 PHONE = {"width": 360, "height": 740}
-SERVE = """if True:
-    import sys, uvicorn
-    from pathlib import Path
-    from serving.model import Model
-    from tests.service import service
-
-    model, port = sys.argv[1:]
-    uvicorn.run(service(Model(Path(model), "fashion:v1")), host="127.0.0.1", port=int(port), log_level="warning")
-"""
 OFFER = """([type, name, bytes]) => {
     const files = new DataTransfer();
     files.items.add(new File([new Uint8Array(bytes)], name, { type: "image/png" }));
@@ -47,12 +42,28 @@ INK = """canvas => {
 
 
 @pytest.fixture(scope="module")
-def page_url() -> Iterator[str]:
-    if url := os.environ.get("SERVICE_URL"):
-        yield url.rstrip("/")
-        return
-    with service(free_port()) as url:
-        yield url
+def page_url(request: pytest.FixtureRequest) -> str:
+    url: str = os.environ.get("SERVICE_URL") or request.getfixturevalue("service_url")
+    return url.rstrip("/")
+
+
+@contextmanager
+def alone(model: Path, port: int, log: Path) -> Iterator[str]:
+    """The service without BentoML, which is gone and back in no time."""
+    with log.open("w") as output:
+        command = [sys.executable, "-m", "tests.service", str(model), str(port)]
+        process = subprocess.Popen(command, cwd=ROOT, stdout=output, stderr=output)
+    try:
+        wait_until_ready(f"http://127.0.0.1:{port}", process, log)
+        yield f"http://127.0.0.1:{port}"
+    finally:
+        process.kill()
+        process.wait()
+
+
+@pytest.fixture
+def exported(mnist: Workplace) -> Path:
+    return mnist.folder / "artifacts/export/model.onnx"
 
 
 @pytest.fixture(scope="module")
@@ -346,10 +357,10 @@ def test_in_the_dark_the_page_is_dark_and_reads_as_well(opened: Callable[..., Pa
 
 
 def test_when_the_service_goes_the_page_keeps_the_drawing_and_reads_it_when_it_is_back(
-    opened: Callable[..., Page],
+    opened: Callable[..., Page], exported: Path, tmp_path: Path
 ) -> None:
     port = free_port()
-    with service(port) as url:
+    with alone(exported, port, tmp_path / "log") as url:
         page = opened(url)
     place = sheet(page).bounding_box()
     draw(sheet(page), 6)
@@ -357,7 +368,7 @@ def test_when_the_service_goes_the_page_keeps_the_drawing_and_reads_it_when_it_i
     expect(page.locator("#panel")).to_have_attribute("aria-busy", "true")
     assert sheet(page).bounding_box() == place, "expected a sheet that does not move under the pen"
 
-    with service(port):
+    with alone(exported, port, tmp_path / "log"):
         assert answer(page) == "6"
         expect(page.locator("#notice")).to_be_hidden()
 
@@ -383,15 +394,17 @@ def test_a_busy_service_is_asked_again_after_a_while_without_a_word(page: Page) 
     assert page.evaluate("shown") == 0
 
 
-def test_a_model_of_other_things_is_introduced_and_has_no_numbers(opened: Callable[..., Page], tmp_path: Path) -> None:
+def test_a_model_of_other_things_is_introduced_and_has_no_numbers(
+    opened: Callable[..., Page], exported: Path, tmp_path: Path
+) -> None:
     clothes = [*"abcdefgh", "Bag", "Ankle boot"]
-    network = onnx.load(ROOT / "artifacts/export/model.onnx")
+    network = onnx.load(exported)
     for entry in network.metadata_props:
         if entry.key in ("classes", "dataset"):
             entry.value = {"classes": json.dumps(clothes), "dataset": "fashion_mnist"}[entry.key]
     onnx.save(network, tmp_path / "model.onnx")
 
-    with service(free_port(), ("-c", SERVE, str(tmp_path / "model.onnx"))) as url:
+    with alone(tmp_path / "model.onnx", free_port(), tmp_path / "log") as url:
         page = opened(url)
 
         expect(page.locator("#answer")).to_contain_text("Ankle boot")
