@@ -59,13 +59,15 @@ def servers(port: int) -> dict[str, Server]:
     plain_one, plain_many = (load.request("/predict", JSON, as_json(count)) for count in (1, 64))
     uvicorn = [sys.executable, "-m", "uvicorn", "--log-level", "warning", *address]
     fastapi, empty = [*uvicorn, "benchmarks.fastapi_baseline:app"], [*uvicorn, "benchmarks.empty_baseline:app"]
-    alone = [sys.executable, "-m", "tests.service", str(port)]
+    alone = [sys.executable, "-m", "tests.service", "artifacts/export/model.onnx", str(port)]
     bentoml = ["bentoml", "serve", "benchmarks.bentoml_baseline:Baseline", *address]
+    empty_bento = ["bentoml", "serve", "benchmarks.empty_bento:Empty", *address]
     return {
         "ours, binary": Server(ours, "/readyz", raw_one, raw_many, BATCH),
         "ours, JSON": Server(ours, "/readyz", json_one, json_many, 64),
         "ours without BentoML, binary": Server(alone, "/readyz", raw_one, raw_many, BATCH),
-        "uvicorn alone, no answer": Server(empty, "/", raw_one, raw_many, BATCH),
+        "BentoML and no model": Server(empty_bento, "/", raw_one, raw_many, BATCH),
+        "uvicorn and no model": Server(empty, "/", raw_one, raw_many, BATCH),
         "FastAPI, torch eager, JSON": Server(fastapi, "/openapi.json", plain_one, plain_many, 64),
         "BentoML's example, JSON": Server(bentoml, "/readyz", plain_one, plain_many, 64),
     }
