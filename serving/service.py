@@ -1,17 +1,21 @@
 """The BentoML service: what is deployed, and with which model."""
 
 import asyncio
+import gc
 import os
+from functools import cache
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import bentoml
 from bentoml.models import BentoModel
 from pydantic import BaseModel
 
-from serving import metrics
-from serving.app import Api, app
-from serving.door import Door
-from serving.model import Model
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp
+
+    from serving.app import Api
+    from serving.door import Door
 
 
 class Arguments(BaseModel):
@@ -25,7 +29,6 @@ class Arguments(BaseModel):
 os.environ.pop("BENTOML_CONTAINERIZED", None)
 
 arguments = bentoml.use_arguments(Arguments)
-api = Api()
 image = bentoml.images.Image(  # a distribution that BentoML does not know gets no compiler and no git
     base_image="docker.io/library/python:3.11-slim",
     distro="slim",
@@ -33,6 +36,21 @@ image = bentoml.images.Image(  # a distribution that BentoML does not know gets 
     python_requirements=Path(__file__).with_name("requirements.lock").read_text(),
     post_commands=["pip uninstall --yes --quiet uv; rm -rf /root/.cache"],
 )
+
+
+@cache
+def api() -> "Api":
+    """What answers. Only the worker imports it: the supervisor, which loads this file first, has no use for it."""
+    from serving.app import Api
+
+    return Api()
+
+
+def door(bentoml: "ASGIApp") -> "Door":
+    from serving.app import app
+    from serving.door import Door
+
+    return Door(bentoml, api=app(api()))
 
 
 @bentoml.service(
@@ -54,10 +72,14 @@ class Digits:
     stored = BentoModel(arguments.model)
 
     def __init__(self) -> None:
-        api.watchdog.watch(asyncio.get_running_loop())
+        from serving import metrics
+        from serving.model import Model
+
+        api().watchdog.watch(asyncio.get_running_loop())
         stored = self.stored
-        api.model = Model(Path(stored.path_of("model.onnx")), str(stored.tag), stored.info.labels)
-        metrics.MODEL.labels(api.model.tag).set(1)
+        api().model = model = Model(Path(stored.path_of("model.onnx")), str(stored.tag), stored.info.labels)
+        metrics.MODEL.labels(model.tag).set(1)
+        gc.freeze()  # what was imported is there to stay: to look through it for garbage took 50 ms, now and then
 
 
-Digits.add_asgi_middleware(Door, api=app(api))  # type: ignore[attr-defined]  # the decorator makes it a Service
+Digits.add_asgi_middleware(door)  # type: ignore[attr-defined]  # the decorator makes it a Service
