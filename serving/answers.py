@@ -82,8 +82,9 @@ def judged(model: Model, probabilities: npt.NDArray[np.float32]) -> dict[str, An
 def of_batch(model: Model, images: Images) -> dict[str, Any]:
     """The answer of `/predict_batch`, lists in the order of the images; no digit where an image has nothing on it."""
     probabilities = model.probabilities(images)
-    written = np.array([image.any() for image in images])
+    written = images.max(axis=(1, 2)) > 0
     count(model, probabilities[written])
+    metrics.BLANK.inc(int((~written).sum()))
     digits = zip(probabilities.argmax(axis=1).tolist(), written, strict=True)
     return {
         "model": model.tag,

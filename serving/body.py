@@ -129,7 +129,8 @@ def json_images(content: bytes) -> Images:
         batch = Batch.model_validate_json(content)
     except ValidationError as error:
         raise _json_problem(error) from error
-    return np.array(batch.images, np.uint8)
+    rows = b"".join(bytes(row) for image in batch.images for row in image)
+    return np.frombuffer(rows, np.uint8).reshape(-1, SIDE, SIDE)
 
 
 def _json_problem(error: ValidationError) -> Problem:

@@ -104,12 +104,7 @@ def connected(mask: npt.NDArray[np.bool_]) -> tuple[Labels, list[Piece]]:
     return labels, _measured(numbers, starts // stride, starts % stride - 1, ends - starts)
 
 
-def _measured(
-    numbers: npt.NDArray[np.int64],
-    rows: npt.NDArray[np.int64],
-    left: npt.NDArray[np.int64],
-    wide: npt.NDArray[np.int64],
-) -> list[Piece]:
+def _measured(numbers: Indices, rows: Indices, left: Indices, wide: Indices) -> list[Piece]:
     """Pieces from their runs: the piece's number, row, first column and length of each."""
     order = np.argsort(numbers, kind="stable")
     at = np.flatnonzero(np.diff(numbers[order], prepend=-1))
