@@ -9,11 +9,6 @@ serve: PORT ?= 3000
 BENTO := $(if $(NAME),--name $(NAME)) $(if $(VERSION),--version $(VERSION)) $(if $(ALIAS),--alias $(ALIAS))
 export BENTOML_DO_NOT_TRACK := true
 export ORT_DISABLE_TELEMETRY := 1
-TEXTBOOK := normalise.method=unit train.model=mlp train.batch=600 train.epochs=5 train.precision=float32 \
-	train.optimiser.name=adadelta train.optimiser.learning_rate=0.1 train.optimiser.weight_decay=0.0 \
-	train.schedule.name=constant train.augmentation.shift=0.0 train.augmentation.rotation=0.0 \
-	train.augmentation.scale=0.0 train.augmentation.shear=0.0
-
 help: ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-16s %s\n", $$1, $$2}'
 
@@ -44,7 +39,7 @@ repro: .venv/locked ## the real thing: dvc repro on the data set that params.yam
 	@dvc repro
 
 test: .venv/locked ## the test suite: no network, no GPU, no browser
-	@pytest
+	@pytest --numprocesses auto --dist loadfile
 
 test-whole: .venv/locked ## more: MNIST itself, a fresh clone, browser, container (needs Chromium, PostgreSQL, podman, minutes)
 	@pytest tests/whole
@@ -78,9 +73,12 @@ experiment: .venv/locked ## try other values: make experiment SET="train.epochs=
 	@test -n "$(SET)" || { echo 'error: expected SET="section.key=value …", as in SET="train.epochs=4"' >&2; exit 1; }
 	@dvc exp run $(addprefix --set-param ,$(SET))
 
-textbook: .venv/locked ## the textbook's network, by parameters alone: an experiment named textbook
-	@dvc exp remove --quiet textbook 2>/dev/null || true
-	@dvc exp run --temp --name textbook $(addprefix --set-param ,$(TEXTBOOK))
+fast: ## MNIST to 99 % in seconds: the profile pipeline/profiles/fast.txt, as a DVC experiment
+fashion: ## Fashion-MNIST: the profile fashion
+textbook: ## the textbook's network, by parameters alone: the profile textbook
+fast fashion textbook: .venv/locked
+	@dvc exp remove --quiet $@ 2>/dev/null || true
+	@dvc exp run --temp --name $@ $$(sed -n 's/^\([a-z][^ #]*\).*/--set-param \1/p' pipeline/profiles/$@.txt)
 
 fuzz: bento ## 26,000 bad requests against the live service, in minutes
 	@python -m tests.fuzz
@@ -90,6 +88,10 @@ bench-serving: bento ## the service beside two baselines, requests a second and 
 
 bench-reading: .venv/locked ## rows of digits read wholly right, on the test images and on drawn digits
 	@python -m benchmarks.reading
+
+bench-training: .venv/locked ## the profiles beside pytorch/examples' recipe: accuracy, seconds (an hour; SEEDS=5)
+	@dvc repro normalise
+	@python -m benchmarks.training $(if $(SEEDS),--seeds $(SEEDS))
 
 bench-pipeline: .venv/locked ## what DVC and the stages cost besides training: the README's figures
 	@python -m benchmarks.pipeline
@@ -107,5 +109,5 @@ lock: .venv/locked ## write requirements.lock again from pyproject.toml
 	@uv pip compile --group serving --constraint requirements.lock --universal --generate-hashes --no-emit-index-url \
 		--no-header --no-annotate --upgrade --quiet --output-file serving/requirements.lock
 
-.PHONY: help install demo repro test test-whole lint ui track bento serve container experiment textbook \
-	fuzz bench-serving bench-reading bench-pipeline screenshots handwriting lock
+.PHONY: help install demo repro test test-whole lint ui track bento serve container experiment \
+	fast fashion textbook fuzz bench-training bench-serving bench-reading bench-pipeline screenshots handwriting lock

@@ -2,12 +2,16 @@
 
 import json
 import re
+import shutil
+from pathlib import Path
 from typing import Any
 
+import onnx
 import pytest
 import yaml
 
 from pipeline.track import STAGES
+from tests.whole.conftest import clone
 from tests.workplace import ROOT, Workplace
 
 
@@ -60,8 +64,50 @@ def test_dvc_finds_everything_up_to_date_and_shows_it(mnist: Workplace) -> None:
     assert "index.html" in mnist.must("dvc", "plots", "show")
 
 
+def test_dvc_compares_an_experiment_with_what_is_committed(mnist: Workplace) -> None:
+    params = mnist.folder / "params.yaml"
+    kept = params.read_text()
+    mnist.set("train", epochs=1)
+
+    params_diff = mnist.must("dvc", "params", "diff", "--md")
+    metrics_diff = mnist.must("dvc", "metrics", "diff", "--md", "--all")
+    params.write_text(kept)
+
+    assert re.search(r"\| params.yaml *\| train.epochs *\| \d+ *\| 1 *\|", params_diff)
+    assert "test.accuracy" in metrics_diff
+
+
+def test_a_remote_brings_everything_to_another_clone_which_tells_its_own_mlflow(
+    mnist: Workplace, tmp_path: Path
+) -> None:
+    mnist.must("dvc", "remote", "add", "--default", "--force", "store", str(tmp_path / "store"))
+    mnist.must("dvc", "push")
+    other = clone(tmp_path / "other")
+    for name in ("dvc.lock", ".dvc/config"):
+        shutil.copy(mnist.folder / name, other.folder / name)
+
+    other.must("dvc", "pull", "--allow-missing")  # what track has written is no other machine's
+    other.must("python", "-m", "pipeline.track")
+
+    champion = other.client().get_model_version_by_alias("mnist", "champion")
+    assert other.download(champion).read_bytes() == (mnist.folder / "artifacts/export/model.onnx").read_bytes()
+    mnist.must("git", "checkout", "--quiet", ".dvc/config")
+
+
+def test_fashion_mnist_needs_nothing_but_its_name(mnist: Workplace) -> None:
+    settings = ("download.dataset=fashion_mnist", "train.epochs=1")
+    mnist.must("dvc", "exp", "run", "--temp", "--name", "clothes", *(f"--set-param={setting}" for setting in settings))
+
+    champion = mnist.client().get_model_version_by_alias("fashion_mnist", "champion")
+    assert float(champion.tags["test_accuracy"]) > 0.8
+    (metadata,) = [
+        entry.value for entry in onnx.load(mnist.download(champion)).metadata_props if entry.key == "classes"
+    ]
+    assert "Ankle boot" in json.loads(metadata)
+
+
 def test_mlflow_has_the_run_and_the_champion(mnist: Workplace) -> None:
-    (parent,) = mnist.parents()
+    (parent,) = [run for run in mnist.parents() if run.info.run_name.startswith("mnist-")]
     champion = mnist.client().get_model_version_by_alias("mnist", "champion")
 
     assert parent.data.metrics["test_accuracy"] == metrics(mnist)["test"]["accuracy"]
