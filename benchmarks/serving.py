@@ -7,12 +7,14 @@ The server has one core, the load generator another. Prints medians over rounds 
 import json
 import os
 import platform
+import re
 import signal
 import statistics
 import subprocess
 import sys
 import tempfile
 import time
+import timeit
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib.metadata import version
@@ -22,11 +24,13 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from benchmarks import load
+from serving.model import Model
 from serving.trial import command, free_port, wait_until_ready
 
 ROUNDS: Final = 3
 BATCH: Final = 1024
 BENTO: Final = Path(".cache/bento")
+MODEL: Final = Path("artifacts/export/model.onnx")
 JSON: Final = "application/json"
 RAW: Final = "application/octet-stream"
 
@@ -59,7 +63,7 @@ def servers(port: int) -> dict[str, Server]:
     plain_one, plain_many = (load.request("/predict", JSON, as_json(count)) for count in (1, 64))
     uvicorn = [sys.executable, "-m", "uvicorn", "--log-level", "warning", *address]
     fastapi, empty = [*uvicorn, "benchmarks.fastapi_baseline:app"], [*uvicorn, "benchmarks.empty_baseline:app"]
-    alone = [sys.executable, "-m", "tests.service", "artifacts/export/model.onnx", str(port)]
+    alone = [sys.executable, "-m", "tests.service", str(MODEL), str(port)]
     bentoml = ["bentoml", "serve", "benchmarks.bentoml_baseline:Baseline", *address]
     empty_bento = ["bentoml", "serve", "benchmarks.empty_bento:Empty", *address]
     return {
@@ -87,6 +91,15 @@ def started(server: Server, port: int, log: Path) -> Iterator[float]:
     finally:
         os.killpg(process.pid, signal.SIGTERM)
         process.wait(timeout=20)
+
+
+def model_alone() -> str:
+    """How long the model itself takes, in this process: what no service can be faster than."""
+    model, one, many = Model(MODEL, "mnist:v1-test"), images(1), images(BATCH)
+    ones = timeit.repeat(lambda: model.probabilities(one), number=1000, repeat=9)
+    manies = timeit.repeat(lambda: model.probabilities(many), number=1, repeat=9)
+    microseconds, rate = statistics.median(ones) * 1000, BATCH / statistics.median(manies)
+    return f"the model alone, in process: {microseconds:.0f} µs for one image, {rate:.0f} images/s in batches"
 
 
 class Figures(NamedTuple):
@@ -124,13 +137,15 @@ def main() -> None:
         {name: Figures(*map(statistics.median, zip(*rows, strict=True))) for name, rows in found.items()}, baseline
     )
     print(f"p99 offered: at {offered:.0f} requests a second, 70 % of what saturates the FastAPI baseline")
+    print(model_alone())
 
 
 def print_table(medians: dict[str, Figures], baseline: str) -> None:
     versions = ", ".join(
         f"{name} {version(name)}" for name in ("bentoml", "onnxruntime", "fastapi", "torch", "uvicorn")
     )
-    print(f"{platform.machine()}, one core a server, Python {platform.python_version()}, {versions}, {ROUNDS} rounds")
+    (processor, *_) = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text()) or [platform.machine()]
+    print(f"{processor}, one core a server, Python {platform.python_version()}, {versions}, {ROUNDS} rounds")
     print(
         f"{'':28} {'first s':>8} {'req/s':>8} {'×':>5} {'p50 ms':>7} {'p99 ms':>7} {'images/s':>9} {'p99 offered':>12}"
     )
