@@ -20,13 +20,17 @@ NOBODY = "http://127.0.0.1:9/"  # refuses the connection, as a machine without a
 NAMES = (*archives.TRAIN, *archives.TEST)
 
 
+def gzipped(content: bytes) -> bytes:
+    return gzip.compress(content, mtime=0)  # the same bytes each time, as each of several test runners names its tests
+
+
 def md5(content: bytes) -> str:
     return hashlib.md5(content, usedforsecurity=False).hexdigest()
 
 
 def idx(array: npt.NDArray[np.uint8]) -> bytes:
     header = bytes([0, 0, 8, array.ndim]) + np.array(array.shape, ">i4").tobytes()
-    return gzip.compress(header + array.tobytes(), mtime=0)
+    return gzipped(header + array.tobytes())
 
 
 class Published:
@@ -191,7 +195,7 @@ def test_the_embedded_digits_need_neither_mirror_nor_disk(tmp_path: Path) -> Non
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"no gzip", gzip.compress(b""), gzip.compress(b"\0\0\x08\xff"), gzip.compress(b"\0\0\x08\x01")[:-9]],
+    [b"", b"no gzip", gzipped(b""), gzipped(b"\0\0\x08\xff"), gzipped(b"\0\0\x08\x01")[:-9]],
 )
 def test_an_archive_that_is_no_idx_file_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.gz").write_bytes(content)
