@@ -52,6 +52,12 @@ def build(bento: str, name: str) -> str:
     return image
 
 
+def size(image: str, name: str) -> str:
+    """The size of an image, as its engine says it: `719 MB`."""
+    command = [name, "images", "--format", "{{.Size}}", image]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.strip()
+
+
 def main() -> None:
     if not BENTO.exists():
         raise StorageError(f"{BENTO}: expected the tag of a Bento, got no file; type `make bento`")
@@ -60,7 +66,7 @@ def main() -> None:
     write_text(IMAGE, image)
     runner = "podman" if name == "buildah" else name
     run = f"{runner} run --rm -p 127.0.0.1:3000:3000 {SAFE} {image} --timeout-graceful-shutdown 8"
-    print(f"image {image}, built by {name}; to run it:\n{run}")
+    print(f"image {image}, {size(image, name)}, built by {name}; to run it:\n{run}")
 
 
 if __name__ == "__main__":

@@ -7,6 +7,7 @@ runs an image in place of `<engine> run`.
 import io
 import json
 import os
+import re
 import shlex
 import subprocess
 import time
@@ -65,7 +66,8 @@ def ready(url: str) -> bool:
 def container(mnist: Workplace, bento: str) -> Iterator[Container]:
     """The service in a container of its own, ready."""
     settings = {name: os.environ[name] for name in ("CONTAINER_OPTIONS",) if name in os.environ}
-    mnist.must("python", "-m", "pipeline.container", **settings)
+    printed = mnist.must("python", "-m", "pipeline.container", **settings)
+    assert re.search(r"^image \S+, \d+ MB, built by \w+; to run it:\n", printed, re.MULTILINE), printed
     image = (mnist.folder / ".cache/image").read_text()
     runner = "podman" if engine() == "buildah" else engine()
     port = free_port()
