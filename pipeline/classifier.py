@@ -1,5 +1,6 @@
 """A network with the scaling that it was trained on, kept as architecture.json and weights.safetensors."""
 
+import copy
 from pathlib import Path
 from typing import Annotated, Literal
 
@@ -71,5 +72,6 @@ def load(folder: Path) -> Classifier:
 
 def predict(classifier: Classifier, images: Tensor, batch: int = 250) -> Tensor:
     """Probabilities `(N, classes) float32` of images `(N, 28, 28) uint8`, a bounded number at a time."""
+    quick = copy.deepcopy(classifier).to(memory_format=torch.channels_last)  # a CPU takes a third of the time
     with torch.inference_mode():
-        return torch.cat([classifier(part) for part in images.split(batch)])
+        return torch.cat([quick(part) for part in images.split(batch)])
