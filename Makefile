@@ -90,7 +90,6 @@ bench-reading: .venv/locked ## rows of digits read wholly right, on the test ima
 	@python -m benchmarks.reading
 
 bench-training: .venv/locked ## the profiles beside pytorch/examples' recipe: accuracy, seconds (an hour; SEEDS=5)
-	@dvc repro normalise
 	@python -m benchmarks.training $(if $(SEEDS),--seeds $(SEEDS))
 
 bench-pipeline: .venv/locked ## what DVC and the stages cost besides training: the README's figures
