@@ -2,6 +2,7 @@
 
 import base64
 import io
+from collections import Counter
 from typing import Any, Final
 
 import numpy as np
@@ -82,23 +83,22 @@ def judged(model: Model, probabilities: npt.NDArray[np.float32]) -> dict[str, An
 def of_batch(model: Model, images: Images) -> dict[str, Any]:
     """The answer of `/predict_batch`, lists in the order of the images; no digit where an image has nothing on it."""
     probabilities = model.probabilities(images)
-    written = images.max(axis=(1, 2)) > 0
-    count(model, probabilities[written])
-    metrics.BLANK.inc(int((~written).sum()))
-    digits = zip(probabilities.argmax(axis=1).tolist(), written, strict=True)
+    is_blank = ~np.asarray(images.any(axis=(1, 2)))
+    count(model, probabilities[~is_blank])
+    metrics.BLANK.inc(int(is_blank.sum()))
+    digits: list[int] = probabilities.argmax(axis=1).tolist()
     return {
         "model": model.tag,
-        "is_blank": (~written).tolist(),
-        "digits": [digit if is_written else None for digit, is_written in digits],
+        "is_blank": is_blank,
+        "digits": [None if blank else digit for digit, blank in zip(digits, is_blank, strict=True)],
         "probabilities": probabilities,
     }
 
 
 def count(model: Model, probabilities: Probabilities) -> None:
     """Note the predictions, `(N, classes)`, in the metrics."""
-    for label, number in enumerate(np.bincount(probabilities.argmax(axis=1)).tolist()):
-        if number:
-            metrics.predictions(model.classes[label]).inc(number)
+    for label, number in Counter(probabilities.argmax(axis=1).tolist()).items():
+        metrics.predictions(model.classes[label]).inc(number)
     for confidence in probabilities.max(axis=1).tolist():
         metrics.CONFIDENCE.observe(confidence)
 

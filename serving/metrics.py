@@ -1,11 +1,9 @@
 """What Prometheus reads at `/metrics`."""
 
-import os
 from functools import cache
 from typing import Final
 
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
-from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client import REGISTRY, Counter, Gauge, Histogram, generate_latest
 
 SECONDS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
 SHARES: Final = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999)
@@ -18,7 +16,7 @@ PREDICTIONS: Final = Counter("digits_predictions", "Images by the class that the
 CONFIDENCE: Final = Histogram("digits_confidence", "Probability of the class that was answered", buckets=SHARES)
 BLANK: Final = Counter("digits_blank", "Pictures with nothing on them")
 REJECTED: Final = Counter("digits_rejected", "Requests refused, by the code of the problem", ["code"])
-MODEL: Final = Gauge("digits_model", "1 for the model that is served", ["tag"], multiprocess_mode="max")
+MODEL: Final = Gauge("digits_model", "1 for the model that is served", ["tag"])
 
 
 @cache
@@ -37,9 +35,5 @@ def predictions(class_name: str) -> Counter:
 
 
 def page() -> bytes:
-    """All of it in Prometheus' text format: of every worker process, where BentoML has set that up."""
-    if "PROMETHEUS_MULTIPROC_DIR" not in os.environ:
-        return generate_latest(REGISTRY)
-    registry = CollectorRegistry()
-    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return generate_latest(registry)
+    """All of it in Prometheus' text format."""
+    return generate_latest(REGISTRY)

@@ -27,6 +27,8 @@ class Arguments(BaseModel):
 
 # In a container BentoML would leave a dead worker dead and go on holding the port, and nobody would notice.
 os.environ.pop("BENTOML_CONTAINERIZED", None)
+# There is one worker: its metrics need not go through files that many workers would share.
+os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
 
 arguments = bentoml.use_arguments(Arguments)
 image = bentoml.images.Image(  # a distribution that BentoML does not know gets no compiler and no git
