@@ -73,11 +73,12 @@ experiment: .venv/locked ## try other values: make experiment SET="train.epochs=
 	@test -n "$(SET)" || { echo 'error: expected SET="section.key=value …", as in SET="train.epochs=4"' >&2; exit 1; }
 	@dvc exp run $(addprefix --set-param ,$(SET))
 
-fast: ## MNIST to 99 % in seconds: the profile pipeline/profiles/fast.txt, as a DVC experiment
+fast: ## MNIST to 99.2 % in seconds: the profile pipeline/profiles/fast.txt, as a DVC experiment
+fastest: ## MNIST to 99 % sooner still: one epoch
 best: ## MNIST as accurately as these networks get, in ten minutes: the profile best
 fashion: ## Fashion-MNIST: the profile fashion
 textbook: ## the textbook's network, by parameters alone: the profile textbook
-best fast fashion textbook: .venv/locked
+best fast fastest fashion textbook: .venv/locked
 	@dvc exp remove --quiet $@ 2>/dev/null || true
 	@dvc exp run --temp --name $@ $$(sed -n 's/^\([a-z][^ #]*\).*/--set-param \1/p' pipeline/profiles/$@.txt)
 
@@ -110,4 +111,4 @@ lock: .venv/locked ## write requirements.lock again from pyproject.toml
 		--no-header --no-annotate --upgrade --quiet --output-file serving/requirements.lock
 
 .PHONY: help install demo repro test test-whole lint ui track bento serve container experiment \
-	best fast fashion textbook fuzz bench-training bench-serving bench-reading bench-pipeline screenshots handwriting lock
+	best fast fastest fashion textbook fuzz bench-training bench-serving bench-reading bench-pipeline screenshots handwriting lock
