@@ -75,7 +75,7 @@ experiment: .venv/locked ## try other values: make experiment SET="train.epochs=
 
 fast: ## MNIST to 99.2 % in seconds: the profile pipeline/profiles/fast.txt, as a DVC experiment
 fastest: ## MNIST to 99 % sooner still: one epoch
-best: ## MNIST as accurately as these networks get, in ten minutes: the profile best
+best: ## MNIST as accurately as these networks get, on a GPU or with patience: the profile best
 fashion: ## Fashion-MNIST: the profile fashion
 textbook: ## the textbook's network, by parameters alone: the profile textbook
 best fast fastest fashion textbook: .venv/locked
