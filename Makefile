@@ -91,7 +91,7 @@ bench-serving: bento ## the service beside two baselines, requests a second and 
 bench-reading: .venv/locked ## rows of digits read wholly right, on the test images and on drawn digits
 	@python -m benchmarks.reading
 
-bench-training: .venv/locked ## the profiles beside pytorch/examples' recipe: accuracy, seconds (an hour; SEEDS=5)
+bench-training: .venv/locked ## the profiles beside pytorch/examples' recipe: accuracy, seconds (half an hour; SEEDS=5)
 	@python -m benchmarks.training $(if $(SEEDS),--seeds $(SEEDS))
 
 bench-pipeline: .venv/locked ## what DVC and the stages cost besides training: the README's figures
