@@ -1,7 +1,7 @@
 """The HTTP API: which path does what, and what becomes of whatever goes wrong."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from functools import partial
 from importlib.resources import files
 from pathlib import Path
@@ -9,36 +9,76 @@ from typing import Any, Final
 
 import anyio
 import anyio.to_thread
-from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import FileResponse, Response
-from starlette.routing import Mount, Route
 from starlette.staticfiles import StaticFiles
+from starlette.types import Receive, Scope, Send
 
 from serving import answers, metrics
 from serving.body import flag, image_batch, picture_file
 from serving.model import Model
 from serving.openapi import describe
-from serving.problems import Problem, got_instead, json_response
+from serving.problems import Problem, got_instead, json_response, refused
 from serving.watchdog import Watchdog
 
 PAGE: Final = Path(__file__).parent / "page"
 SWAGGER: Final = Path(str(files("bentoml._internal.server"))) / "static_content"  # BentoML brings Swagger's files
 INLINE: Final = 16  # images that are answered sooner than another thread begins
+READ: Final = ("GET", "HEAD")
+WRITE: Final = ("POST",)
+FOLDERS: Final = {"page": StaticFiles(directory=PAGE), "swagger": StaticFiles(directory=SWAGGER)}
+
+Handler = Callable[[Request], Awaitable[Response]]
 
 log = logging.getLogger("serving")
 
 
 class Api:
-    """The handlers. `model` is set before the first request comes in."""
+    """An ASGI application: its routes and their handlers. `model` is set before the first request comes in.
+
+    A table of paths and one `try` do here what Starlette's router and two layers for exceptions would: they took as
+    long as the network.
+    """
 
     model: Model
 
     def __init__(self) -> None:
+        self.routes: dict[str, tuple[tuple[str, ...], Handler]] = {
+            "/": (READ, self.page),
+            "/predict": (WRITE, self.predict),
+            "/predict_batch": (WRITE, self.predict_batch),
+            "/read": (WRITE, self.read),
+            "/model": (READ, self.about),
+            "/docs": (READ, self.swagger),
+            "/docs.json": (READ, self.description),
+            "/livez": (READ, self.alive),
+            "/readyz": (READ, self.ready),
+            "/metrics": (READ, self.metrics),
+        }
         # Pictures are decoded one at a time: a large one takes a hundred megabytes while that lasts.
         self.one_at_a_time = anyio.CapacityLimiter(1)
         self.watchdog = Watchdog()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        request = Request(scope, receive)
+        try:
+            response = await self._handler(request)(request)
+        except Problem as problem:
+            response = refused(problem)
+        except ClientDisconnect:
+            return  # nobody is there to be told
+        except Exception:
+            log.exception("%s %s failed", request.method, request.url.path)
+            response = refused(Problem("internal_error", "this is an error of ours; it has been logged"))
+        await response(scope, receive, send)
+
+    def _handler(self, request: Request) -> Handler:
+        """What answers this path and method. Raises Problem."""
+        methods, handler = self.routes.get(request.scope["path"], (READ, file))
+        if request.method not in methods and handler is not file:
+            raise got_instead("method_not_allowed", f"method {request.method}", ", ".join(methods))
+        return handler
 
     async def _aside(self, work: Callable[[], Any]) -> Response:
         """Answer with what takes long to compute, in a thread: the probes and small requests are answered meanwhile."""
@@ -86,44 +126,11 @@ class Api:
         return FileResponse(PAGE / "docs.html")
 
 
-async def on_problem(request: Request, error: Exception) -> Response:
-    assert isinstance(error, Problem)
-    metrics.REJECTED.labels(error.code).inc()
-    return error.response()
-
-
-async def on_http_exception(request: Request, error: Exception) -> Response:
-    """Starlette's own refusals in our schema: an unknown file, a method that a path does not have."""
-    assert isinstance(error, HTTPException)
-    if error.status_code == 405:
-        allowed = (error.headers or {}).get("Allow", "")
-        response = await on_problem(request, got_instead("method_not_allowed", f"method {request.method}", allowed))
-        response.headers["Allow"] = allowed
-        return response
-    path = request.url.path[:100]
-    return await on_problem(request, got_instead("not_found", f"path {path!r}", "a path that /docs names"))
-
-
-async def on_error(request: Request, error: Exception) -> Response:
-    log.exception("%s %s failed", request.method, request.url.path, exc_info=error)
-    return await on_problem(request, Problem("internal_error", "this is an error of ours; it has been logged"))
-
-
-def app(api: Api) -> Starlette:
-    return Starlette(
-        routes=[
-            Route("/", api.page),
-            Route("/predict", api.predict, methods=["POST"]),
-            Route("/predict_batch", api.predict_batch, methods=["POST"]),
-            Route("/read", api.read, methods=["POST"]),
-            Route("/model", api.about),
-            Route("/docs", api.swagger),
-            Route("/docs.json", api.description),
-            Route("/livez", api.alive),
-            Route("/readyz", api.ready),
-            Route("/metrics", api.metrics),
-            Mount("/page", StaticFiles(directory=PAGE)),
-            Mount("/swagger", StaticFiles(directory=SWAGGER)),
-        ],
-        exception_handlers={Problem: on_problem, HTTPException: on_http_exception, Exception: on_error},
-    )
+async def file(request: Request) -> Response:
+    """A file of the page's or of Swagger's. Raises Problem where there is none of that name."""
+    path: str = request.scope["path"]
+    folder, _, name = path.removeprefix("/").partition("/")
+    try:
+        return await FOLDERS[folder].get_response(name, request.scope)
+    except (KeyError, HTTPException) as error:
+        raise got_instead("not_found", f"path {path[:100]!r}", "a path that /docs names") from error

@@ -8,7 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving import metrics
 from serving.body import MAX_BODY
-from serving.problems import Problem, got_instead
+from serving.problems import Problem, got_instead, refused
 
 MAX_ACTIVE: Final = 32  # requests being read or answered; more would only wait for the one processor core
 MAX_BYTES: Final = 3 * MAX_BODY  # of the bodies of all of them: with a large picture in work they fill 512 MB
@@ -91,8 +91,7 @@ class Visit:
         try:
             self.check(dict(self.scope["headers"]))
         except Problem as problem:
-            metrics.REJECTED.labels(problem.code).inc()
-            await problem.response()(self.scope, self._receive, self.send)
+            await refused(problem)(self.scope, self._receive, self.send)
         else:
             await self.door.api(self.scope, self.receive, self.send)
 

@@ -6,6 +6,8 @@ from typing import Any, Final
 import orjson
 from starlette.responses import Response
 
+from serving import metrics
+
 STATUS: Final = MappingProxyType(
     {
         "bad_query": 400,
@@ -52,6 +54,8 @@ class Problem(Exception):
         details = {"got": self.got, "expected": self.expected}
         content = {"code": self.code, "message": str(self)} | {k: v for k, v in details.items() if v is not None}
         headers = {}
+        if self.code == "method_not_allowed":
+            headers["Allow"] = self.expected or ""
         if self.code == "overloaded":
             headers["Retry-After"] = "1"
         if self.code in ("overloaded", "body_too_large", "slow_body"):
@@ -65,3 +69,9 @@ def json_response(content: Any, status: int = 200, headers: dict[str, str] | Non
 
 def got_instead(code: str, got: str, expected: str) -> Problem:
     return Problem(code, f"got {got}, expected {expected}", got=got, expected=expected)
+
+
+def refused(problem: Problem) -> Response:
+    """What the client is told; the metrics count it."""
+    metrics.REJECTED.labels(problem.code).inc()
+    return problem.response()

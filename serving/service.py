@@ -49,10 +49,9 @@ def api() -> "Api":
 
 
 def door(bentoml: "ASGIApp") -> "Door":
-    from serving.app import app
     from serving.door import Door
 
-    return Door(bentoml, api=app(api()))
+    return Door(bentoml, api=api())
 
 
 @bentoml.service(

@@ -6,7 +6,7 @@ from pathlib import Path
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from serving.app import Api, app
+from serving.app import Api
 from serving.door import Door
 from serving.model import Model
 
@@ -14,7 +14,7 @@ from serving.model import Model
 def service(model: Model) -> Door:
     api = Api()
     api.model = model
-    return Door(nobody, api=app(api))
+    return Door(nobody, api=api)
 
 
 async def nobody(scope: Scope, receive: Receive, send: Send) -> None:
