@@ -352,6 +352,33 @@ def test_the_limits_are_those_that_the_memory_allows() -> None:
     assert body.MAX_BATCH * body.PIXELS <= body.MAX_BODY
 
 
+UPLOAD = {
+    "type": "http",
+    "method": "POST",
+    "path": "/predict",
+    "query_string": b"",
+    "headers": [(b"content-type", b"image/png"), (b"content-length", b"100")],
+}
+
+
+def test_a_client_that_leaves_amid_its_body_is_no_error(model: Model, caplog: pytest.LogCaptureFixture) -> None:
+    coming: list[Message] = [
+        {"type": "http.request", "body": FIVE[:50], "more_body": True},
+        {"type": "http.disconnect"},
+    ]
+    sent: list[Message] = []
+
+    async def receive() -> Message:
+        return coming.pop(0)
+
+    async def send(message: Message) -> None:
+        sent.append(message)
+
+    asyncio.run(service(model)(UPLOAD, receive, send))
+
+    assert (sent, caplog.text) == ([], "")
+
+
 def test_a_client_that_does_not_send_its_body_is_not_waited_for(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(door, "BODY_SECONDS", 0.2)
     monkeypatch.setattr(door, "LOOK_EVERY", 0.05)
@@ -364,14 +391,7 @@ def test_a_client_that_does_not_send_its_body_is_not_waited_for(model: Model, mo
     async def send(message: Message) -> None:
         sent.append(message)
 
-    scope = {
-        "type": "http",
-        "method": "POST",
-        "path": "/predict",
-        "query_string": b"",
-        "headers": [(b"content-type", b"image/png"), (b"content-length", b"100")],
-    }
-    asyncio.run(service(model)(scope, receive, send))
+    asyncio.run(service(model)(UPLOAD, receive, send))
 
     assert sent[0]["status"] == 408
     assert json.loads(sent[1]["body"])["code"] == "slow_body"
