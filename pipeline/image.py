@@ -22,6 +22,7 @@ FORMATS: Final = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
 MIN_SIDE: Final = 8  # pixels; below this a digit cannot be told from noise
 MAX_PIXELS: Final = 12_500_000  # a phone's photo has 12 million; decoded in full, that is 50 MB a copy
 MAX_JPEG_PIXELS: Final = 25_000_000  # a JPEG can be decoded at a part of its size
+MAX_SCANS: Final = 50  # of a JPEG that gets better in steps; ten are usual, and each is another pass over all pixels
 MAX_ASPECT: Final = 20  # times the shorter side; a row of digits is no longer than that
 LIMITS: Final = (
     f"sides of at least {MIN_SIDE} pixels, the longer one at most {MAX_ASPECT} times the shorter one, "
@@ -57,6 +58,7 @@ def open_picture(content: bytes) -> Image.Image:
     try:
         picture = Image.open(io.BytesIO(content), formats=FORMATS)
         _check_size(picture)
+        _check_scans(picture, content)
         orientation = picture.getexif().get(ExifTags.Base.Orientation)
         picture.draft(None, (DECODED_SIDE, DECODED_SIDE))  # a JPEG is decoded at a half, a quarter or an eighth
         picture.load()
@@ -73,11 +75,17 @@ def open_picture(content: bytes) -> Image.Image:
 def _check_size(picture: Image.Image) -> None:
     short, long = sorted(picture.size)
     # An MPO is a phone's JPEG with a second view of the same scene: its first picture is the one to read.
-    if picture.format != "MPO" and getattr(picture, "n_frames", 1) != 1:
+    if picture.format != "MPO" and getattr(picture, "is_animated", False):
         raise PictureError("animated_picture", "an animated picture", "a still one")
     most = MAX_JPEG_PIXELS if picture.format in ("JPEG", "MPO") else MAX_PIXELS
     if short < MIN_SIDE or short * long > most or long > MAX_ASPECT * short:
         raise PictureError("picture_size", f"a picture of {picture.width}×{picture.height} pixels", LIMITS)
+
+
+def _check_scans(picture: Image.Image, content: bytes) -> None:
+    scans = content.count(b"\xff\xda")  # a marker: in the pixels' data no 255 is followed by this
+    if picture.format in ("JPEG", "MPO") and scans > MAX_SCANS:
+        raise PictureError("picture_size", f"a JPEG of {scans} scans", f"at most {MAX_SCANS} scans")
 
 
 def _to_grey(picture: Image.Image) -> Image.Image:
@@ -91,9 +99,20 @@ def _to_grey(picture: Image.Image) -> Image.Image:
         # Light ink on nothing would vanish on white paper. Where most is opaque, the paper is in the picture.
         is_light = alpha.mean() < 0.5 and (colour * alpha).sum() > 127 * alpha.sum()
         paper = Image.new("RGBA", picture.size, "black" if is_light else "white")
-        picture = Image.alpha_composite(paper, picture)
-        return picture.convert("L")
-    return picture.convert("L").reduce(factor)
+        return _brightness(Image.alpha_composite(paper, picture).convert("RGB"))
+    if picture.mode in ("1", "L"):
+        return picture.convert("L").reduce(factor)
+    return _brightness(picture.convert("RGB").reduce(factor))
+
+
+def _brightness(picture: Image.Image) -> Image.Image:
+    """Grey of a picture in RGB. Yellow ink is as light as paper: where brightness says little, a colour is taken."""
+    grey = picture.convert("L")
+    return grey if _range(grey) >= INK_CONTRAST else max(picture.split(), key=_range)
+
+
+def _range(grey: Image.Image) -> int:
+    return int(np.ptp(np.asarray(grey)))
 
 
 def ink_of(picture: Image.Image) -> Ink:

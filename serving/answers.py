@@ -81,18 +81,15 @@ def judged(model: Model, probabilities: npt.NDArray[np.float32]) -> dict[str, An
 
 
 def of_batch(model: Model, images: Images) -> dict[str, Any]:
-    """The answer of `/predict_batch`, lists in the order of the images; no digit where an image has nothing on it."""
+    """The answer of `/predict_batch`, lists in the order of the images; null where an image has nothing on it."""
     probabilities = model.probabilities(images)
     is_blank = ~np.asarray(images.any(axis=(1, 2)))
     count(model, probabilities[~is_blank])
     metrics.BLANK.inc(int(is_blank.sum()))
-    digits: list[int] = probabilities.argmax(axis=1).tolist()
-    return {
-        "model": model.tag,
-        "is_blank": is_blank,
-        "digits": [None if blank else digit for digit, blank in zip(digits, is_blank, strict=True)],
-        "probabilities": probabilities,
-    }
+    digits, rows = probabilities.argmax(axis=1).tolist(), list(probabilities)
+    for place in np.flatnonzero(is_blank).tolist():
+        digits[place] = rows[place] = None
+    return {"model": model.tag, "is_blank": is_blank, "digits": digits, "probabilities": rows}
 
 
 def count(model: Model, probabilities: Probabilities) -> None:

@@ -11,10 +11,11 @@ import anyio
 import anyio.to_thread
 from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
-from starlette.responses import FileResponse, Response
+from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
+from pipeline.image import SIDE
 from serving import answers, metrics
 from serving.body import flag, image_batch, picture_file
 from serving.model import Model
@@ -24,10 +25,12 @@ from serving.watchdog import Watchdog
 
 PAGE: Final = Path(__file__).parent / "page"
 SWAGGER: Final = Path(str(files("bentoml._internal.server"))) / "static_content"  # BentoML brings Swagger's files
-INLINE: Final = 16  # images that are answered sooner than another thread begins
+INLINE: Final = 16 * SIDE * SIDE  # bytes of a body that is answered sooner than another thread begins
+TURN: Final = 2.0  # seconds that a request waits for its turn, at most
 READ: Final = ("GET", "HEAD")
 WRITE: Final = ("POST",)
 FOLDERS: Final = {"page": StaticFiles(directory=PAGE), "swagger": StaticFiles(directory=SWAGGER)}
+PAGES: Final = {"/": "/page/index.html", "/docs": "/page/docs.html"}
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -45,19 +48,17 @@ class Api:
 
     def __init__(self) -> None:
         self.routes: dict[str, tuple[tuple[str, ...], Handler]] = {
-            "/": (READ, self.page),
             "/predict": (WRITE, self.predict),
             "/predict_batch": (WRITE, self.predict_batch),
             "/read": (WRITE, self.read),
             "/model": (READ, self.about),
-            "/docs": (READ, self.swagger),
             "/docs.json": (READ, self.description),
             "/livez": (READ, self.alive),
             "/readyz": (READ, self.ready),
             "/metrics": (READ, self.metrics),
         }
-        # Pictures are decoded one at a time: a large one takes a hundred megabytes while that lasts.
-        self.one_at_a_time = anyio.CapacityLimiter(1)
+        # One picture at a time: to decode a large one takes a hundred megabytes and half a second.
+        self.turn = anyio.Lock()
         self.watchdog = Watchdog()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
@@ -75,15 +76,25 @@ class Api:
 
     def _handler(self, request: Request) -> Handler:
         """What answers this path and method. Raises Problem."""
-        methods, handler = self.routes.get(request.scope["path"], (READ, file))
-        if request.method not in methods and handler is not file:
-            raise got_instead("method_not_allowed", f"method {request.method}", ", ".join(methods))
+        if request.scope["path"] not in self.routes:
+            return file
+        methods, handler = self.routes[request.scope["path"]]
+        check_method(request, methods)
         return handler
 
     async def _aside(self, work: Callable[[], Any]) -> Response:
-        """Answer with what takes long to compute, in a thread: the probes and small requests are answered meanwhile."""
-        watched = partial(self.watchdog.working, work)
-        return json_response(await anyio.to_thread.run_sync(watched, limiter=self.one_at_a_time))
+        """Answer with what takes long to compute, in a thread: the probes and small requests are answered meanwhile.
+
+        Raises Problem when those before it take too long.
+        """
+        with anyio.move_on_after(TURN) as waiting:
+            await self.turn.acquire()
+        if waiting.cancelled_caught:
+            raise Problem("overloaded", f"other pictures took {TURN:g} seconds; try again in a second")
+        try:
+            return json_response(await anyio.to_thread.run_sync(partial(self.watchdog.working, work)))
+        finally:
+            self.turn.release()
 
     async def predict(self, request: Request) -> Response:
         seen = flag(request, "seen")
@@ -94,10 +105,12 @@ class Api:
         return await self._aside(partial(answers.of_row, self.model, await picture_file(request), seen))
 
     async def predict_batch(self, request: Request) -> Response:
-        images = await image_batch(request)
-        if len(images) <= INLINE:
-            return json_response(answers.of_batch(self.model, images))
-        return await self._aside(partial(answers.of_batch, self.model, images))
+        length, images = await image_batch(request)
+
+        def answer() -> dict[str, Any]:
+            return answers.of_batch(self.model, images())
+
+        return json_response(answer()) if length <= INLINE else await self._aside(answer)
 
     async def about(self, request: Request) -> Response:
         model = self.model
@@ -119,17 +132,19 @@ class Api:
     async def metrics(self, request: Request) -> Response:
         return Response(await anyio.to_thread.run_sync(metrics.page), media_type="text/plain; version=0.0.4")
 
-    async def page(self, request: Request) -> Response:
-        return FileResponse(PAGE / "index.html")
 
-    async def swagger(self, request: Request) -> Response:
-        return FileResponse(PAGE / "docs.html")
+def check_method(request: Request, allowed: tuple[str, ...]) -> None:
+    if request.method not in allowed:
+        raise got_instead("method_not_allowed", f"method {request.method}", ", ".join(allowed))
 
 
 async def file(request: Request) -> Response:
-    """A file of the page's or of Swagger's. Raises Problem where there is none of that name."""
+    """A file of the page's or of Swagger's, whole. Raises Problem where there is none of that name."""
     path: str = request.scope["path"]
-    folder, _, name = path.removeprefix("/").partition("/")
+    folder, _, name = PAGES.get(path, path).removeprefix("/").partition("/")
+    if folder in FOLDERS:
+        check_method(request, READ)
+    request.scope["headers"] = [header for header in request.scope["headers"] if header[0] != b"range"]
     try:
         return await FOLDERS[folder].get_response(name, request.scope)
     except (KeyError, HTTPException) as error:

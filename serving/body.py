@@ -1,12 +1,15 @@
 """What a client sent, taken from its request without believing it: content types, multipart, JSON, raw pixels."""
 
-from collections.abc import AsyncGenerator
+import reprlib
+from collections.abc import AsyncGenerator, Callable
+from functools import partial
 from typing import Annotated, Final, NoReturn
 
 import numpy as np
 import numpy.typing as npt
+import orjson
 from annotated_types import Ge, Le, Len
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ConfigDict, FailFast, TypeAdapter, ValidationError
 from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, UploadFile
@@ -18,6 +21,7 @@ from serving.problems import Problem, got_instead
 
 MAX_BODY: Final = 10 * 2**20  # bytes; a phone's photo has 3 to 8 million
 MAX_BATCH: Final = 4096  # images
+MAX_JSON: Final = 2 * 2**20  # bytes; a list of lists takes thirty times its length in memory
 PIXELS: Final = SIDE * SIDE
 MULTIPART: Final = "multipart/form-data"
 RAW: Final = "application/octet-stream"
@@ -25,16 +29,10 @@ JSON: Final = "application/json"
 PICTURES: Final = tuple(f"image/{name.lower()}" for name in FORMATS)
 
 Images = npt.NDArray[np.uint8]
-Row = Annotated[list[Annotated[int, Ge(0), Le(255)]], Len(SIDE, SIDE)]
-Image = Annotated[list[Row], Len(SIDE, SIDE)]
-
-
-class Batch(BaseModel):
-    """The JSON body of `/predict_batch`: images of 28 rows of 28 whole numbers, 0 = paper, 255 = ink."""
-
-    model_config = ConfigDict(strict=True, extra="forbid")
-
-    images: Annotated[list[Image], Len(1, MAX_BATCH)]
+# Of 28 rows of 28 whole numbers, 0 = paper, 255 = ink. The first error ends the look: a million take gigabytes.
+Row = Annotated[list[Annotated[int, Ge(0), Le(255)]], FailFast(), Len(SIDE, SIDE)]
+Image = Annotated[list[Row], FailFast(), Len(SIDE, SIDE)]
+BATCH: Final = TypeAdapter(Annotated[list[Image], FailFast(), Len(1, MAX_BATCH)], config=ConfigDict(strict=True))
 
 
 def content_type(request: Request) -> str:
@@ -42,7 +40,7 @@ def content_type(request: Request) -> str:
 
     Raises Problem for a content encoding: what is packed is not unpacked here.
     """
-    encoding = request.headers.get("content-encoding", "identity")
+    encoding = ", ".join(request.headers.getlist("content-encoding")) or "identity"
     if encoding.strip().lower() != "identity":
         raise got_instead("unsupported_media_type", f"content-encoding {encoding!r}", "the content as it is")
     return request.headers.get("content-type", RAW).partition(";")[0].strip().lower()
@@ -72,6 +70,9 @@ async def _file_part(request: Request) -> bytes:
     ending = b"--" + options.get(b"boundary", b"") + b"--"
     if ending == b"----" or ending not in content:
         raise got_instead("malformed_multipart", f"{len(content)} bytes", "parts, the last followed by --boundary--")
+    charset = options.get(b"charset", b"utf-8").decode("latin-1")
+    if charset.lower() != "utf-8":  # which codec runs is not the client's choice
+        raise got_instead("malformed_multipart", f"charset {charset[:100]!r}", "utf-8")
     parser = MultiPartParser(request.headers, _at_once(content), max_files=1, max_fields=8, max_part_size=2**16)
     parser.spool_max_size = MAX_BODY  # in memory: there may be no disk to write to
     try:
@@ -100,14 +101,15 @@ async def _only_file(form: FormData) -> bytes:
     return await files[0].read()
 
 
-async def image_batch(request: Request) -> Images:
-    """`(N, 28, 28) uint8`, N from 1 to MAX_BATCH, as JSON or as raw bytes. Raises Problem."""
+async def image_batch(request: Request) -> tuple[int, Callable[[], Images]]:
+    """The length of the body, and what makes `(N, 28, 28) uint8` of it, N from 1 to MAX_BATCH. Both raise Problem."""
     media_type = content_type(request)
-    if media_type == RAW:
-        return raw_images(await request.body(), request.query_params.get("shape"))
+    if media_type not in (JSON, RAW):
+        refuse(media_type, (JSON, RAW))
+    content = await request.body()
     if media_type == JSON:
-        return json_images(await request.body())
-    refuse(media_type, (JSON, RAW))
+        return len(content), partial(json_images, content)
+    return len(content), partial(raw_images, content, request.query_params.get("shape"))
 
 
 def raw_images(content: bytes, shape: str | None) -> Images:
@@ -125,24 +127,31 @@ def raw_images(content: bytes, shape: str | None) -> Images:
 
 
 def json_images(content: bytes) -> Images:
+    """`{"images": [...]}`: a key of another name is no more believed than a pixel of another value."""
+    if len(content) > MAX_JSON:
+        expected = f"at most {MAX_JSON} bytes of JSON; raw bytes may be {MAX_BODY}"
+        raise got_instead("body_too_large", f"{len(content)} bytes of JSON", expected)
     try:
-        batch = Batch.model_validate_json(content)
+        body = orjson.loads(content)
+    except orjson.JSONDecodeError as error:
+        raise Problem("malformed_json", f"the body is no JSON: {error}") from error
+    if not isinstance(body, dict) or body.keys() != {"images"}:
+        got = f"an object with {reprlib.repr(list(body))}" if isinstance(body, dict) else type(body).__name__
+        raise got_instead("wrong_value", got, "an object with 'images' and nothing else")
+    try:
+        images = BATCH.validate_python(body["images"])
     except ValidationError as error:
         raise _json_problem(error) from error
-    rows = b"".join(bytes(row) for image in batch.images for row in image)
+    rows = b"".join(bytes(row) for image in images for row in image)
     return np.frombuffer(rows, np.uint8).reshape(-1, SIDE, SIDE)
 
 
 def _json_problem(error: ValidationError) -> Problem:
     first = error.errors(include_url=False, include_context=False)[0]
-    place = "".join(f"[{part}]" if isinstance(part, int) else str(part) for part in first["loc"])
-    if first["type"] == "json_invalid":
-        return Problem("malformed_json", first["msg"])
+    place = "".join(f"[{part}]" for part in first["loc"])
     code = "wrong_shape" if first["type"] in ("too_short", "too_long") else "wrong_value"
-    got = repr(first["input"])
-    message = f"{place or 'the body'}: {first['msg']}"
     expected = f"images: 1 to {MAX_BATCH} lists of {SIDE} lists of {SIDE} whole numbers from 0 to 255"
-    return Problem(code, message, got=got if len(got) <= 100 else f"{got[:100]}…", expected=expected)
+    return Problem(code, f"images{place}: {first['msg']}", got=reprlib.repr(first["input"]), expected=expected)
 
 
 def flag(request: Request, name: str) -> bool:

@@ -137,7 +137,7 @@ def schemas(classes: int) -> Json:
                 "model": model,
                 "is_blank": {"type": "array", "items": {"type": "boolean"}},
                 "digits": {"type": "array", "items": nullable(digit)},
-                "probabilities": {"type": "array", "items": probabilities},
+                "probabilities": {"type": "array", "items": nullable(probabilities)},
             }
         ),
         "Model": record(

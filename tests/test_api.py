@@ -6,6 +6,7 @@ import json
 import pickle
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -13,15 +14,17 @@ import jsonschema
 import numpy as np
 import pytest
 from PIL import Image
+from pydantic import ValidationError
+from starlette.responses import Response
 from starlette.testclient import TestClient
 from starlette.types import Message
 
 from pipeline.dataset import Split
 from pipeline.image import canonical
-from serving import body, door
+from serving import app, body, door
 from serving.model import Model
 from serving.openapi import describe
-from serving.problems import STATUS
+from serving.problems import STATUS, Problem
 from tests.pen import pictures
 from tests.service import service
 from tests.test_image import encoded, ink, page, png_header
@@ -126,10 +129,13 @@ def test_an_empty_image_in_a_batch_has_no_digit(client: TestClient, digits: Spli
     answer = client.post("/predict_batch", content=batch_of(images), headers=JSON).json()
 
     assert answer["is_blank"] == [True, False]
-    assert answer["digits"][0] is None
-    assert isinstance(answer["digits"][1], int)
+    assert answer["digits"][0] is answer["probabilities"][0] is None
+    assert answer["digits"][1] == np.argmax(answer["probabilities"][1])
 
 
+PUNYCODE, UNDEFINED = ({"content-type": f"{MULTIPART['content-type']}; charset={c}"} for c in ("punycode", "undefined"))
+MANY_KEYS = json.dumps(dict.fromkeys(map(str, range(100_000)))).encode()
+AS_FORM = b'--x\r\nContent-Disposition: form-data; name="picture"; filename="a.png"\r\n\r\n' + FIVE + b"\r\n--x--\r\n"
 BAD: dict[str, tuple[str, Any, dict[str, str], str]] = {
     "text as a picture": ("/predict", b"hello", PNG, "not_a_picture"),
     "no body": ("/predict", b"", PNG, "no_content"),
@@ -170,8 +176,8 @@ BAD: dict[str, tuple[str, Any, dict[str, str], str]] = {
     "nothing as JSON": ("/predict_batch", b"", JSON, "malformed_json"),
     "not UTF-8": ("/predict_batch", b'{"images": "\xff"}', JSON, "malformed_json"),
     "deep JSON": ("/predict_batch", b'{"images":' + b"[" * 100_000 + b"]" * 100_000 + b"}", JSON, "malformed_json"),
-    "NaN": ("/predict_batch", batch_of(image_list(1, 28, 28, value=float("nan"))), JSON, "wrong_value"),
-    "another key": ("/predict_batch", b'{"images": [], "url": "http://127.0.0.1/"}', JSON, "wrong_shape"),
+    "NaN": ("/predict_batch", batch_of(image_list(1, 28, 28, value=float("nan"))), JSON, "malformed_json"),
+    "another key": ("/predict_batch", b'{"images": [], "url": "http://127.0.0.1/"}', JSON, "wrong_value"),
     "no image": ("/predict_batch", batch_of([]), JSON, "wrong_shape"),
     "an image and no batch": ("/predict_batch", batch_of(image_list(28, 28)), JSON, "wrong_value"),
     "a tall image": ("/predict_batch", batch_of(image_list(1, 56, 28)), JSON, "wrong_shape"),
@@ -191,6 +197,12 @@ BAD: dict[str, tuple[str, Any, dict[str, str], str]] = {
     "a pickle": ("/predict_batch", pickle.dumps(1), PICKLE, "unsupported_media_type"),
     "a pickle as a picture": ("/predict", pickle.dumps(1), PICKLE, "unsupported_media_type"),
     "an unknown path": ("/guess", FIVE, PNG, "not_found"),
+    "a charset of the client's choice": ("/predict", AS_FORM, PUNYCODE, "malformed_multipart"),
+    "a charset that there is not": ("/predict", AS_FORM, UNDEFINED, "malformed_multipart"),
+    "more JSON than memory": ("/predict_batch", b" " * (2 * 2**20 + 1), JSON, "body_too_large"),
+    "a million wrong pixels": ("/predict_batch", batch_of(image_list(600, 28, 28, value=-1)), JSON, "wrong_value"),
+    "a hundred thousand keys": ("/predict_batch", MANY_KEYS, JSON, "wrong_value"),
+    "a file of the page is written": ("/page/page.css", b"", {}, "method_not_allowed"),
     "a path out of the page": ("/page/../service.py", b"", {}, "not_found"),
     "a POST to the page": ("/", b"", {}, "method_not_allowed"),
 }  # fmt: skip
@@ -209,6 +221,50 @@ def test_bad_input_gets_its_status_and_a_reason(client: TestClient, kind: str) -
     assert problem["message"]
     assert set(problem) <= {"code", "message", "got", "expected"}
     assert client.get("/readyz").status_code == 200
+
+
+def test_the_first_wrong_pixel_ends_the_look(client: TestClient) -> None:
+    with pytest.raises(ValidationError) as caught:
+        body.BATCH.validate_python(image_list(100, 28, 28, value=-1))
+    assert caught.value.error_count() == 1
+
+    problem = client.post("/predict_batch", content=batch_of(image_list(100, 28, 28, value=-1)), headers=JSON).json()
+    assert problem["message"].startswith("images[0][0][0]: ")
+    assert problem["got"] == "-1"
+
+
+@pytest.mark.parametrize("path", ["/", "/docs", "/page/page.css"])
+def test_a_part_of_a_file_is_answered_with_the_whole_file(client: TestClient, path: str) -> None:
+    for wish in ("bytes=0-1", "bytes=99999999-", "bytes=5-1", "items=0-1", "x"):
+        response = client.get(path, headers={"range": wish})
+        assert (response.status_code, response.content) == (200, client.get(path).content)
+
+
+def test_content_encodings_are_all_looked_at(client: TestClient) -> None:
+    headers = [("content-type", "image/png"), ("content-encoding", "identity"), ("content-encoding", "gzip")]
+
+    assert client.post("/predict", content=FIVE, headers=headers).status_code == 415
+
+
+def test_nobody_waits_long_for_the_pictures_of_others(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(app, "TURN", 0.05)
+    api = app.Api()
+    api.model = model
+
+    async def ask() -> float:
+        began = time.perf_counter()
+        with pytest.raises(Problem, match="other pictures took"):
+            await api._aside(dict)
+        return time.perf_counter() - began
+
+    async def both() -> tuple[float, object]:
+        async with api.turn:
+            waited = await asyncio.create_task(ask())
+        return waited, await api._aside(dict)
+
+    waited, answered = asyncio.run(both())
+    assert 0.05 <= waited < 1
+    assert isinstance(answered, Response)
 
 
 def test_an_unknown_method_is_told_which_there_is(client: TestClient) -> None:

@@ -81,7 +81,12 @@ def test_sixteen_bits_a_pixel_give_the_same_image() -> None:
 
 @pytest.mark.parametrize(
     ("paper", "pen"),
-    [((255, 248, 205), (214, 30, 36)), ((222, 238, 252), (112, 62, 24)), ((14, 22, 60), (250, 226, 92))],
+    [
+        ((255, 248, 205), (214, 30, 36)),
+        ((222, 238, 252), (112, 62, 24)),
+        ((14, 22, 60), (250, 226, 92)),
+        ((255, 255, 255), (255, 255, 0)),
+    ],
 )
 def test_the_colours_of_paper_and_pen_do_not_matter(paper: tuple[int, ...], pen: tuple[int, ...]) -> None:
     channels = [page(ink(), *pair) for pair in zip(paper, pen, strict=True)]

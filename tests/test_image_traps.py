@@ -79,6 +79,18 @@ def test_the_first_view_of_a_phones_mpo_is_read() -> None:
     assert difference(canonical(buffer.getvalue()), PLAIN) < 3
 
 
+def test_a_jpeg_of_many_scans_is_refused_before_they_are_decoded() -> None:
+    buffer = io.BytesIO()
+    Image.fromarray(page(ink())).save(buffer, "JPEG", progressive=True)
+    content = buffer.getvalue()
+    last = content.rindex(b"\xff\xda")
+    usual, endless = content, content[:-2] + content[last:-2] * 100 + content[-2:]
+
+    assert canonical(usual).any()
+    with pytest.raises(PictureError, match=r"10\d scans, expected at most 50 scans"):
+        canonical(endless)
+
+
 def test_a_damaged_gif_is_refused() -> None:
     content = encoded(page(ink()), "GIF")
     short_control_block = content.replace(b"\x2c", b"\x21\xf9\x01\x00\x00\x2c", 1)
