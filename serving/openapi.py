@@ -1,13 +1,14 @@
 """The description of the API at `/docs.json`, which the Swagger page at `/docs` shows."""
 
+from types import MappingProxyType
 from typing import Any, Final
 
 from pipeline.image import LIMITS, SIDE
-from serving.body import MAX_BATCH, MAX_BODY, PICTURES
-from serving.problems import STATUS
+from serving.body import MAX_BATCH, MAX_BODY, MAX_JSON, MULTIPART, PICTURES, RAW
+from serving.problems import STATUS, Problem, got_instead
+from serving.schemas import Json, schemas
 
-Json = dict[str, Any]
-
+EVERYWHERE: Final = ("method_not_allowed", "internal_error")
 PICTURE_PROBLEMS: Final = (
     "bad_query", "malformed_multipart", "missing_part", "no_content", "slow_body", "body_too_large",
     "unsupported_media_type", "not_a_picture", "damaged_picture", "animated_picture", "picture_size", "overloaded",
@@ -16,6 +17,31 @@ BATCH_PROBLEMS: Final = (
     "bad_query", "malformed_json", "slow_body", "body_too_large", "unsupported_media_type", "wrong_shape",
     "wrong_value", "overloaded",
 )  # fmt: skip
+EXAMPLES: Final = MappingProxyType(  # what was got and what was expected, or only a sentence
+    {
+        "animated_picture": ("an animated picture", "a still one"),
+        "bad_query": ("seen=yes", "seen=true or seen=false"),
+        "body_too_large": (f"a body of {2 * MAX_BODY} bytes", f"at most {MAX_BODY} bytes"),
+        "damaged_picture": ("a damaged picture (image file is truncated)", "a whole one"),
+        "internal_error": ("this is an error of ours; it has been logged",),
+        "malformed_json": ("the body is no JSON: unexpected end of data: line 1 column 1 (char 0)",),
+        "malformed_multipart": ("512 bytes", "parts, the last followed by --boundary--"),
+        "method_not_allowed": ("method PUT", "POST"),
+        "missing_part": ("form fields 'note' and no file", "one file part, e.g. named 'picture'"),
+        "more_than_one_line": ("two lines of digits", "one line"),
+        "no_content": ("0 bytes", "a picture file"),
+        "not_a_picture": ("5 bytes that are no picture", "PNG, JPEG, WEBP, BMP, GIF"),
+        "not_digits": ("the model fashion_mnist:v1-0123abcd tells Trouser, Coat apart, not digits",),
+        "not_ready": ("the model mnist:v1-0123abcd does not answer as it was trained to",),
+        "overloaded": ("32 requests are being answered; try again in a second",),
+        "picture_size": ("a picture of 2×2 pixels", LIMITS),
+        "slow_body": ("1000 bytes", "the whole body within 5 seconds"),
+        "too_many_digits": ("41 digits", "at most 40"),
+        "unsupported_media_type": ("content type 'text/plain'", f"{MULTIPART} or {PICTURES[0]} or …"),
+        "wrong_shape": ("783 bytes", "784 bytes of uint8 for shape 1,28,28"),
+        "wrong_value": ("256", f"whole numbers from 0 to 255, {SIDE} lists of {SIDE}"),
+    }
+)
 SEEN: Final = {
     "name": "seen",
     "in": "query",
@@ -42,7 +68,7 @@ def picture_body() -> Json:
         "properties": {"picture": {"type": "string", "format": "binary"}},
         "required": ["picture"],
     }
-    raw = {media_type: {"schema": {"type": "string", "format": "binary"}} for media_type in PICTURES}
+    raw = {media_type: {"schema": {"type": "string", "format": "binary"}} for media_type in (*PICTURES, RAW)}
     content = {"multipart/form-data": {"schema": part}} | raw
     return {"required": True, "description": description, "content": content}
 
@@ -51,7 +77,8 @@ def batch_body() -> Json:
     blank = [[0] * SIDE] * SIDE
     return {
         "required": True,
-        "description": f"1 to {MAX_BATCH} images, 0 = paper, 255 = ink; as raw bytes with `shape` in the query",
+        "description": f"1 to {MAX_BATCH} images, 0 = paper, 255 = ink: as JSON of at most {MAX_JSON} bytes, or as raw "
+        "bytes with `shape` in the query",
         "content": {
             "application/json": {"schema": reference("Batch"), "example": {"images": [blank]}},
             "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
@@ -67,7 +94,7 @@ def responses(answer: str, example: Json, problems: tuple[str, ...]) -> Json:
             "content": {"application/json": {"schema": reference(answer), "example": example}},
         }
     }
-    for code in problems:
+    for code in (*problems, *EVERYWHERE):
         status = str(STATUS[code])
         entry = described.setdefault(
             status,
@@ -77,81 +104,20 @@ def responses(answer: str, example: Json, problems: tuple[str, ...]) -> Json:
             },
         )
         entry["description"] = f"{entry['description']}, {code}".removeprefix(", ")
-        entry["content"]["application/json"]["examples"][code] = {
-            "value": {"code": code, "message": "got …, expected …"}
-        }
+        entry["content"]["application/json"]["examples"][code] = {"value": problem_example(code)}
         if code == "overloaded":
             entry["headers"] = {"Retry-After": {"description": "seconds", "schema": {"type": "integer"}}}
     return described
 
 
+def problem_example(code: str) -> Json:
+    words = EXAMPLES[code]
+    problem = got_instead(code, *words) if len(words) == 2 else Problem(code, *words)
+    return problem.content()
+
+
 def operation(name: str, summary: str, **parts: Any) -> Json:
     return {"operationId": name, "summary": summary, "tags": ["digits"], **parts}
-
-
-def schemas(classes: int) -> Json:
-    probability = {"type": "number", "minimum": 0, "maximum": 1}
-    probabilities = {"type": "array", "items": probability, "minItems": classes, "maxItems": classes}
-    digit = {"type": "integer", "minimum": 0, "maximum": classes - 1}
-    pixel = {"type": "integer", "minimum": 0, "maximum": 255}
-    row = {"type": "array", "items": pixel, "minItems": SIDE, "maxItems": SIDE}
-    image = {"type": "array", "items": row, "minItems": SIDE, "maxItems": SIDE}
-    seen = {"type": "string", "description": "PNG as a data URL"}
-    model = {"type": "string", "description": "tag of the model that answered"}
-    judged: dict[str, Json] = {
-        "digit": digit,
-        "class": {"type": "string"},
-        "confidence": probability,
-        "probabilities": probabilities,
-    }
-    sides = ("left", "top", "width", "height")
-    box = {"type": "object", "properties": dict.fromkeys(sides, probability), "required": list(sides)}
-
-    def nullable(schema: Json) -> Json:
-        return schema | {"type": [schema["type"], "null"]}
-
-    def record(required: Json, **optional: Json) -> Json:
-        return {
-            "type": "object",
-            "properties": required | optional,
-            "required": list(required),
-            "additionalProperties": False,
-        }
-
-    text = {"type": "string"}
-    return {
-        "Prediction": record(
-            {"model": model, "is_blank": {"type": "boolean"}} | {k: nullable(v) for k, v in judged.items()}, seen=seen
-        ),
-        "Reading": record(
-            {
-                "model": model,
-                "is_blank": {"type": "boolean"},
-                "text": text,
-                "digits": {"type": "array", "items": record(judged | {"box": box}, seen=seen)},
-            }
-        ),
-        "Batch": record({"images": {"type": "array", "items": image, "minItems": 1, "maxItems": MAX_BATCH}}),
-        "Predictions": record(
-            {
-                "model": model,
-                "is_blank": {"type": "array", "items": {"type": "boolean"}},
-                "digits": {"type": "array", "items": nullable(digit)},
-                "probabilities": {"type": "array", "items": nullable(probabilities)},
-            }
-        ),
-        "Model": record(
-            {
-                "model": model,
-                "dataset": text,
-                "classes": {"type": "array", "items": text},
-                "labels": {"type": "object", "additionalProperties": text},
-            }
-        ),
-        "Problem": record(
-            {"code": {"type": "string", "enum": sorted(STATUS)}, "message": text}, got=text, expected=text
-        ),
-    }
 
 
 def describe(tag: str, dataset: str, classes: tuple[str, ...]) -> Json:
@@ -168,7 +134,8 @@ def describe(tag: str, dataset: str, classes: tuple[str, ...]) -> Json:
     )
     read = operation(
         "read",
-        "a picture of several digits in a row: the number, and each digit with its box in shares of the sides",
+        "a picture of several digits in a row: the number, and each digit with its box in shares of the sides of the "
+        "picture as it stands upright",
         parameters=[SEEN],
         requestBody=picture_body(),
         responses=responses(
@@ -191,6 +158,18 @@ def describe(tag: str, dataset: str, classes: tuple[str, ...]) -> Json:
     about = operation(
         "model", "the model that answers", responses=responses("Model", about_example(tag, dataset, classes), ())
     )
+    alive = operation("livez", "the process answers", responses=responses("Status", {"status": "alive"}, ()))
+    ready = operation(
+        "readyz",
+        "a golden picture gets its golden answer from the model",
+        responses=responses("Status", {"status": "ready"}, ("not_ready",)),
+    )
+    page = {"text/plain": {"schema": {"type": "string"}, "example": 'digits_predictions_total{class_name="7"} 1.0'}}
+    measured = operation(
+        "metrics",
+        "requests, latencies, predictions, confidence, refusals and the model's tag, as Prometheus reads them",
+        responses=responses("Status", {}, ()) | {"200": {"description": "the answer", "content": page}},
+    )
     return {
         "openapi": "3.1.0",
         "info": {"title": "Handwritten digits", "version": tag, "description": "A picture in, the digit out."},
@@ -199,6 +178,9 @@ def describe(tag: str, dataset: str, classes: tuple[str, ...]) -> Json:
             "/read": {"post": read},
             "/predict_batch": {"post": batch},
             "/model": {"get": about},
+            "/livez": {"get": alive},
+            "/readyz": {"get": ready},
+            "/metrics": {"get": measured},
         },
         "components": {"schemas": schemas(len(classes))},
     }

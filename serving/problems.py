@@ -49,10 +49,12 @@ class Problem(Exception):
     def status(self) -> int:
         return STATUS[self.code]
 
-    def response(self) -> Response:
-        """The JSON that the client gets: `code` and `message`, and `got` and `expected` where they are known."""
+    def content(self) -> dict[str, str]:
+        """What the client gets as JSON: `code` and `message`, and `got` and `expected` where they are known."""
         details = {"got": self.got, "expected": self.expected}
-        content = {"code": self.code, "message": str(self)} | {k: v for k, v in details.items() if v is not None}
+        return {"code": self.code, "message": str(self)} | {k: v for k, v in details.items() if v is not None}
+
+    def response(self) -> Response:
         headers = {}
         if self.code == "method_not_allowed":
             headers["Allow"] = self.expected or ""
@@ -60,7 +62,7 @@ class Problem(Exception):
             headers["Retry-After"] = "1"
         if self.code in ("overloaded", "body_too_large", "slow_body"):
             headers["Connection"] = "close"  # the rest of the body is not waited for
-        return json_response(content, self.status, headers)
+        return json_response(self.content(), self.status, headers)
 
 
 def json_response(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
