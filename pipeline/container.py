@@ -23,6 +23,8 @@ SAFE: Final = (
     "-e BENTOML_HOME=/tmp/bentoml --read-only --tmpfs /tmp --cap-drop ALL --security-opt no-new-privileges "
     "--memory 512m"
 )
+LOOK: Final = "import urllib.request; urllib.request.urlopen('http://127.0.0.1:3000/readyz', timeout=4)"
+HEALTH: Final = f'python -c "{LOOK}"'  # there is no curl in the image
 
 
 def answers(engine: str) -> bool:
@@ -65,7 +67,8 @@ def main() -> None:
     image = build(BENTO.read_text(), name)
     write_text(IMAGE, image)
     runner = "podman" if name == "buildah" else name
-    run = f"{runner} run --rm -p 127.0.0.1:3000:3000 {SAFE} {image} --timeout-graceful-shutdown 8"
+    health = f"--health-cmd {shlex.quote(HEALTH)} --health-interval 10s --health-start-period 30s"
+    run = f"{runner} run --rm -p 127.0.0.1:3000:3000 {SAFE} {health} {image} --timeout-graceful-shutdown 8"
     print(f"image {image}, {size(image, name)}, built by {name}; to run it:\n{run}")
 
 

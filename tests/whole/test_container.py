@@ -21,18 +21,23 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.container import SAFE, engine
+from pipeline.container import HEALTH, SAFE, engine
+from serving import body
 from serving.trial import free_port
 from tests.whole.test_service import TOLERANCE, answers_of, drawn
 from tests.workplace import Workplace
 
 NAME = "handwritten-digits-test"
 LOOK = """
-import importlib.util, json, os, shutil
+import importlib.util, json, os, pathlib, psutil, shutil
+status = dict(line.split(":\\t", 1) for line in pathlib.Path("/proc/1/status").read_text().splitlines())
 print(json.dumps({
     "user": os.getuid(),
     "present": [m for m in ("torch", "mlflow", "dvc", "matplotlib", "pandas") if importlib.util.find_spec(m)],
     "tools": [t for t in ("gcc", "cc", "git", "uv", "make") if shutil.which(t)],
+    "capabilities": int(status["CapEff"], 16),
+    "new_privileges": status["NoNewPrivs"] == "0",
+    "talks_to": [c.raddr.ip for c in psutil.net_connections() if c.pid and c.raddr and c.raddr.ip != "127.0.0.1"],
     "writable": [d for d in ("/", "/home/bentoml", "/home/bentoml/bento", "/app") if os.access(d, os.W_OK)],
 }))
 """
@@ -95,7 +100,17 @@ def test_the_drawn_digits_get_in_the_container_what_score_has_written(mnist: Wor
 def test_nothing_is_in_the_image_that_it_does_not_need(container: Container) -> None:
     seen = json.loads(container.run("python", "-c", LOOK))
 
-    assert seen == {"user": 1034, "present": [], "tools": [], "writable": []}
+    assert seen == {
+        "user": 1034,
+        "present": [],
+        "tools": [],
+        "capabilities": 0,
+        "new_privileges": False,
+        "talks_to": [],
+        "writable": [],
+    }
+    inspect = [container.engine, "inspect", NAME, "--format", "{{.HostConfig.Memory}}"]
+    assert int(subprocess.check_output(inspect)) == 512 * 2**20
 
 
 def test_a_large_photograph_fits_into_its_memory(container: Container) -> None:
@@ -108,6 +123,23 @@ def test_a_large_photograph_fits_into_its_memory(container: Container) -> None:
         assert answer.status_code == 200
         assert answer.json()["digit"] == 1
     assert ready(container.url)
+
+
+def test_the_worst_lists_fit_into_its_memory(container: Container) -> None:
+    room = body.MAX_JSON - 20
+    for part in (b"[],", b"0,", b'{"":0},', b'"",'):
+        content = b'{"images":[' + (part * (room // len(part))).rstrip(b",") + b"]}"
+        headers = {"content-type": "application/json"}
+        assert httpx2.post(f"{container.url}/predict_batch", content=content, headers=headers).status_code == 422
+    assert ready(container.url)
+
+
+def test_the_health_check_that_the_command_names_succeeds_while_it_is_ready(container: Container) -> None:
+    port = container.url.rpartition(":")[2]
+
+    container.run("sh", "-c", HEALTH.replace("3000", port))
+    with pytest.raises(subprocess.CalledProcessError):
+        container.run("sh", "-c", HEALTH.replace("3000", "1"))
 
 
 def test_a_worker_that_dies_in_the_container_is_replaced(container: Container) -> None:

@@ -18,7 +18,7 @@ import numpy as np
 import psutil
 import pytest
 
-from serving import door
+from serving import app, door
 from serving.trial import GRACE, command, free_port, running, wait_until_ready
 from tests.workplace import ROOT, Workplace
 
@@ -164,6 +164,7 @@ def test_over_its_capacity_it_refuses_at_once_and_the_probes_answer(mnist: Workp
     assert probes == [200] * 10
     assert {status for status, _, _ in found} <= {200, 429}
     assert sum(status == 200 for status, _, _ in found) > door.MAX_ACTIVE
+    assert max(took for status, took, _ in found if status == 200) < app.TURN + 3  # and what the clients take
     assert all(int(after or 0) > 0 for status, _, after in found if status == 429)
 
 
@@ -188,7 +189,9 @@ def test_told_to_end_it_answers_what_it_has_accepted_and_ends_in_time(mnist: Wor
     host, port = live.url.removeprefix("http://").split(":")
     head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: {len(picture)}\r\n\r\n"
 
-    with socket.create_connection((host, int(port)), timeout=20) as accepted:
+    address = (host, int(port))
+    with socket.create_connection(address) as hanging, socket.create_connection(address, timeout=20) as accepted:
+        hanging.sendall(head.encode())
         accepted.sendall(head.encode() + picture[:10])
         time.sleep(0.5)  # the service has begun to read it
         live.process.send_signal(signal.SIGTERM)
@@ -196,7 +199,7 @@ def test_told_to_end_it_answers_what_it_has_accepted_and_ends_in_time(mnist: Wor
         time.sleep(0.5)
         accepted.sendall(picture[10:])
         answer = accepted.recv(65536).decode()
-    live.process.wait(timeout=20)
+        live.process.wait(timeout=20)
 
     assert answer.startswith("HTTP/1.1 200")
     assert json.loads(answer.partition("\r\n\r\n")[2])["is_blank"] is False
