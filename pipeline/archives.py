@@ -5,6 +5,7 @@ because importing it takes longer than reading them. They lie outside DVC's outs
 a later file fails, and a stage that runs again fetches nothing.
 """
 
+import errno
 import gzip
 import hashlib
 import http.client
@@ -19,10 +20,11 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from pipeline.dataset import DIGITS, Description, Split, load_description
-from pipeline.errors import FetchError
+from pipeline.errors import FetchError, StorageError
 
 TIMEOUT: Final = 30  # seconds without a byte
 CHUNK: Final = 1 << 16  # bytes
+NO_ROOM: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.ENOTDIR, errno.EEXIST)
 TRAIN: Final = ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz")
 TEST: Final = ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz")
 
@@ -61,26 +63,39 @@ def is_whole(archive: Path, md5: str) -> bool:
 def fetch(filename: str, md5: str, sources: list[str], folder: Path) -> Path:
     """Fetch an archive into `folder/filename` from the first source that gives it with the right checksum.
 
-    Raises FetchError when none does, saying what each of them gave.
+    Raises FetchError when none does, saying what each of them gave, and StorageError when it cannot be written here.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     failures = []
-    for source in sources:
-        with tempfile.TemporaryDirectory(dir=folder, prefix=".fetching-") as partial:
-            archive = Path(partial) / filename
-            try:
-                _download(source + filename, archive)
-            except (OSError, ValueError, http.client.HTTPException) as error:  # URLError is an OSError
-                failures.append(f"{source} ({getattr(error, 'reason', error)})")
-                continue
-            if is_whole(archive, md5):
-                return archive.replace(folder / filename)
-            failures.append(f"{source} (its {archive.stat().st_size} bytes do not have the published MD5 {md5})")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for source in sources:
+            with tempfile.TemporaryDirectory(dir=folder, prefix=".fetching-") as partial:
+                archive = Path(partial) / filename
+                if (failure := _failure(source + filename, archive)) is not None:
+                    failures.append(f"{source} ({failure})")
+                elif is_whole(archive, md5):
+                    return archive.replace(folder / filename)
+                else:
+                    size = archive.stat().st_size
+                    failures.append(f"{source} (its {size} bytes do not have the published MD5 {md5})")
+    except OSError as error:
+        raise StorageError(f"cannot write {folder / filename}: {error.strerror or error}") from error
     raise FetchError(
         f"could not fetch {filename}: {'; '.join(failures)}. "
         "Set DATASET_MIRROR to an URL with {dataset} in it (file:// works too), "
         "or type `make demo`, which needs no network"
     )
+
+
+def _failure(url: str, path: Path) -> object | None:
+    """Download; why it failed, None where it did not. Raises OSError when the file cannot be written."""
+    try:
+        _download(url, path)
+    except (OSError, ValueError, http.client.HTTPException) as error:  # URLError is an OSError
+        if isinstance(error, OSError) and error.errno in NO_ROOM:
+            raise
+        return getattr(error, "reason", error)
+    return None
 
 
 def _download(url: str, path: Path) -> None:

@@ -13,10 +13,13 @@ Precision = Literal["auto", "float32", "bfloat16"]
 
 
 def choose(name: DeviceName) -> torch.device:
-    """The device called `name`; `auto` is the GPU where there is one. Raises DeviceError where it is not there."""
+    """The device called `name`; `auto` is the GPU where there is one, this process's own where torchrun has started
+    several. Raises DeviceError where it is not there."""
     if name == "cuda" and not torch.cuda.is_available():
         raise DeviceError("params.yaml: train.device: got 'cuda', but torch sees no GPU here; expected 'auto' or 'cpu'")
-    return torch.device("cuda" if name != "cpu" and torch.cuda.is_available() else "cpu")
+    if name == "cpu" or not torch.cuda.is_available():
+        return torch.device("cpu")
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
 
 
 def describe(device: torch.device) -> str:

@@ -81,13 +81,18 @@ def golden(network: Classifier, image: npt.NDArray[np.uint8]) -> dict[str, str]:
 def onnx_bytes(program: ExportedProgram, opset: int, metadata: Mapping[str, str]) -> bytes:
     """The graph with input `images` uint8 (N, 28, 28) and output `probabilities` float32 (N, classes).
 
-    What a service has to know besides travels in the file's own `metadata`.
+    What a service has to know besides travels in the file's own `metadata`. Raises ExportError for an unknown `opset`.
     """
     exported = torch.onnx.export(
         program, input_names=["images"], output_names=["probabilities"], opset_version=opset, verbose=False
     )
     assert exported is not None  # it is None only where a file name is given
     model = exported.model_proto
+    if model.opset_import[0].version != opset:
+        raise ExportError(
+            f"params.yaml: export.opset: got {opset}, expected a version that torch can write; it wrote "
+            f"{model.opset_import[0].version}"
+        )
     for part in (model, model.graph, *model.graph.node, *model.graph.value_info):
         del part.metadata_props[:]
     for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):

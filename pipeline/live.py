@@ -1,7 +1,8 @@
 """Shows a running stage's curves in MLflow while it runs: `python -m pipeline.live PROGRESS_FILE STAGE INPUTS_KEY PID`.
 
 Started by the stage, and no concern of it: where MLflow does not answer, this process ends and nobody waits for it.
-The run that it begins is the one that stage `track` later completes; a run that was completed before is left alone.
+The run that it begins is the one that stage `track` later completes; a run that was completed before is left alone,
+and for a stage that is over by then none is begun.
 """
 
 import json
@@ -40,7 +41,7 @@ def batches(path: Path, pid: int) -> Iterator[list[dict[str, Any]]]:
 
 def follow(record: Record, path: Path, stage: str, inputs_key: str, pid: int) -> None:
     found = record.find(dvc_stage=stage, dvc_inputs_key=inputs_key)
-    if found and "dvc.key" in found.data.tags:
+    if (found and "dvc.key" in found.data.tags) or not is_alive(pid):
         return
     run = found or record.begin(stage, {"dvc.stage": stage, "dvc.inputs_key": inputs_key})
     run_id = run.info.run_id

@@ -1,9 +1,11 @@
 """Progress of a running stage: lines of JSON in a file, and a follower that shows them in MLflow.
 
-The stage writes and forgets: it neither waits for a follower nor notices when there is none. The file is no output of
-the stage; what is worth keeping is in artifacts/.
+The stage writes and forgets: it neither waits for a follower nor notices when there is none, or no room to write. The
+file is no output of the stage; what is worth keeping is in artifacts/.
 """
 
+import contextlib
+import io
 import json
 import os
 import subprocess
@@ -20,18 +22,27 @@ class Progress:
     """An open progress file, and the follower started on it."""
 
     def __init__(self, path: Path) -> None:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._file = path.open("w", buffering=1)  # line by line, so that a follower reads whole lines
+        self._file: io.RawIOBase | None = None
+        with contextlib.suppress(OSError):
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.unlink(missing_ok=True)  # another experiment may be writing the same curve: it goes on in its own
+            self._file = path.open("ab", buffering=0)  # a follower reads whole lines
 
     def __enter__(self) -> Self:
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: object, trace: TracebackType | None) -> None:
-        self._file.write(json.dumps({"end": "FINISHED" if kind is None else "FAILED"}) + "\n")
-        self._file.close()
+        self._write({"end": "FINISHED" if kind is None else "FAILED"})
+        if self._file is not None:
+            self._file.close()
 
     def metrics(self, step: int, values: Mapping[str, float]) -> None:
-        self._file.write(json.dumps({"step": step, "metrics": dict(values)}) + "\n")
+        self._write({"step": step, "metrics": dict(values)})
+
+    def _write(self, line: Mapping[str, object]) -> None:
+        if self._file is not None:
+            with contextlib.suppress(OSError):
+                self._file.write(json.dumps(line).encode() + b"\n")
 
 
 def start(stage: Stage, root: Path) -> Progress:

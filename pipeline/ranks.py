@@ -81,17 +81,18 @@ def joined(device: torch.device) -> Iterator[Ranks]:
     if "TORCHELASTIC_RUN_ID" not in os.environ:
         yield ALONE
         return
-    distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
-    ranks = Ranks(distributed.get_rank(), distributed.get_world_size())
+    if device.type == "cuda":
+        torch.cuda.set_device(device)
     try:
-        yield ranks
+        distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        yield Ranks(distributed.get_rank(), distributed.get_world_size())
     except RuntimeError as error:  # torch has no class of its own for this
-        if not any(word in str(error) for word in ("gloo", "NCCL", "Connection", "peer")):
+        if not any(word in str(error) for word in ("gloo", "NCCL", "Connection", "peer", "rendezvous")):
             raise
         reason = str(error).splitlines()[0][:120]
         raise TrainingError(
-            f"rank {ranks.rank} of {ranks.size}: another process of this training is gone ({reason}); "
-            "nothing was written, and the same command goes on from the last checkpoint"
+            f"rank {os.environ['RANK']} of {os.environ['WORLD_SIZE']}: another process of this training is gone, or "
+            f"cannot be reached ({reason}); nothing was written, and the same command goes on from the last checkpoint"
         ) from error
     finally:
         with contextlib.suppress(RuntimeError):

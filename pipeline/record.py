@@ -6,6 +6,7 @@ points that it lacks, a model is registered once. So a caller that was interrupt
 
 import contextlib
 import hashlib
+import http.client
 import json
 import logging
 import os
@@ -40,13 +41,18 @@ PATIENCE: Final = 10  # seconds for one request; MLflow's own default is minutes
 
 
 def store_uri(root: Path) -> str:
-    """MLFLOW_TRACKING_URI, or else the SQLite file in `root`, the main repository."""
-    return os.environ.get("MLFLOW_TRACKING_URI") or f"sqlite:///{root.resolve() / 'mlflow.db'}"
+    """MLFLOW_TRACKING_URI, or else a SQLite file. One of a relative path lies in `root`, the main repository."""
+    uri = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
+    scheme, separator, path = uri.partition("sqlite:///")
+    return uri if scheme or not separator else f"sqlite:///{root.resolve() / path}"
 
 
 def without_password(uri: str) -> str:
     """The URI as it may be shown: a database's or server's user and password left out."""
-    parts = urlsplit(uri)
+    try:
+        parts = urlsplit(uri)
+    except ValueError:
+        return uri.rpartition("@")[2]
     return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if "@" in parts.netloc else uri
 
 
@@ -71,7 +77,7 @@ def talking_to(root: Path) -> Iterator[None]:
     """Turn whatever MLflow raises into a TrackingError of one sentence; `root` as for `store_uri`."""
     try:
         yield
-    except (MlflowException, RequestException, SQLAlchemyError, OSError) as error:
+    except (MlflowException, RequestException, SQLAlchemyError, OSError, http.client.HTTPException) as error:
         reason = " ".join(str(error).split())[:200]
         raise TrackingError(f"MLflow at {without_password(store_uri(root))} failed: {reason}") from error
 
@@ -84,7 +90,7 @@ def check_answers(uri: str) -> None:
     try:
         with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=PATIENCE) as response:
             answer = response.read(100)
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, http.client.HTTPException) as error:
         raise TrackingError(f"MLFLOW_TRACKING_URI: no server answers at {shown} ({error})") from error
     if answer.strip() != b"OK":
         raise TrackingError(f"MLFLOW_TRACKING_URI: what answers at {shown} is no MLflow server (its /health is not OK)")

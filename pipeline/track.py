@@ -91,14 +91,13 @@ def check_on_disk(stage: Stage) -> None:
 def note_stage(record: Record, stage: Stage, parent_id: str) -> Run:
     """The finished child run of a stage's result: found, completed, or begun and completed."""
     identity = {"dvc.stage": stage.name, "dvc.key": stage.key, "dvc.inputs_key": stage.inputs_key}
-    run = record.find(dvc_stage=stage.name, dvc_key=stage.key)
+    run, live = record.find(dvc_stage=stage.name, dvc_key=stage.key), shown_live(record, stage)
+    if run and live:
+        record.client.delete_run(live.info.run_id)  # the same result again, as after a change of a comment
     if run and run.info.status == "FINISHED":
         return run
     # A training that was shown live is completed, not told again.
-    live = None if run else record.find(dvc_stage=stage.name, dvc_inputs_key=stage.inputs_key)
-    if live and "dvc.key" not in live.data.tags:
-        run = record.settled(live)
-    run = run or record.begin(stage.name, identity)
+    run = run or (record.settled(live) if live else record.begin(stage.name, identity))
     record.tags(run, {**identity, PARENT: run.data.tags.get(PARENT, parent_id)})
     record.params(run, dict(flat(stage.params)))
     if stage.name in FIGURES:
@@ -112,6 +111,12 @@ def note_stage(record: Record, stage: Stage, parent_id: str) -> Run:
     record.files(run, [file for path in stage.outs for file in files_in(Path(path))], OUT / stage.name)
     record.end(run)
     return run
+
+
+def shown_live(record: Record, stage: Stage) -> Run | None:
+    """The run in which `pipeline.live` has shown the stage, if its result is not known yet."""
+    run = record.find(dvc_stage=stage.name, dvc_inputs_key=stage.inputs_key)
+    return run if run and "dvc.key" not in run.data.tags else None
 
 
 def note_version(record: Record, stages: dict[str, Stage]) -> Run:
@@ -188,13 +193,14 @@ def main() -> None:
         raise TrackingError(f"dvc.lock: {', '.join(sorted(missing))} is not in it; type `dvc repro`")
     for stage in stages.values():
         check_on_disk(stage)
-    (root / ".cache").mkdir(exist_ok=True)
     try:
-        # Two experiments that end together share stages: one of them logs, the other links.
-        with FileLock(root / ".cache" / "track.lock"), talking_to(root):
-            record = Record(root)
-            parent = note_version(record, stages)
-            model = note_model(record, stages, parent)
+        with talking_to(root):
+            (root / ".cache").mkdir(exist_ok=True)
+            # Two experiments that end together share stages: one of them logs, the other links.
+            with FileLock(root / ".cache" / "track.lock"):
+                record = Record(root)
+                parent = note_version(record, stages)
+                model = note_model(record, stages, parent)
     except TrackingError as error:
         raise TrackingError(f"{error}. Everything is computed and kept; `dvc repro` then only tells MLflow") from error
     write_json(OUT / "track" / "told.json", {"version": version_key(stages)})

@@ -145,10 +145,11 @@ class Trainer:
         Raises TrainingError if the loss diverges, or another process of the same training is gone.
         """
         started = time.perf_counter() - self.training.seconds
+        hidden = True if self.ranks.rank else None  # where no terminal is, tqdm hides itself
         for epoch in range(self.step // self.steps_per_epoch, self.recipe.epochs):
             batches, done = self._batches(epoch), self.step % self.steps_per_epoch
             title = f"epoch {epoch + 1}/{self.recipe.epochs}"
-            for index in tqdm(batches[done:], title, len(batches), initial=done, leave=False, disable=None):
+            for index in tqdm(batches[done:], title, len(batches), initial=done, leave=False, disable=hidden):
                 rate = float(self.schedule.get_last_lr()[0])
                 self._learn(self.split.images[index], self.split.labels[index])
                 self.step += 1
@@ -172,7 +173,7 @@ class Trainer:
         self.classifier.train()
         seed = drawn(self.recipe.seed, "step", self.step)
         self.generator.manual_seed(seed)
-        torch.manual_seed(seed)  # dropout draws from torch's own generator
+        torch.manual_seed(seed + self.ranks.rank)  # dropout draws from torch's own generator
         pixels = augment(images.unsqueeze(1).float() / 255, self.recipe.augmentation, self.generator)
         pixels, labels = self.ranks.part(pixels), self.ranks.part(labels)
         with autocast(self.device, self.recipe.precision):

@@ -4,6 +4,7 @@ import gzip
 import importlib
 import os
 import re
+import shutil
 import signal
 import subprocess
 from collections.abc import Callable
@@ -12,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from pipeline import progress
 from pipeline.errors import PipelineError
 from tests import workplace
 from tests.workplace import SECRETS, Workplace
@@ -76,6 +78,7 @@ def test_a_stage_ends_with_one_line_and_no_traceback(place: Workplace, stage: st
         ("train", {"batch": 100_000}, "train.batch: got 100000, expected at most"),
         ("score", {"first": 0}, "score.first: got 0, expected greater than or equal to 1"),
         ("export", {"opset": 1}, "export.opset: got 1, expected greater than or equal to 18"),
+        ("export", {"opset": 99}, "export.opset: got 99, expected a version that torch can write"),
     ],
 )
 def test_a_wrong_parameter_is_named(place: Workplace, section: str, values: dict[str, Any], place_named: str) -> None:
@@ -185,6 +188,28 @@ def test_a_full_disk_is_named_and_leaves_the_files_as_they_were(place: Workplace
     assert "Traceback" not in done.stderr
     assert not [path for path in (place.folder / "artifacts/normalise").iterdir() if path.name.startswith(".")]
     place.must("dvc", "status", "normalise")
+
+
+def test_a_full_disk_is_told_from_a_mirror_that_fails(place: Workplace) -> None:
+    archives, mirror = place.folder / ".cache/archives/mnist", place.folder / "mirror/mnist"
+    shutil.copytree(archives, mirror)
+    (archives / "train-images-idx3-ubyte.gz").unlink()
+    limited = "ulimit -f 10; trap '' XFSZ; python -m pipeline.download"
+    done = place.run("bash", "-c", limited, DATASET_MIRROR=f"file://{mirror.parent}/{{dataset}}", **NO_NETWORK)
+    shutil.copytree(mirror, archives, dirs_exist_ok=True)
+    shutil.rmtree(mirror.parent)
+
+    assert done.returncode == 1
+    assert done.stderr.splitlines()[-1].startswith("error: cannot write .cache/archives/mnist/train-images")
+    assert "Traceback" not in done.stderr
+    assert not list(archives.glob(".fetching-*"))
+
+
+def test_no_room_for_the_curve_that_is_shown_is_no_concern_of_the_training(tmp_path: Path) -> None:
+    (tmp_path / ".cache").write_text("where a folder should be")
+
+    with progress.Progress(tmp_path / ".cache" / "progress" / "train.jsonl") as nowhere:
+        nowhere.metrics(1, {"loss": 0.5})
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

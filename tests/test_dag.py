@@ -9,6 +9,7 @@ import pytest
 import yaml
 
 from pipeline import stages
+from pipeline.record import store_uri
 from pipeline.track import STAGES
 from tests import workplace
 from tests.workplace import Workplace
@@ -149,6 +150,28 @@ def test_a_changed_picture_runs_score_and_nothing_before_it(place: Workplace) ->
     assert [line for line in printed.splitlines() if line.startswith("Running stage")] == [
         "Running stage 'score':", "Running stage 'export':", "Running stage 'track':"
     ]  # fmt: skip
+
+
+def test_a_result_that_is_computed_again_is_one_run(place: Workplace) -> None:
+    before = {run.info.run_id for run in place.runs()}
+    code = place.folder / "pipeline/training.py"
+    code.write_text(code.read_text() + "# another comment\n")
+
+    printed = place.must("dvc", "repro")
+
+    assert "Running stage 'train'" in printed
+    assert "Running stage 'score'" not in printed
+    place.must("python", "-m", "pipeline.track")
+    assert {run.info.run_id for run in place.runs()} == before
+
+
+def test_a_sqlite_file_of_a_relative_path_lies_in_the_main_repository(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///own.db")
+    assert store_uri(tmp_path) == f"sqlite:///{tmp_path}/own.db"
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:////srv/own.db")
+    assert store_uri(tmp_path) == "sqlite:////srv/own.db"
 
 
 def test_an_empty_store_is_filled_from_dvc_lock(place: Workplace) -> None:

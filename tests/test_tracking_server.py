@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Iterator
@@ -129,6 +130,35 @@ def test_what_answers_but_is_no_mlflow_server_is_told_apart(place: Workplace) ->
 
     assert done.returncode == 1
     assert "is no MLflow server" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize("address", ["http://127.0.0.1:port", "http://[1", "nonsense://127.0.0.1"])
+def test_what_is_no_address_is_named(place: Workplace, address: str) -> None:
+    done = place.run("python", "-m", "pipeline.track", MLFLOW_TRACKING_URI=address)
+
+    assert done.returncode == 1
+    assert address in done.stderr
+    assert done.stderr.splitlines()[-1].lower().startswith("error: mlflow")
+    assert "Traceback" not in done.stderr
+
+
+def test_a_server_of_another_kind_is_told_apart(place: Workplace) -> None:
+    with socket.socket() as stranger:
+        stranger.bind(("127.0.0.1", 0))
+        stranger.listen()
+
+        def greet() -> None:
+            caller, _ = stranger.accept()
+            caller.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
+            caller.close()
+
+        threading.Thread(target=greet, daemon=True).start()
+        address = f"http://127.0.0.1:{stranger.getsockname()[1]}"
+        done = place.run("python", "-m", "pipeline.track", MLFLOW_TRACKING_URI=address)
+
+    assert done.returncode == 1
+    assert f"no server answers at {address}" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -35,7 +35,9 @@ function show() {
   };
   panel.show({ digits, isNumber, isStale, chosen, classes, invitation, choose });
   for (const [index, sheet] of mode.sheets.entries()) {
-    sheet.element.classList.toggle("current", mode.sheets.length > 1 && index === chosen);
+    if (mode.sheets.length === 1) continue;
+    sheet.element.classList.toggle("current", index === chosen);
+    sheet.canvas.ariaPressed = String(index === chosen);
   }
   element("undo").disabled = !mode.canUndo;
   element("clear").disabled = mode.isBlank;
@@ -120,6 +122,7 @@ function onKey(event) {
 
 for (const mode of Object.values(modes)) {
   mode.addEventListener("change", ({ detail }) => askAbout(mode, detail));
+  mode.addEventListener("choose", show);
   mode.addEventListener("model", ({ detail }) => {
     const isNew = detail !== element("model").textContent; // another model has been deployed meanwhile
     if (isNew) asker.ask("model", { send: about, answered: introduce, refused: console.error });

@@ -13,7 +13,7 @@ export class Mode extends EventTarget {
   #changed = []; // groups of sheets, in the order in which they were changed, for undo
   #chosen = null; // the index of the digit that is shown in full, where a person chose one
 
-  /** Fires "change" with the sheet as its detail. */
+  /** Fires "change" with the sheet as its detail, and "choose" when a box was chosen with the keyboard. */
   constructor(name, pen) {
     super();
     const { sheets, aspect, invitation } = MODES[name];
@@ -26,6 +26,7 @@ export class Mode extends EventTarget {
       const sheet = new Sheet({ aspect, hint: sheets > 1 ? index + 1 : "Here, or drop a picture", label, pen });
       sheet.addEventListener("change", ({ detail }) => this.#note(sheet, detail));
       sheet.addEventListener("cancel", () => this.undo());
+      if (sheets > 1) this.#makeChoosable(sheet, index);
       return sheet;
     });
     this.current = this.sheets[0];
@@ -54,6 +55,18 @@ export class Mode extends EventTarget {
   set chosen(index) {
     this.#chosen = index;
     if (this.name === "four") this.current = this.sheets[index];
+  }
+
+  /** With the keyboard: the box that is chosen takes the next picture. */
+  #makeChoosable({ canvas }, index) {
+    canvas.tabIndex = 0;
+    canvas.setAttribute("role", "button");
+    canvas.addEventListener("keydown", (event) => {
+      if (event.key !== "Enter" && event.key !== " ") return;
+      event.preventDefault();
+      this.chosen = index;
+      this.dispatchEvent(new Event("choose"));
+    });
   }
 
   get isBlank() {

@@ -294,6 +294,21 @@ def test_four_boxes_are_a_number(page: Page) -> None:
     expect(page.locator("#bars .best th")).to_have_text("0")
 
 
+def test_the_box_of_a_picture_is_chosen_with_the_keyboard_alone(page: Page) -> None:
+    page.on("filechooser", lambda chooser: chooser.set_files(picture(5)))
+    page.get_by_role("radio", name="Four boxes").focus()
+    page.keyboard.press("Space")
+    for _ in range(3):
+        page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("button", name="Box 3", pressed=True)).to_be_focused()
+    while page.evaluate("document.activeElement.id") != "choose":
+        page.keyboard.press("Tab")
+    page.keyboard.press("Enter")
+
+    expect(page.locator("#answer")).to_have_text("··5·")
+
+
 def test_a_line_is_read_with_a_box_around_each_digit(page: Page) -> None:
     page.get_by_role("radio", name="A line").check()
     for number, digit in enumerate([1, 8, 4, 7]):
