@@ -37,7 +37,7 @@ in images of 28×28 pixels: {classes}.
 
 Data set `{description.name}`: {statistics["train_images"]:,} images trained it, {statistics["validation_images"]:,} chose \
 the epoch (number {training["best_epoch"]}, validation accuracy {training["best_validation_accuracy"]:.2%}). The test images \
-were looked at once, after that.
+were scored once, after that, and chose nothing.
 
 ## Figures
 

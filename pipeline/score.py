@@ -4,7 +4,7 @@ Reads    artifacts/train/model/; artifacts/download/: the test set; data/: own h
 Writes   artifacts/score/: metrics.json, predictions.csv; tables/: confusion_matrix.csv, per_class.csv, first.csv,
          worst.csv, handwriting.csv; figures/: worst.png, handwriting.png. The last two of handwriting are empty for a
          data set of anything but digits.
-Decides  nothing: the test set is read once and chooses nothing.
+Decides  nothing: the test set is scored once and chooses nothing.
 """
 
 from collections.abc import Sequence
