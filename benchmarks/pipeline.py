@@ -6,15 +6,14 @@ one epoch, since only the time around it is measured.
 """
 
 import os
-import platform
 import re
 import shutil
 import statistics
 import tempfile
 import time
-from importlib.metadata import version
 from pathlib import Path
 
+from benchmarks.hardware import hardware
 from tests import workplace
 from tests.workplace import ROOT, Workplace
 
@@ -97,8 +96,7 @@ def main() -> None:
     importing = statistics.median(imports() for _ in range(CLONES))
     ours, theirs = (statistics.median(column) for column in zip(*pairs, strict=True))
     around = statistics.median(whole - loop for whole, loop in from_nothing)
-    versions = ", ".join(f"{name} {version(name)}" for name in ("dvc", "mlflow", "torch"))
-    print(f"{platform.machine()}, {os.cpu_count()} cores, Python {platform.python_version()}, {versions}")
+    print(hardware("dvc", "mlflow", "torch"))
     print(f"no-op dvc repro               {ours:6.1f} s, {ours / theirs:.2f} × a one-stage toy's {theirs:.1f} s")
     print(f"dvc repro from nothing        {around:6.1f} s besides the training loop, median of {CLONES}")
     print(f"  of that, imports            {importing:6.1f} s in the {len(IMPORTS)} stages")

@@ -6,8 +6,6 @@ The server has one core, the load generator another. Prints medians over rounds 
 
 import json
 import os
-import platform
-import re
 import signal
 import statistics
 import subprocess
@@ -17,13 +15,13 @@ import time
 import timeit
 from collections.abc import Iterator
 from contextlib import contextmanager
-from importlib.metadata import version
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import numpy as np
 
 from benchmarks import load
+from benchmarks.hardware import hardware
 from serving.model import Model
 from serving.trial import command, free_port, wait_until_ready
 
@@ -108,7 +106,10 @@ class Figures(NamedTuple):
     p50: float  # milliseconds
     p99: float
     images: float  # a second, in batches
-    p99_offered: float  # milliseconds, at the same offered load for all
+    p50_batch: float  # milliseconds, for a batch
+    p99_batch: float
+    p50_offered: float  # milliseconds, at the same offered load for all
+    p99_offered: float
 
 
 def measure(server: Server, port: int, log: Path, offered: float | None) -> Figures:
@@ -118,7 +119,15 @@ def measure(server: Server, port: int, log: Path, offered: float | None) -> Figu
         many = load.saturate(port, server.many, connections=2, seconds=3)
         open_loop = load.offer(port, server.one, offered or 0.7 * one.rate)
     return Figures(
-        first, one.rate, one.percentile(50), one.percentile(99), many.rate * server.batch, open_loop.percentile(99)
+        first,
+        one.rate,
+        one.percentile(50),
+        one.percentile(99),
+        many.rate * server.batch,
+        many.percentile(50),
+        many.percentile(99),
+        open_loop.percentile(50),
+        open_loop.percentile(99),
     )
 
 
@@ -136,25 +145,22 @@ def main() -> None:
     print_table(
         {name: Figures(*map(statistics.median, zip(*rows, strict=True))) for name, rows in found.items()}, baseline
     )
-    print(f"p99 offered: at {offered:.0f} requests a second, 70 % of what saturates the FastAPI baseline")
+    print(f"images/s with p50 and p99: in batches, of {BATCH} images as bytes and of 64 in JSON")
+    print(f"offered: at {offered:.0f} requests a second, 70 % of what saturates the FastAPI baseline")
     print(model_alone())
 
 
 def print_table(medians: dict[str, Figures], baseline: str) -> None:
-    versions = ", ".join(
-        f"{name} {version(name)}" for name in ("bentoml", "onnxruntime", "fastapi", "torch", "uvicorn")
-    )
-    (processor, *_) = re.findall(r"model name\s*: (.*)", Path("/proc/cpuinfo").read_text()) or [platform.machine()]
-    print(f"{processor}, one core a server, Python {platform.python_version()}, {versions}, {ROUNDS} rounds")
-    print(
-        f"{'':28} {'first s':>8} {'req/s':>8} {'×':>5} {'p50 ms':>7} {'p99 ms':>7} {'images/s':>9} {'p99 offered':>12}"
-    )
+    about = hardware("bentoml", "onnxruntime", "fastapi", "torch", "uvicorn")
+    print(f"{about}; a core for each server, {ROUNDS} rounds")
+    columns = ("first s", "req/s", "×", "p50 ms", "p99 ms", "images/s", "p50", "p99", "p50 offered", "p99 offered")
+    print(" " * 28 + "".join(f"{name:>12}" for name in columns))
     for name, row in medians.items():
         ratio = row.rate / medians[baseline].rate
-        print(
-            f"{name:28} {row.first:8.1f} {row.rate:8.0f} {ratio:5.2f} {row.p50:7.2f} {row.p99:7.2f} {row.images:9.0f} "
-            f"{row.p99_offered:12.2f}"
-        )
+        values = (row.first, row.rate, ratio, *row[2:])
+        digits = (1, 0, 2, 2, 2, 0, 1, 1, 2, 2)
+        cells = (f"{value:12.{places}f}" for value, places in zip(values, digits, strict=True))
+        print(f"{name:28}" + "".join(cells))
 
 
 if __name__ == "__main__":

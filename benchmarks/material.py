@@ -1,0 +1,70 @@
+"""What the trainings are given: a profile's data set, and what it is judged by."""
+
+import os
+from functools import cache
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from benchmarks import profiles
+from pipeline import download, handwriting, normalise
+from pipeline.classifier import Classifier, predict
+from pipeline.dataset import DIGITS, Split
+from pipeline.device import choose
+from pipeline.image import canonical
+from pipeline.train import Params, architecture
+from pipeline.training import OnDevice, Trainer, to_device
+from tests import pen
+
+
+class Data(NamedTuple):
+    """What is trained on, and what is judged by; `drawn` are pictures that are neither in `data/` nor seen before."""
+
+    train: OnDevice
+    validation: OnDevice
+    statistics: dict[str, float]
+    test: Split
+    own: Split
+    drawn: Split
+
+
+@cache
+def data(name: str) -> Data:
+    """The data set of the profile `name`, divided as it says, on the device at hand."""
+    tree = profiles.tree(name)
+    archives, mirror = Path(".cache/archives"), os.environ.get("DATASET_MIRROR")
+    description, raw, test = download.load(tree["download"]["dataset"], archives, mirror)
+    settings = normalise.Params.model_validate(tree["normalise"])
+    validates = normalise.split(raw.labels, settings.validation_share, settings.seed)
+    train, validation = raw.take(np.flatnonzero(~validates)), raw.take(np.flatnonzero(validates))
+    mean, deviation = normalise.statistics(train.images) if settings.method == "standardise" else (0.0, 1.0)
+    own, drawn = handwriting.NOTHING.split, handwriting.NOTHING.split
+    if description.classes == DIGITS:
+        own, drawn = handwriting.read(Path("data")).split, drawings()
+    device = choose("auto")
+    test = Split(test.images.copy(), test.labels.copy())  # torch warns of arrays that cannot be written to
+    scaling = {"subtract": mean, "divide_by": deviation}
+    return Data(to_device(train, device), to_device(validation, device), scaling, test, own, drawn)
+
+
+def drawings() -> Split:
+    """1,200 digits drawn as those in `data/` are, by other seeds, each by the road that a picture takes."""
+    files = [(path, file) for seed in range(101, 111) for path, file in pen.pictures(seed).items()]
+    images = np.stack([canonical(file) for _, file in files])
+    return Split(images, np.array([int(path[0]) for path, _ in files], np.uint8))
+
+
+def accuracy(classifier: Classifier, split: Split) -> float:
+    """0 to 1; NaN of nothing."""
+    if not len(split):
+        return float("nan")
+    found = predict(classifier, torch.from_numpy(split.images)).argmax(dim=1).numpy()
+    return float((found == split.labels).mean())
+
+
+def trainer(settings: Params, given: Data) -> Trainer:
+    torch.manual_seed(settings.seed)
+    built = architecture(settings, 10, given.statistics).build()
+    return Trainer(built, given.train, given.validation, settings)
