@@ -61,6 +61,12 @@ def form(
     return head.encode() + content + b"\r\n--abc--\r\n"
 
 
+def scans(content: bytes) -> tuple[bytes, bytes] | None:
+    """A JPEG up to its last scan, and that scan, where the file is a JPEG."""
+    head, marker, scan = content.rpartition(b"\xff\xda")
+    return (head, marker + scan[:-2]) if marker and content.startswith(b"\xff\xd8") else None
+
+
 BYTES = st.binary(max_size=2000)
 SHARES = st.floats(0, 1, exclude_max=True)
 PLACES = st.lists(st.tuples(SHARES, st.integers(0, 255)), min_size=1, max_size=20)
@@ -88,6 +94,10 @@ FOREIGN = [
     b"GRIB",
 ]
 PICKLES = ["application/vnd.bentoml+pickle", "application/x-pickle", "application/python-pickle", "text/pickle"]
+CHARSETS = ["punycode", "idna", "undefined", "rot13", "hex", "zip", "utf-16", "utf-7", "latin-1", "none of them"]
+NEGATIVE = b"[" + b",".join([b"[" + b",".join([b"-1"] * 28) + b"]"] * 28) + b"]"  # an image
+SMALL_PARTS = [b"[]", b"0", b'""', b'{"":0}', b"null", b"[[]]", NEGATIVE]
+SCANS = next(content for content in map(scans, REAL) if content)
 REFUSED_PICTURE = {422}
 MAYBE_PICTURE = {200, 422}
 
@@ -152,6 +162,20 @@ KINDS: Final[dict[str, Kind]] = {
     "a damaged form": Kind(
         posts("/predict", MULTIPART, PLACES.map(lambda places: changed(form(REAL[0]), places))), {200, 400, 415, 422}
     ),
+    "a form in a charset of the client's": Kind(
+        st.sampled_from(CHARSETS).flatmap(
+            lambda name: posts(
+                "/predict",
+                {"content-type": f"{MULTIPART['content-type']}; charset={name}"},
+                BYTES.map(lambda content: form(content)),
+            )
+        ),
+        {400},
+    ),
+    "a JPEG of too many scans": Kind(
+        posts("/predict", RAW, st.integers(50, 1000).map(lambda n: SCANS[0] + SCANS[1] * n + b"\xff\xd9")),
+        REFUSED_PICTURE,
+    ),
     "half a form": Kind(
         posts("/predict", MULTIPART, SHARES.map(lambda s: form(REAL[0])[: int(s * len(form(REAL[0])) * 0.99)])), {400}
     ),
@@ -172,6 +196,24 @@ KINDS: Final[dict[str, Kind]] = {
     "long numbers": Kind(
         posts("/predict_batch", JSON, st.integers(20, 20_000).map(lambda n: b'{"images":[[[' + b"9" * n + b"]]]}")),
         {400, 422},
+    ),
+    "lists of too many things": Kind(
+        posts(
+            "/predict_batch",
+            JSON,
+            st.tuples(st.sampled_from(SMALL_PARTS), st.integers(2000, 500_000)).map(
+                lambda p: b'{"images":[' + b",".join([p[0]] * (p[1] // len(p[0]) + 1)) + b"]}"
+            ),
+        ),
+        {422},
+    ),
+    "too many keys": Kind(
+        posts(
+            "/predict_batch",
+            JSON,
+            st.integers(2, 20_000).map(lambda n: b"{" + b",".join(b'"%d":0' % i for i in range(n)) + b"}"),
+        ),
+        {422},
     ),
     "pixels out of range": Kind(
         posts("/predict_batch", JSON, listed(st.integers(max_value=-1) | st.integers(min_value=256))), {422}
@@ -206,6 +248,12 @@ KINDS: Final[dict[str, Kind]] = {
             st.lists(st.sampled_from(("..", "%2e%2e", "%00", "~", "a")), min_size=1),
         ).map(lambda p: Request("GET", p[0] + "/".join(p[1]) + "/service.py", {}, b"")),
         {404},
+    ),
+    "a part of a file": Kind(
+        st.tuples(st.sampled_from(("/", "/docs", "/page/page.css")), TOKENS).map(
+            lambda p: Request("GET", p[0], {"range": p[1].replace("+", "bytes=")}, b"")
+        ),
+        {200},
     ),
     "another method": Kind(
         st.tuples(

@@ -24,6 +24,7 @@ from tests.bad_requests import KINDS, Kind, Request
 
 BENTO: Final = Path(".cache/bento")
 EXAMPLES: Final = 800  # of each kind
+REQUESTS: Final = 20_000  # at least, of so many examples
 STEADY: Final = 40.0  # MB by which the worker may grow after the first half
 KEYS: Final = {"code", "message", "got", "expected"}
 
@@ -103,7 +104,8 @@ def fuzz(url: str, examples: int, say: Callable[[str], None] = print) -> int:
 def main() -> None:
     examples = int(sys.argv[1]) if len(sys.argv) > 1 else EXAMPLES
     with tempfile.TemporaryDirectory() as folder, running(BENTO.read_text(), Path(folder) / "log") as url:
-        fuzz(url, examples)
+        total = fuzz(url, examples)
+        assert total >= REQUESTS or examples < EXAMPLES, f"only {total} requests"
         by_its_description(url, max(5, examples // 8))
 
 

@@ -20,6 +20,8 @@ import pytest
 
 from serving import app, door
 from serving.trial import GRACE, command, free_port, running, wait_until_ready
+from tests.bad_requests import KINDS
+from tests.fuzz import fuzz
 from tests.workplace import ROOT, Workplace
 
 PNG = {"content-type": "image/png"}
@@ -166,6 +168,10 @@ def test_over_its_capacity_it_refuses_at_once_and_the_probes_answer(mnist: Workp
     assert sum(status == 200 for status, _, _ in found) > door.MAX_ACTIVE
     assert max(took for status, took, _ in found if status == 200) < app.TURN + 3  # and what the clients take
     assert all(int(after or 0) > 0 for status, _, after in found if status == 429)
+
+
+def test_bad_requests_of_every_kind_get_their_status(live: Live) -> None:
+    assert fuzz(live.url, 12, say=lambda line: None) > 12 * len(KINDS) / 2
 
 
 def test_a_worker_that_dies_is_replaced(live: Live) -> None:
