@@ -26,7 +26,7 @@ demo: .venv/locked ## the whole pipeline on 1,797 embedded digits, then its Bent
 	@dvc exp remove --quiet demo 2>/dev/null || true
 	@dvc exp run --temp --name demo --set-param download.dataset=digits --set-param train.batch=64 --set-param train.epochs=40
 	@python -m pipeline.bento --name digits
-	@python -m serving.trial "$$(cat .cache/bento)" $(firstword $(wildcard data/7/*.png))
+	@python -m serving.trial "$$(cat .cache/bento)" $(firstword $(wildcard data/7/* data/*/*))
 	@echo
 	@echo "Made: a trained, scored and exported model of handwritten digits, the record of every step, and a service."
 	@echo "  run 'demo' and model 'digits'   in MLflow (mlflow.db, mlartifacts/)     look: make ui"
@@ -82,7 +82,7 @@ best fast fastest fashion textbook: .venv/locked
 	@dvc exp remove --quiet $@ 2>/dev/null || true
 	@dvc exp run --temp --name $@ $$(sed -n 's/^\([a-z][^ #]*\).*/--set-param \1/p' pipeline/profiles/$@.txt)
 
-fuzz: bento ## 26,000 bad requests against the live service, in minutes
+fuzz: bento ## 30,000 bad requests against the live service, in minutes
 	@python -m tests.fuzz
 
 bench-serving: bento ## the service beside two baselines, requests a second and percentiles

@@ -70,6 +70,7 @@ class Ranks:
 
 
 ALONE: Final = Ranks(0, 1)
+WORDS: Final = ("gloo", "NCCL", "Connection", "peer", "rendezvous")  # in what torch says of other processes
 
 
 @contextlib.contextmanager
@@ -86,10 +87,11 @@ def joined(device: torch.device) -> Iterator[Ranks]:
     try:
         distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
         yield Ranks(distributed.get_rank(), distributed.get_world_size())
-    except RuntimeError as error:  # torch has no class of its own for this
-        if not any(word in str(error) for word in ("gloo", "NCCL", "Connection", "peer", "rendezvous")):
+    except (RuntimeError, SystemExit) as error:  # torch has no class of its own for this
+        told_to_end = isinstance(error, SystemExit)  # by torchrun, which may notice sooner
+        if not told_to_end and not any(word in str(error) for word in WORDS):
             raise
-        reason = str(error).splitlines()[0][:120]
+        reason = "torchrun says so" if told_to_end else str(error).splitlines()[0][:120]
         raise TrainingError(
             f"rank {os.environ['RANK']} of {os.environ['WORLD_SIZE']}: another process of this training is gone, or "
             f"cannot be reached ({reason}); nothing was written, and the same command goes on from the last checkpoint"

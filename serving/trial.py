@@ -59,10 +59,14 @@ def wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path, path
 
 
 def main() -> None:
+    if len(sys.argv) != 3:
+        sys.exit("error: expected a Bento and a picture to ask it about: is data/ empty?")
     bento, picture = sys.argv[1], Path(sys.argv[2])
     log = Path(".cache/service.log")
     with running(bento, log) as url:
-        request = urllib.request.Request(f"{url}/predict", picture.read_bytes(), {"Content-Type": "image/png"})
+        request = urllib.request.Request(
+            f"{url}/predict", picture.read_bytes(), {"Content-Type": "application/octet-stream"}
+        )
         with urllib.request.urlopen(request, timeout=10) as response:
             answer = json.load(response)
     print(f"POST /predict {picture}: digit {answer['digit']}, confidence {answer['confidence']:.3f}, {answer['model']}")

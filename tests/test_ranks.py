@@ -13,6 +13,7 @@ import psutil
 import pytest
 from safetensors.numpy import load_file
 
+from pipeline.files import read_json
 from tests import workplace
 from tests.workplace import Workplace
 
@@ -86,10 +87,22 @@ def test_a_process_that_dies_ends_the_job_and_the_next_one_goes_on(place: Workpl
         printed, said = job.communicate(timeout=90)
 
     assert job.returncode != 0
-    assert "error: rank 0 of 2: another process of this training is gone" in said
+    assert "error: rank 0 of 2: another process of this training is gone" in said, said
     assert "epoch 400" not in printed
     assert all(np.array_equal(tensor, before[name]) for name, tensor in trained(place).items())
     assert len(checkpoints(place)) == 1
 
     place.must(*SHARED, *TRAIN, **NO_MLFLOW)
     assert checkpoints(place) == []
+
+
+def test_the_default_network_learns_as_well_with_batch_normalisation_over_parts(place: Workplace) -> None:
+    fast = {"name": "sgd", "learning_rate": 0.1, "momentum": 0.9, "weight_decay": 0.0}
+    place.set("train", model="cnn", cnn={"widths": [4, 8, 16], "dropout": 0.2}, epochs=12, optimiser=fast)
+    found = []
+    for how in (("python", *TRAIN), (*SHARED, *TRAIN)):
+        place.must(*how, **NO_MLFLOW)
+        found.append(read_json(place.folder / "artifacts/train/summary.json")["best_validation_accuracy"])
+
+    assert min(found) > 0.85, found
+    assert abs(found[0] - found[1]) <= 0.1, found

@@ -196,6 +196,15 @@ def test_a_gpu_that_is_not_there_is_an_error_unless_the_choice_was_ours(monkeypa
     assert device.choose("auto") == device.choose("cpu") == CPU
 
 
+def test_each_process_of_torchrun_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setenv("LOCAL_RANK", "3")
+    assert device.choose("auto") == device.choose("cuda") == torch.device("cuda", 3)
+    assert device.choose("cpu") == CPU
+    monkeypatch.delenv("LOCAL_RANK")
+    assert device.choose("auto") == torch.device("cuda", 0)
+
+
 @pytest.mark.parametrize(("precision", "dtype"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)])
 def test_products_are_taken_in_the_precision_asked_for(precision: device.Precision, dtype: torch.dtype) -> None:
     with device.autocast(CPU, precision):

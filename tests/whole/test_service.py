@@ -146,8 +146,8 @@ def test_the_readmes_calls_work_as_they_stand(service_url: str) -> None:
     script = re.sub(r"^\$ ", "", curls, flags=re.MULTILINE)
     answered = subprocess.check_output(["bash", "-ec", script], cwd=ROOT, text=True)
 
-    assert printed.split() == ["7", "7", "[None,", "None]"]
-    assert answered.count('"model":"mnist:v1-') == 3
+    assert printed.split() == ["7", "7", "[None,", "None]", "[None,", "None]"]
+    assert answered.count('"model":"mnist:v1-') == 4
 
 
 def test_over_its_capacity_it_refuses_at_once_and_the_probes_answer(mnist: Workplace, service_url: str) -> None:
