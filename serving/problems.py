@@ -12,6 +12,7 @@ STATUS: Final = MappingProxyType(
     {
         "bad_query": 400,
         "malformed_json": 400,
+        "malformed_request": 400,
         "malformed_multipart": 400,
         "missing_part": 400,
         "no_content": 400,
@@ -30,6 +31,7 @@ STATUS: Final = MappingProxyType(
         "wrong_shape": 422,
         "wrong_value": 422,
         "overloaded": 429,
+        "head_too_large": 431,
         "internal_error": 500,
         "not_ready": 503,
     }

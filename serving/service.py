@@ -40,6 +40,15 @@ image = bentoml.images.Image(  # a distribution that BentoML does not know gets 
 )
 
 
+def set_manners() -> None:
+    from serving import protocol  # only now: it sets up the metrics
+
+    protocol.install()
+
+
+set_manners()
+
+
 @cache
 def api() -> "Api":
     """What answers. Only the worker imports it: the supervisor, which loads this file first, has no use for it."""

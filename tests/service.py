@@ -9,6 +9,7 @@ from starlette.types import Receive, Scope, Send
 from serving.app import Api
 from serving.door import Door
 from serving.model import Model
+from serving.protocol import Protocol
 
 
 def service(model: Model) -> Door:
@@ -26,4 +27,5 @@ async def nobody(scope: Scope, receive: Receive, send: Send) -> None:
 
 if __name__ == "__main__":
     file, port = sys.argv[1:]
-    uvicorn.run(service(Model(Path(file), "mnist:v1-test")), host="127.0.0.1", port=int(port), log_level="warning")
+    model = Model(Path(file), "mnist:v1-test")
+    uvicorn.run(service(model), host="127.0.0.1", port=int(port), log_level="warning", http=Protocol)

@@ -1,6 +1,7 @@
 """The Bento of the champion, served by BentoML as `make serve` does it, on the loopback."""
 
 import concurrent.futures
+import contextlib
 import csv
 import json
 import re
@@ -18,7 +19,7 @@ import numpy as np
 import psutil
 import pytest
 
-from serving import app, door
+from serving import app, door, protocol
 from serving.trial import GRACE, command, free_port, running, wait_until_ready
 from tests.bad_requests import KINDS
 from tests.fuzz import fuzz
@@ -168,6 +169,43 @@ def test_over_its_capacity_it_refuses_at_once_and_the_probes_answer(mnist: Workp
     assert sum(status == 200 for status, _, _ in found) > door.MAX_ACTIVE
     assert max(took for status, took, _ in found if status == 200) < app.TURN + 3  # and what the clients take
     assert all(int(after or 0) > 0 for status, _, after in found if status == 429)
+
+
+def exchange(url: str, *parts: bytes) -> tuple[int, dict[str, str]]:
+    """Status and problem of what is sent as it stands; the service hangs up."""
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        with contextlib.suppress(ConnectionError):  # it need not read to the end
+            for part in parts:
+                connection.sendall(part)
+        head, _, content = b"".join(iter(lambda: connection.recv(65536), b"")).partition(b"\r\n\r\n")
+    assert b"content-type: application/json" in head
+    return int(head.split()[1]), json.loads(content)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"FOO / HTTP/1.1\r\n",
+        b"GET /\xff HTTP/1.1\r\n",
+        b"POST /predict HTTP/1.1\r\nContent-Length: 99999999999999999999999999\r\n",
+        b"POST /predict HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n",
+        b"POST /predict HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Type: image/png\r\n\r\nxyz\r\n",
+    ],
+)
+def test_what_is_no_http_is_refused_as_all_else(service_url: str, head: bytes) -> None:
+    status, problem = exchange(service_url, head + b"Host: x\r\n\r\n")
+
+    assert (status, problem["code"]) == (400, "malformed_request")
+
+
+@pytest.mark.parametrize("part", [b"X-More: %b\r\n" % (b"a" * 1000), b"a" * 1000])
+def test_headers_without_end_are_not_read_to_the_end(service_url: str, part: bytes) -> None:
+    begun = b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: "
+    status, problem = exchange(service_url, begun, *[part] * (protocol.MAX_HEAD // len(part) + 1))
+
+    assert (status, problem["code"]) == (431, "head_too_large")
+    assert httpx2.get(f"{service_url}/livez").status_code == 200
 
 
 def test_bad_requests_of_every_kind_get_their_status(live: Live) -> None:
