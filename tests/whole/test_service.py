@@ -242,7 +242,7 @@ def test_told_to_end_it_answers_what_it_has_accepted_and_ends_in_time(mnist: Wor
         started = time.monotonic()
         time.sleep(0.5)
         accepted.sendall(picture[10:])
-        answer = accepted.recv(65536).decode()
+        answer = b"".join(iter(lambda: accepted.recv(65536), b"")).decode()
         live.process.wait(timeout=20)
 
     assert answer.startswith("HTTP/1.1 200")
