@@ -66,7 +66,8 @@ def goals(results: Mapping[str, Sequence[Result]]) -> list[str]:
             if name == "fastest":
                 lines[-1] += f"; {first / took:.0f} × sooner than the peer gets there, aimed at {SOONER} ×"
             if name == "fast":
-                lines[-1] += f"; {full / took:.0f} × faster than the peer's whole training, aimed at {FASTER} ×"
+                epochs = len(peer[0].tested) if peer else 0
+                lines[-1] += f"; {full / took:.0f} × faster than the peer's {epochs} epochs, aimed at {FASTER} × of 14"
     return lines
 
 
