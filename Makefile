@@ -82,7 +82,7 @@ best fast fastest fashion textbook: .venv/locked
 	@dvc exp remove --quiet $@ 2>/dev/null || true
 	@dvc exp run --temp --name $@ $$(sed -n 's/^\([a-z][^ #]*\).*/--set-param \1/p' pipeline/profiles/$@.txt)
 
-fuzz: bento ## 30,000 bad requests against the live service, in minutes
+fuzz: bento ## over 20,000 bad requests against the live service, in minutes
 	@python -m tests.fuzz
 
 bench-serving: bento ## the service beside two baselines, requests a second and percentiles

@@ -11,7 +11,7 @@ MARKS: Final = (0.99, 0.992, 0.995)
 GOALS: Final = {"fastest": 0.99, "fast": 0.992, "default": 0.996, "best": 0.9975, "fashion": 0.95}  # on test images
 SOONER: Final = 25  # times, than the peer reaches the goal of `fastest`
 FASTER: Final = 50  # times, than the peer's whole training: `fast`
-Curve = list[tuple[float, float]]  # seconds, accuracy
+Curve = Sequence[tuple[float, float]]  # seconds, accuracy
 
 
 class Result(NamedTuple):
@@ -23,7 +23,7 @@ class Result(NamedTuple):
     test: float
     own: float = float("nan")
     drawn: float = float("nan")
-    tested: Curve = []  # noqa: RUF012  # nobody changes it
+    tested: Curve = ()
 
 
 def reached(curve: Curve, mark: float) -> float:

@@ -21,7 +21,7 @@ import torch
 import yaml
 
 from benchmarks import peer, profiles
-from benchmarks.comparison import Curve, Result, goals, plot, table
+from benchmarks.comparison import Result, goals, plot, table
 from benchmarks.costs import arithmetic, where
 from benchmarks.hardware import hardware
 from benchmarks.material import accuracy, data, trainer
@@ -38,7 +38,7 @@ def ours(name: str, seed: int) -> Result:
     """The profile `name`, trained with `seed`."""
     given = data(name)
     going = trainer(Params.model_validate(profiles.tree(name)["train"] | {"seed": seed}), given)
-    curve: Curve = []
+    curve: list[tuple[float, float]] = []
 
     def follow(row: Row) -> None:
         if isinstance(row, EpochRow):
@@ -66,8 +66,9 @@ def all_of(name: str, seeds: Sequence[int], jobs: int) -> list[Result]:
 def example(seed: int, epochs: int) -> Result:
     """The peer's recipe, trained with `seed`; its accuracies on the test set are printed."""
     given = data("default")
-    curve: Curve = []
-    tested, test = [], to_device(given.test, given.train.images.device)
+    curve: list[tuple[float, float]] = []
+    tested: list[tuple[float, float]] = []
+    test = to_device(given.test, given.train.images.device)
     for took, trained in peer.train(given.train, seed, epochs):
         curve.append((took, peer.accuracy(trained, given.validation)))
         tested.append((took, peer.accuracy(trained, test)))
