@@ -17,7 +17,7 @@ help: ## this list
 	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	@echo "installing the locked dependencies into .venv"
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check "$$(grep -o '^uv==[0-9.]*' requirements.lock)"
-	@.venv/bin/uv pip install --quiet --require-hashes --requirements requirements.lock --python .venv/bin/python
+	@.venv/bin/uv pip install --quiet --compile-bytecode --require-hashes --requirements requirements.lock --python .venv/bin/python
 	@touch $@
 
 install: .venv/locked ## make .venv and install the locked dependencies

@@ -19,7 +19,7 @@ import numpy as np
 import psutil
 import pytest
 
-from serving import app, door, protocol
+from serving import door, protocol
 from serving.trial import GRACE, command, free_port, running, wait_until_ready
 from tests.bad_requests import KINDS
 from tests.fuzz import fuzz
@@ -151,24 +151,32 @@ def test_the_readmes_calls_work_as_they_stand(service_url: str) -> None:
     assert answered.count('"model":"mnist:v1-') == 4
 
 
-def test_over_its_capacity_it_refuses_at_once_and_the_probes_answer(mnist: Workplace, service_url: str) -> None:
+def slowest(url: str, path: str) -> float:
+    """An upper bound, by the service's own stopwatch, of the seconds that any request to `path` has taken."""
+    page = httpx2.get(f"{url}/metrics", timeout=10).text
+    buckets = re.findall(rf'digits_request_seconds_bucket{{le="(.*?)",path="{path}"}} (.*)', page)
+    requests = float(buckets[-1][1])
+    return next(float(limit) for limit, count in buckets if float(count) == requests)
+
+
+def test_over_its_capacity_it_refuses_at_once_and_the_probes_answer(mnist: Workplace, live: Live) -> None:
     picture = (mnist.folder / "data" / next(iter(drawn(mnist)))).read_bytes()
+    many = httpx2.Limits(max_connections=None)
 
-    def ask(_: int) -> tuple[int, float, str | None]:
-        started = time.perf_counter()
-        response = httpx2.post(f"{service_url}/predict", content=picture, headers=PNG, timeout=60)
-        return response.status_code, time.perf_counter() - started, response.headers.get("retry-after")
-
-    with concurrent.futures.ThreadPoolExecutor(4 * door.MAX_ACTIVE) as pool:
-        asked = [pool.submit(ask, number) for number in range(20 * door.MAX_ACTIVE)]
-        probes = [httpx2.get(f"{service_url}/{probe}", timeout=10).status_code for probe in ("livez", "readyz") * 5]
+    # The time is taken in the service: so many clients on the same two cores are slow themselves.
+    with (
+        httpx2.Client(base_url=live.url, headers=PNG, timeout=60, limits=many) as client,
+        concurrent.futures.ThreadPoolExecutor(4 * door.MAX_ACTIVE) as pool,
+    ):
+        asked = [pool.submit(client.post, "/predict", content=picture) for _ in range(20 * door.MAX_ACTIVE)]
+        probes = [httpx2.get(f"{live.url}/{probe}", timeout=10).status_code for probe in ("livez", "readyz") * 5]
         found = [future.result() for future in asked]
 
     assert probes == [200] * 10
-    assert {status for status, _, _ in found} <= {200, 429}
-    assert sum(status == 200 for status, _, _ in found) > door.MAX_ACTIVE
-    assert max(took for status, took, _ in found if status == 200) < app.TURN + 3  # and what the clients take
-    assert all(int(after or 0) > 0 for status, _, after in found if status == 429)
+    assert {response.status_code for response in found} == {200, 429}
+    assert sum(response.status_code == 200 for response in found) > door.MAX_ACTIVE
+    assert slowest(live.url, "/predict") <= 5  # at most app.TURN of waiting, and the answering
+    assert all(int(response.headers["retry-after"]) > 0 for response in found if response.status_code == 429)
 
 
 def exchange(url: str, *parts: bytes) -> tuple[int, dict[str, str]]:
