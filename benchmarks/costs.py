@@ -28,7 +28,8 @@ def product_rate() -> float:
 
 def arithmetic(name: str, seconds: float) -> str:
     """How far the training is from its arithmetic: three times the forward pass's, as gradients cost twice that."""
-    settings, given = Params.model_validate(profiles.tree(name)["train"]), data(name)
+    tree = profiles.tree(name)
+    settings, given = Params.model_validate(tree["train"]), data(tree)
     classifier = architecture(settings, 10, given.statistics).build().eval()
     layers = layers_of(classifier)
     flop = 2 * sum(layer.multiplications for layer in layers)
@@ -43,7 +44,8 @@ def arithmetic(name: str, seconds: float) -> str:
 
 def where(name: str) -> str:
     """The operations that take most of a training's time, by torch's profiler, over 30 steps."""
-    settings, given = Params.model_validate(profiles.tree(name)["train"] | {"epochs": 1}), data(name)
+    tree = profiles.tree(name, {"train.epochs": 1})
+    settings, given = Params.model_validate(tree["train"]), data(tree)
     short = OnDevice(given.train.images[: 30 * settings.batch], given.train.labels[: 30 * settings.batch])
     going = trainer(settings, given._replace(train=short))
     with profile() as seen:

@@ -1,14 +1,14 @@
 """What the trainings are given: a profile's data set, and what it is judged by."""
 
 import os
+from collections.abc import Mapping
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 
-from benchmarks import profiles
 from pipeline import download, handwriting, normalise
 from pipeline.classifier import Classifier, predict
 from pipeline.dataset import DIGITS, Split
@@ -30,13 +30,15 @@ class Data(NamedTuple):
     drawn: Split
 
 
+def data(tree: Mapping[str, Any]) -> Data:
+    """The data set that these parameters name, divided as they say, on the device at hand."""
+    return _data(tree["download"]["dataset"], normalise.Params.model_validate(tree["normalise"]))
+
+
 @cache
-def data(name: str) -> Data:
-    """The data set of the profile `name`, divided as it says, on the device at hand."""
-    tree = profiles.tree(name)
+def _data(dataset: str, settings: normalise.Params) -> Data:
     archives, mirror = Path(".cache/archives"), os.environ.get("DATASET_MIRROR")
-    description, raw, test = download.load(tree["download"]["dataset"], archives, mirror)
-    settings = normalise.Params.model_validate(tree["normalise"])
+    description, raw, test = download.load(dataset, archives, mirror)
     validates = normalise.split(raw.labels, settings.validation_share, settings.seed)
     train, validation = raw.take(np.flatnonzero(~validates)), raw.take(np.flatnonzero(validates))
     mean, deviation = normalise.statistics(train.images) if settings.method == "standardise" else (0.0, 1.0)

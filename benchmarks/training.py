@@ -12,7 +12,6 @@ import tempfile
 import time
 from collections.abc import Sequence
 from concurrent.futures import ProcessPoolExecutor
-from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Final
@@ -36,8 +35,9 @@ PLOT: Final = Path("docs/images/training.png")
 
 def ours(name: str, seed: int) -> Result:
     """The profile `name`, trained with `seed`."""
-    given = data(name)
-    going = trainer(Params.model_validate(profiles.tree(name)["train"] | {"seed": seed}), given)
+    tree = profiles.tree(name, {"train.seed": seed})
+    given = data(tree)
+    going = trainer(Params.model_validate(tree["train"]), given)
     curve: list[tuple[float, float]] = []
 
     def follow(row: Row) -> None:
@@ -54,18 +54,21 @@ def ours(name: str, seed: int) -> Result:
     return result
 
 
-def all_of(name: str, seeds: Sequence[int], jobs: int) -> list[Result]:
-    """The profile `name` with each of the seeds, `jobs` at a time."""
+def all_of(names: Sequence[str], seeds: Sequence[int], jobs: int) -> dict[str, list[Result]]:
+    """The profiles with each of the seeds, `jobs` at a time."""
+    trainings = [(name, seed) for name in names for seed in seeds]
     if jobs == 1:
-        return [ours(name, seed) for seed in seeds]
-    threads = max(1, torch.get_num_threads() // jobs)
-    with ProcessPoolExecutor(jobs, get_context("spawn"), torch.set_num_threads, (threads,)) as pool:
-        return list(pool.map(partial(ours, name), seeds))
+        found = [ours(name, seed) for name, seed in trainings]
+    else:
+        threads = max(1, torch.get_num_threads() // jobs)
+        with ProcessPoolExecutor(jobs, get_context("spawn"), torch.set_num_threads, (threads,)) as pool:
+            found = list(pool.map(ours, *zip(*trainings, strict=True)))
+    return {name: found[n * len(seeds) : (n + 1) * len(seeds)] for n, name in enumerate(names)}
 
 
 def example(seed: int, epochs: int) -> Result:
     """The peer's recipe, trained with `seed`; its accuracies on the test set are printed."""
-    given = data("default")
+    given = data(profiles.tree("default"))
     curve: list[tuple[float, float]] = []
     tested: list[tuple[float, float]] = []
     test = to_device(given.test, given.train.images.device)
@@ -91,6 +94,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--profiles", nargs="*", default=["fastest", "fast", "default"])
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first-seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--peer-seeds", type=int, default=1)
     parser.add_argument("--peer-epochs", type=int, default=peer.EPOCHS)
@@ -101,8 +105,8 @@ def main() -> None:
     results: dict[str, list[Result]] = {}
     if asked.peer_seeds:
         results["peer"] = [example(seed, asked.peer_epochs) for seed in range(1, asked.peer_seeds + 1)]
-    for name in asked.profiles:
-        results[name] = all_of(name, range(1, asked.seeds + 1), asked.jobs)
+    seeds = range(asked.first_seed, asked.first_seed + asked.seeds)
+    results |= all_of(asked.profiles, seeds, asked.jobs)
     repros = {name: whole(name) for name in asked.profiles} if asked.whole else {}
     print(f"\n{table(results, repros)}\n")
     for name in asked.profiles:

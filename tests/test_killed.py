@@ -13,7 +13,7 @@ import pytest
 from tests import workplace
 from tests.workplace import Workplace
 
-KILLS = 3
+KILLS = 8
 REPRO = ("dvc", "repro", "--single-item", "train")
 NO_MLFLOW = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
 

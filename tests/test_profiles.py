@@ -6,6 +6,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks import profiles
+from tests import workplace
 from tests.test_params import STAGES
 
 NAMES = sorted(path.stem for path in profiles.FOLDER.glob("*.txt"))
@@ -36,3 +37,20 @@ def test_a_setting_that_is_none_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
 
     with pytest.raises(KeyError, match=r"fast: train\.epoch"):
         profiles.tree("fast")
+
+
+def test_a_change_is_tried_on_images_held_out_of_the_training_part(tmp_path: Path) -> None:
+    place = workplace.copy(tmp_path)
+    changes = ("download.dataset=digits", "train.batch=64", "train.epochs=20")
+
+    printed = place.must("python", "-m", "benchmarks.tried", "--profile", "fast", "--seeds", "2", *changes)
+
+    (held_out,) = re.findall(r"^\| download\S+ train\S+ train\S+ \| 20 \| 2 \| ([\d.]+) ± ", printed, re.MULTILINE)
+    assert 90 < float(held_out) < 100
+
+
+def test_what_is_tried_has_to_be_a_setting(tmp_path: Path) -> None:
+    done = workplace.copy(tmp_path).run("python", "-m", "benchmarks.tried", "train.epoch=3")
+
+    assert done.returncode == 1
+    assert done.stderr == "error: expected settings of params.yaml, got 'default: train.epoch'\n"
