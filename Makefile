@@ -92,7 +92,7 @@ bench-reading: .venv/locked ## rows of digits read wholly right, on the test ima
 	@python -m benchmarks.reading
 
 bench-training: .venv/locked ## the profiles beside pytorch/examples' recipe: accuracy, seconds (half an hour; SEEDS=5)
-	@python -m benchmarks.training $(if $(SEEDS),--seeds $(SEEDS))
+	@python -m benchmarks.training --whole 3 $(if $(SEEDS),--seeds $(SEEDS))
 
 bench-pipeline: .venv/locked ## what DVC and the stages cost besides training: the README's figures
 	@python -m benchmarks.pipeline

@@ -15,15 +15,14 @@ Curve = Sequence[tuple[float, float]]  # seconds, accuracy
 
 
 class Result(NamedTuple):
-    """One training: what it took, its curve, and its accuracies, NaN where a data set has no such pictures. `tested` is
-    the peer's curve on the test images, empty for ours."""
+    """One training: what it took, its accuracy after each epoch, on validation images (the peer, which trains on these
+    too: on the test images), and its accuracies in the end, NaN where a data set has no such pictures."""
 
     seconds: float
     curve: Curve
     test: float
     own: float = float("nan")
     drawn: float = float("nan")
-    tested: Curve = ()
 
 
 def reached(curve: Curve, mark: float) -> float:
@@ -57,30 +56,30 @@ def goals(results: Mapping[str, Sequence[Result]]) -> list[str]:
     """A sentence for each profile that has one: what was aimed at, and what was got."""
     lines = []
     peer = results.get("peer", [])
-    first = statistics.median(reached(result.tested, GOALS["fastest"]) for result in peer) if peer else float("nan")
-    full = statistics.median(result.seconds for result in peer) if peer else float("nan")
+    first = statistics.median(reached(result.curve, GOALS["fastest"]) for result in peer) if peer else float("inf")
+    full = statistics.median(result.seconds for result in peer) if peer else float("inf")
     for name, trainings in results.items():
         if name in GOALS:
             got, took = (statistics.fmean(r.test for r in trainings), statistics.median(r.seconds for r in trainings))
             lines.append(f"{name}: mean {got:.2%}, aimed at {GOALS[name]:.2%}")
-            if name == "fastest":
+            if name == "fastest" and first < float("inf"):
                 lines[-1] += f"; {first / took:.0f} × sooner than the peer gets there, aimed at {SOONER} ×"
-            if name == "fast":
-                epochs = len(peer[0].tested) if peer else 0
+            if name == "fast" and peer:
+                epochs = len(peer[0].curve)
                 lines[-1] += f"; {full / took:.0f} × faster than the peer's {epochs} epochs, aimed at {FASTER} × of 14"
     return lines
 
 
 def plot(results: dict[str, list[Result]]) -> bytes:
-    """PNG: accuracy on the validation images over seconds of training, each training a line."""
+    """PNG: accuracy over seconds of training, each training a line."""
     figure = Figure(figsize=(8, 4.2), layout="constrained")
     axes = figure.add_subplot()
     for n, (name, trainings) in enumerate(results.items()):
         for training in trainings:
             seconds, scores = zip(*training.curve, strict=True)
-            label = name if training is trainings[0] else None
+            label = f"{name}, {'test' if name == 'peer' else 'validation'} images" if training is trainings[0] else None
             axes.plot(seconds, [100 * (1 - score) for score in scores], "o-", ms=3, lw=1, color=f"C{n}", label=label)
-    axes.set(xscale="log", yscale="log", xlabel="seconds of training", ylabel="wrong on validation images, %")
+    axes.set(xscale="log", yscale="log", xlabel="seconds of training", ylabel="wrong, %")
     axes.grid(which="both", color="0.92")
     axes.legend(frameon=False)
     buffer = io.BytesIO()
