@@ -54,6 +54,7 @@ def traced(network: Classifier) -> ExportedProgram:
     for node in program.graph.nodes:
         for key in ("stack_trace", "source_fn_stack", "from_node"):  # paths of this machine
             node.meta.pop(key, None)
+    program.example_inputs = None  # model.pt2 would hold them as a pickle
     return program
 
 

@@ -2,6 +2,7 @@
 
 import io
 import sys
+import zipfile
 from pathlib import Path
 from typing import NamedTuple
 from xml.etree import ElementTree
@@ -136,6 +137,21 @@ def test_the_files_tell_nothing_of_the_machine_that_made_them(exported: Exported
     for place in (str(Path(__file__).parent.parent), sys.prefix, sys.base_prefix, str(Path.home()), "site-packages"):
         assert place.encode() not in exported.onnx
         assert place.encode() not in exported.pt2
+
+
+def members(content: bytes) -> dict[str, bytes]:
+    """The files in a ZIP archive, by name, and those in archives within it."""
+    with zipfile.ZipFile(io.BytesIO(content)) as archive:
+        found = {name: archive.read(name) for name in archive.namelist()}
+    inner = [members(part) for part in found.values() if zipfile.is_zipfile(io.BytesIO(part))]
+    return found | {name: part for parts in inner for name, part in parts.items()}
+
+
+def test_there_is_no_pickle_in_the_pt2_file(exported: Exported) -> None:
+    parts = members(exported.pt2)
+
+    assert any(name.endswith("model.json") for name in parts)
+    assert not [name for name, part in parts.items() if name.endswith(".pkl") or part.startswith(b"\x80\x02")]
 
 
 def test_models_that_agree_give_their_largest_difference() -> None:
