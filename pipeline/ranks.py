@@ -91,10 +91,14 @@ def joined(device: torch.device) -> Iterator[Ranks]:
         told_to_end = isinstance(error, SystemExit)  # by torchrun, which may notice sooner
         if not told_to_end and not any(word in str(error) for word in WORDS):
             raise
-        reason = "torchrun says so" if told_to_end else str(error).splitlines()[0][:120]
+        reason = (
+            "torchrun ended it, for it was told to end itself or another process is gone"
+            if told_to_end
+            else f"another process of this training is gone, or cannot be reached ({str(error).splitlines()[0][:120]})"
+        )
         raise TrainingError(
-            f"rank {os.environ['RANK']} of {os.environ['WORLD_SIZE']}: another process of this training is gone, or "
-            f"cannot be reached ({reason}); nothing was written, and the same command goes on from the last checkpoint"
+            f"rank {os.environ['RANK']} of {os.environ['WORLD_SIZE']}: {reason}; nothing was written, and the same "
+            "command goes on from the last checkpoint"
         ) from error
     finally:
         with contextlib.suppress(RuntimeError):

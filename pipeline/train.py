@@ -110,7 +110,7 @@ def main() -> None:
         trainer = trainer_of(settings, built, device, ranks)
         parameters = sum(weight.numel() for weight in trainer.classifier.parameters())
         task = stages.about_to_run("train")
-        checkpoint = root / ".cache" / "checkpoints" / f"train-{task.inputs_key[:16]}.safetensors"
+        checkpoint = root / ".cache" / "checkpoints" / f"train-{task.inputs_key[:16]}-{ranks.size}.safetensors"
         if ranks.rank:
             go_on(trainer, checkpoint, lambda row: None)
             return
@@ -118,7 +118,8 @@ def main() -> None:
         with progress.start(task, root) as follower:
             training = go_on(trainer, checkpoint, lambda row: tell(row, follower))
     best = save(training, built, parameters)
-    checkpoint.unlink(missing_ok=True)
+    for file in checkpoint.parent.glob(f"*{checkpoint.name}*"):  # itself, and what a kill has left half-written
+        file.unlink()
     print(f"kept epoch {best.epoch}; the training loop took {training.seconds:.1f} s")
 
 

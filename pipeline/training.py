@@ -159,6 +159,7 @@ class Trainer:
                 if self.step % self.steps_per_epoch == 0:
                     follow(self._note_epoch(epoch + 1))
                 if self.step % self.recipe.checkpoint_steps == 0:
+                    self.sums = self.ranks.mean(self.sums)  # whichever of them goes on has the sums of all
                     save()
         self.training.seconds = time.perf_counter() - started
         return self.training

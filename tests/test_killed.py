@@ -1,5 +1,6 @@
 """A training that is killed with all that belongs to it, again and again, and started again by `dvc repro`."""
 
+import json
 import os
 import random
 import re
@@ -14,15 +15,16 @@ from tests import workplace
 from tests.workplace import Workplace
 
 KILLS = 8
+INTERVAL = 7  # steps between two checkpoints
 REPRO = ("dvc", "repro", "--single-item", "train")
 NO_MLFLOW = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
 
 
 @pytest.fixture(scope="module")
 def place(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
-    """A clone whose training takes some seconds and leaves a checkpoint every 7 steps, seldom at an epoch's end."""
+    """A clone whose training takes some seconds and leaves a checkpoint every few steps, seldom at an epoch's end."""
     made = workplace.make(tmp_path_factory.mktemp("killed"))
-    made.set("train", epochs=120, checkpoint_steps=7, averaging=0.9)
+    made.set("train", epochs=240, checkpoint_steps=INTERVAL, averaging=0.9)
     made.must("dvc", "repro", "normalise")
     return made
 
@@ -34,40 +36,65 @@ def results(place: Workplace) -> dict[str, bytes]:
 
 def last_checkpoint(place: Workplace) -> int:
     """When it was written; 0: never."""
-    return max((path.stat().st_mtime_ns for path in (place.folder / ".cache/checkpoints").glob("*")), default=0)
+    found = (place.folder / ".cache/checkpoints").glob("train-*")
+    return max((path.stat().st_mtime_ns for path in found), default=0)
 
 
-def kill_after(place: Workplace, seconds: float) -> None:
-    """Start `dvc repro`; kill it, and all that it has started, some seconds after it has written a checkpoint."""
-    before = last_checkpoint(place)
+def last_step(place: Workplace) -> int:
+    """The last step that the progress file tells of, of whichever training wrote it last; 0: none."""
+    lines = [line for path in (place.folder / ".cache/progress").glob("*") for line in path.read_text().splitlines()]
+    rows = [json.loads(line) for line in lines]
+    return max((row["step"] for row in rows if "learning_rate" in row.get("metrics", {})), default=0)
+
+
+def went_on_after(printed: str) -> int | None:
+    """The step of the checkpoint from which a training went on; None where it began anew or never began."""
+    found = re.findall(r"going on after step (\d+)", printed)
+    return int(found[0]) if found else None
+
+
+def kill(place: Workplace, seconds: float, after_checkpoint: bool) -> str:
+    """Start `dvc repro`; kill it and all that it has started some seconds later, or later than its first checkpoint.
+
+    What it has printed.
+    """
+    before, path = last_checkpoint(place), place.folder / "killed.log"
     with (
-        (place.folder / "killed.log").open("w") as log,
+        path.open("w") as log,
         subprocess.Popen(
             REPRO, cwd=place.folder, env=place.environment | NO_MLFLOW, stdout=log, stderr=log, start_new_session=True
         ) as repro,
     ):
         deadline = time.monotonic() + 60
-        while last_checkpoint(place) == before:
-            assert repro.poll() is None, (place.folder / "killed.log").read_text()
+        while after_checkpoint and last_checkpoint(place) == before:
+            assert repro.poll() is None, path.read_text()
             assert time.monotonic() < deadline
             time.sleep(0.005)
         time.sleep(seconds)
+        assert repro.poll() is None, "it ended before it could be killed"
         os.killpg(repro.pid, signal.SIGKILL)
+    return path.read_text()
 
 
 def test_a_training_killed_at_random_moments_ends_with_the_same_bytes(place: Workplace) -> None:
     place.must("python", "-m", "pipeline.train", **NO_MLFLOW)
     whole = results(place)
     shutil.rmtree(place.folder / "artifacts/train")
-    moments = random.Random(7)
+    shutil.rmtree(place.folder / ".cache/progress")
+    moments, seen = random.Random(7), 0
 
-    for _ in range(KILLS):
-        kill_after(place, moments.uniform(0, 0.3))
+    for number in range(KILLS):
+        in_training = number % 2 == 1
+        printed = kill(place, moments.uniform(0, 0.3 if in_training else 4), in_training)
+        went_on = went_on_after(printed)
+        assert went_on is None or went_on >= seen - INTERVAL
         assert results(place) == {}
+        seen = last_step(place)
 
     printed = place.must(*REPRO, **NO_MLFLOW)
-    (step,) = re.findall(r"going on after step (\d+)", printed)
-    assert int(step) >= KILLS * 7
-    assert int(step) % 7 == 0
+    step = went_on_after(printed)
+    assert step is not None
+    assert step >= max(seen - INTERVAL, INTERVAL * (KILLS // 2))
+    assert step % INTERVAL == 0
     assert results(place) == whole
-    assert last_checkpoint(place) == 0
+    assert list((place.folder / ".cache/checkpoints").iterdir()) == []
