@@ -9,6 +9,7 @@ from pydantic import BaseModel, ConfigDict, ValidationError
 from pipeline.errors import ParamsError
 
 PARAMS_FILE = Path("params.yaml")
+SECTIONS = ("download", "eda", "normalise", "train", "score", "export")
 
 
 class Section(BaseModel):
@@ -30,6 +31,8 @@ def load(section: str, model: type[S], path: Path = PARAMS_FILE) -> S:
         raise ParamsError(f"{path}: expected YAML, got: {' '.join(str(error).split())}") from error
     if not isinstance(tree, dict) or not isinstance(tree.get(section), dict):
         raise ParamsError(f"{path}: expected a section named {section!r} with its settings, got none")
+    if unknown := [str(name) for name in tree if name not in SECTIONS]:
+        raise ParamsError(f"{path}: got a section {unknown[0]!r}, expected only {', '.join(SECTIONS)}")
     try:
         return model.model_validate(tree[section])
     except ValidationError as error:

@@ -21,7 +21,7 @@ def tags() -> dict[str, str]:
     found = {"mlflow.source.name": "dvc repro", "mlflow.source.type": "LOCAL"}
     commit = _git("rev-parse", "HEAD")
     if commit:
-        status = _git("status", "--porcelain", "--untracked-files=no", "--", ".", *WRITTEN_BY_REPRO)
+        status = _git("status", "--porcelain", "--", ".", *WRITTEN_BY_REPRO)
         found |= {"mlflow.source.git.commit": commit, "git.dirty": "true" if status else "false"}
     experiment = os.environ.get("DVC_EXP_NAME")
     if experiment:

@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from pipeline import download, eda, export, normalise, score, train
 from pipeline.errors import ParamsError
-from pipeline.params import Section, load
+from pipeline.params import SECTIONS, Section, load
 
 COMMITTED = Path(__file__).parent.parent / "params.yaml"
 STAGES: dict[str, type[Section]] = {
@@ -49,7 +49,7 @@ def test_the_committed_file_holds_what_each_stage_needs(stage: str) -> None:
 
 
 def test_the_committed_file_holds_no_section_of_no_stage() -> None:
-    assert set(yaml.safe_load(COMMITTED.read_bytes())) == set(STAGES)
+    assert set(yaml.safe_load(COMMITTED.read_bytes())) == set(STAGES) == set(SECTIONS)
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -65,6 +65,13 @@ def test_an_unknown_key_is_named(tmp_path: Path, key: str) -> None:
     stage = key.split(".")[0]
     with pytest.raises(ParamsError, match=rf"params\.yaml: {key} is not a setting of this stage"):
         load(stage, STAGES[stage], changed(tmp_path, key, 1))
+
+
+def test_an_unknown_section_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(f"{COMMITTED.read_text()}\nscroe: {{worst: 3}}\n")
+    with pytest.raises(ParamsError, match=r"params\.yaml: got a section 'scroe', expected only download, eda,"):
+        load("eda", STAGES["eda"], path)
 
 
 def test_a_missing_key_is_named(tmp_path: Path) -> None:
