@@ -78,7 +78,8 @@ def talking_to(root: Path) -> Iterator[None]:
     try:
         yield
     except (MlflowException, RequestException, SQLAlchemyError, OSError, http.client.HTTPException) as error:
-        reason = " ".join(str(error).split())[:200]
+        # requests' own sentence begins with a long URL and ends with the reason.
+        reason = " ".join(str(error).rpartition("Caused by ")[2].split())[:200]
         raise TrackingError(f"MLflow at {without_password(store_uri(root))} failed: {reason}") from error
 
 

@@ -202,7 +202,8 @@ def main() -> None:
                 parent = note_version(record, stages)
                 model = note_model(record, stages, parent)
     except TrackingError as error:
-        raise TrackingError(f"{error}. Everything is computed and kept; `dvc repro` then only tells MLflow") from error
+        advice = "Everything is computed and kept; the same command, typed again, then only tells MLflow"
+        raise TrackingError(f"{error}. {advice}") from error
     write_json(OUT / "track" / "told.json", {"version": version_key(stages)})
     print(f"MLflow at {without_password(record.uri)}: run {parent.info.run_name}, model {model}")
 

@@ -212,3 +212,15 @@ def test_two_workers_of_a_queue_share_a_record(place: Workplace) -> None:
     assert {stage: len(runs) for stage, runs in place.children().items() if stage != "export"} == {
         "download": 1, "eda": 1, "normalise": 1, "train": 4, "score": 5
     }  # fmt: skip
+
+
+def test_an_experiment_that_mlflow_was_not_told_of_is_told_when_typed_again(place: Workplace) -> None:
+    command = ("dvc", "exp", "run", "--temp", "--name", "untold", "--set-param", "train.epochs=5")
+    done = place.run(*command, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+    assert done.returncode != 0
+    assert "the same command, typed again, then only tells MLflow" in done.stderr
+
+    printed = place.must(*command)
+
+    assert "pipeline.train" not in printed
+    assert "untold" in {run.info.run_name for run in place.parents()}

@@ -1,6 +1,7 @@
 """Training and `track` against a real MLflow server in a second process, which dies at a bad moment."""
 
 import contextlib
+import http.server
 import os
 import signal
 import socket
@@ -75,8 +76,50 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
     done = made.run("dvc", "repro", MLFLOW_TRACKING_URI="http://127.0.0.1:9")
     assert done.returncode != 0
     assert "MLFLOW_TRACKING_URI: no server answers at http://127.0.0.1:9" in done.stderr
-    assert "`dvc repro` then only tells MLflow" in done.stderr
+    assert "the same command, typed again, then only tells MLflow" in done.stderr
     return made
+
+
+class Broken(http.server.BaseHTTPRequestHandler):
+    """Says that it is well, as an MLflow server does, and fails at all else."""
+
+    def do_GET(self) -> None:
+        self.send_response(200 if self.path == "/health" else 500)
+        self.send_header("Content-Length", "2")
+        self.end_headers()
+        self.wfile.write(b"OK")
+
+    do_POST = do_GET
+
+    def log_message(self, format: str, *args: object) -> None:
+        pass
+
+
+class Hanging(Broken):
+    """Says that it is well, and nothing else."""
+
+    def do_GET(self) -> None:
+        if self.path != "/health":
+            time.sleep(8)
+        super().do_GET()
+
+
+@pytest.mark.parametrize(("kind", "reason"), [(Broken, "500"), (Hanging, "timed out")])
+def test_a_server_that_fails_or_hangs_is_told_of_with_its_reason(
+    place: Workplace, kind: type[http.server.BaseHTTPRequestHandler], reason: str
+) -> None:
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), kind)
+    server.daemon_threads = True
+    threading.Thread(target=server.serve_forever, daemon=True).start()
+    uri = {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{server.server_port}", "MLFLOW_HTTP_REQUEST_TIMEOUT": "2"}
+    try:
+        done = place.run("python", "-m", "pipeline.track", **uri)
+    finally:
+        server.shutdown()
+
+    assert done.returncode == 1
+    assert reason in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
 
 
 def begun(place: Workplace, server: Server) -> bool:
