@@ -108,13 +108,11 @@ class Hanging(Broken):
 def test_a_server_that_fails_or_hangs_is_told_of_with_its_reason(
     place: Workplace, kind: type[http.server.BaseHTTPRequestHandler], reason: str
 ) -> None:
-    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), kind)
-    server.daemon_threads = True
-    threading.Thread(target=server.serve_forever, daemon=True).start()
-    uri = {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{server.server_port}", "MLFLOW_HTTP_REQUEST_TIMEOUT": "2"}
-    try:
-        done = place.run("python", "-m", "pipeline.track", **uri)
-    finally:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), kind) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        uri = f"http://127.0.0.1:{server.server_port}"
+        patience = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "2"}
+        done = place.run("python", "-m", "pipeline.track", MLFLOW_TRACKING_URI=uri, **patience)
         server.shutdown()
 
     assert done.returncode == 1
