@@ -103,9 +103,9 @@ def main() -> None:
     asked = parser.parse_args()
     print(f"{hardware('torch', 'dvc')}; on {describe(choose('auto'))}")
     results: dict[str, list[Result]] = {}
-    if asked.peer_seeds:
-        results["peer"] = [example(seed, asked.peer_epochs) for seed in range(1, asked.peer_seeds + 1)]
-    seeds = range(asked.first_seed, asked.first_seed + asked.seeds)
+    seeds, peers = (range(asked.first_seed, asked.first_seed + n) for n in (asked.seeds, asked.peer_seeds))
+    if peers:
+        results["peer"] = [example(seed, asked.peer_epochs) for seed in peers]
     results |= all_of(asked.profiles, seeds, asked.jobs)
     repros = {
         name: statistics.median(whole(name) for _ in range(asked.whole)) for name in asked.profiles if asked.whole
