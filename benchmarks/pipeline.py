@@ -19,6 +19,7 @@ from tests.workplace import ROOT, Workplace
 
 REPEATS = 9  # of what takes seconds
 CLONES = 3  # repetitions of what takes a minute
+NO_OP, AROUND, BACK = 1.3, 30, 15  # goals: times a toy's no-op, and seconds
 IMPORTS = {  # what each stage imports; making an optimiser or an export imports torch's compiler
     "download": "",
     "eda": "",
@@ -102,6 +103,7 @@ def main() -> None:
     ours, theirs = (statistics.median(column) for column in zip(*pairs, strict=True))
     around = statistics.median(whole - loop for whole, loop in from_nothing)
     print(hardware("dvc", "mlflow", "torch"))
+    print(f"aimed at: no-op {NO_OP} ×; from nothing {AROUND} s besides the training loop; back in {BACK} s")
     print(f"no-op dvc repro               {ours:6.1f} s, {ours / theirs:.2f} × a one-stage toy's {theirs:.1f} s")
     print(f"dvc repro from nothing        {around:6.1f} s besides the training loop, median of {CLONES}")
     print(f"  of that, imports            {importing:6.1f} s in the {len(IMPORTS)} stages")
