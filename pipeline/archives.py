@@ -5,6 +5,7 @@ because importing it takes longer than reading them. They lie outside DVC's outs
 a later file fails, and a stage that runs again fetches nothing.
 """
 
+import contextlib
 import errno
 import gzip
 import hashlib
@@ -20,7 +21,7 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from pipeline.dataset import DIGITS, Description, Split, load_description
-from pipeline.errors import FetchError, StorageError
+from pipeline.errors import DataError, FetchError, StorageError
 
 TIMEOUT: Final = 30  # seconds without a byte
 CHUNK: Final = 1 << 16  # bytes
@@ -123,13 +124,22 @@ def read_idx(archive: Path) -> npt.NDArray[np.uint8]:
         raise FetchError(f"{archive}: expected an IDX file of unsigned bytes, got {error}") from error
 
 
+def _described(receipt: Path) -> Description | None:
+    """What `load` has noted beside the archives; None when it is not there, damaged or not of all of them."""
+    with contextlib.suppress(DataError):
+        description = load_description(receipt)
+        if set(description.sources) == {*TRAIN, *TEST}:
+            return description
+    return None
+
+
 def load(name: str, folder: Path, own_mirror: str | None) -> tuple[Description, Split, Split]:
     """Description, training and test split of a published data set, from the archives in `folder`.
 
     Fetches what is not there whole; see `mirrors` and `fetch` for `own_mirror` and the errors raised.
     """
     receipt = folder / "dataset.json"
-    description = load_description(receipt) if receipt.is_file() else describe(name)
+    description = _described(receipt) or describe(name)
     for filename, md5 in description.sources.items():
         if not is_whole(folder / filename, md5):
             fetch(filename, md5, mirrors(name, own_mirror), folder)

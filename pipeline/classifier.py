@@ -64,10 +64,16 @@ def load(folder: Path) -> Classifier:
         classifier = Architecture.model_validate(read_json(folder / "architecture.json")).build()
         classifier.load_state_dict(safetensors.torch.load(weights_file.read_bytes()))
     except ValidationError as error:
-        raise DataError(f"{folder}/architecture.json: expected an architecture, got: {error}") from error
+        raise DataError(f"{folder}/architecture.json: expected an architecture, got: {_line(error)}") from error
     except (OSError, RuntimeError, safetensors.SafetensorError) as error:
-        raise DataError(f"{weights_file}: expected the weights of architecture.json's network, got: {error}") from error
+        raise DataError(
+            f"{weights_file}: expected the weights of architecture.json's network, got: {_line(error)}"
+        ) from error
     return classifier.eval()
+
+
+def _line(error: Exception) -> str:
+    return " ".join(str(error).split())
 
 
 def predict(classifier: Classifier, images: Tensor, batch: int = 250) -> Tensor:

@@ -33,12 +33,18 @@ class Split:
         write_array(folder / f"{name}_labels.npy", self.labels)
 
 
-def load_split(folder: Path, name: str) -> Split:
-    """What `Split.save` wrote. Raises DataError when a file is absent, damaged or does not fit the other."""
+def load_split(folder: Path, name: str, classes: int) -> Split:
+    """What `Split.save` wrote, of a data set with so many classes.
+
+    Raises DataError when a file is absent, damaged or empty, does not fit the other, or a label is none of a class.
+    """
     images = read_array(folder / f"{name}_images.npy", np.uint8, (None, SIDE, SIDE))
     labels = read_array(folder / f"{name}_labels.npy", np.uint8, (None,))
     if len(images) != len(labels):
         raise DataError(f"{folder}/{name}_labels.npy: got {len(labels)} labels for {len(images)} images")
+    if not len(labels) or labels.max() >= classes:
+        got = f"the label {labels.max()}" if len(labels) else "no label"
+        raise DataError(f"{folder}/{name}_labels.npy: got {got}, expected labels from 0 to {classes - 1}")
     return Split(images, labels)
 
 
@@ -59,8 +65,7 @@ class Description:
 
 
 def load_description(path: Path) -> Description:
-    value = read_json(path)
-    try:
-        return Description(value["name"], tuple(value["classes"]), value["sources"])
-    except (KeyError, TypeError) as error:
-        raise DataError(f"{path}: expected the keys name, classes and sources, got {sorted(value)}") from error
+    value = read_json(path, "name", "classes", "sources")
+    if not isinstance(value["classes"], list):
+        raise DataError(f"{path}: classes: expected a list of names, got {value['classes']!r}")
+    return Description(value["name"], tuple(value["classes"]), value["sources"])

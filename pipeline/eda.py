@@ -123,7 +123,7 @@ def save_table(name: str, table: pd.DataFrame) -> None:
 def main() -> None:
     settings = params.load("eda", Params)
     names = load_description(RAW / "dataset.json").classes
-    splits = {name: load_split(RAW, name) for name in ("train", "test")}
+    splits = {name: load_split(RAW, name, len(names)) for name in ("train", "test")}
     train = splits["train"]
     counts, inks, twins = label_counts(splits, names), ink(train), duplicates(splits)
     per_class = inks.groupby("label").agg(["mean", "std", "min", "max"]).round(6)

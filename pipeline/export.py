@@ -26,12 +26,12 @@ from torch.export import Dim, ExportedProgram
 
 from pipeline import classifier, errors, params
 from pipeline.classifier import Classifier
-from pipeline.dataset import load_description, load_split
+from pipeline.dataset import Description, load_description, load_split
 from pipeline.drawing import draw
 from pipeline.errors import ExportError
 from pipeline.files import read_json, write_bytes, write_json
 from pipeline.image import SIDE, canonical
-from pipeline.layers import layers_of, summary
+from pipeline.layers import Layer, layers_of, summary
 from pipeline.model_card import model_card
 
 RAW: Final = Path("artifacts/download")
@@ -43,7 +43,7 @@ TOLERANCE: Final = 1e-4  # of a probability
 
 
 class Params(params.Section):
-    opset: Annotated[int, Field(ge=18)]
+    opset: Annotated[int, Field(ge=18, le=25)]
     """Version of ONNX's operators; an onnxruntime reads all up to its own."""
 
 
@@ -122,9 +122,17 @@ def check_agreement(
     return largest
 
 
+def card(description: Description, layers: list[Layer], sha256: str) -> str:
+    """The model card, from the figures that the stages before have written."""
+    training = read_json(TRAINED / "summary.json", "parameters", "best_epoch", "best_validation_accuracy")
+    statistics = read_json(NORMALISED / "statistics.json", "train_images", "validation_images")
+    return model_card(description, training, read_json(SCORED / "metrics.json"), statistics, layers, sha256)
+
+
 def main() -> None:
     settings = params.load("export", Params)
-    description, test = load_description(RAW / "dataset.json"), load_split(RAW, "test")
+    description = load_description(RAW / "dataset.json")
+    test = load_split(RAW, "test", len(description.classes))
     network = classifier.load(TRAINED / "model")
     program = traced(network)
     metadata = {"classes": json.dumps(description.classes), "dataset": description.name}
@@ -133,16 +141,13 @@ def main() -> None:
     (exported,) = session.run(["probabilities"], {"images": test.images})
     difference = check_agreement(classifier.predict(network, torch.from_numpy(test.images)).numpy(), exported)
     layers = layers_of(network)
-    sha256 = hashlib.sha256(onnx_model).hexdigest()
-    training, scores = read_json(TRAINED / "summary.json"), read_json(SCORED / "metrics.json")
-    card = model_card(description, training, scores, read_json(NORMALISED / "statistics.json"), layers, sha256)
     files = {
         "model.onnx": onnx_model,
         "model.pt2": pt2_bytes(program),
         "weights.safetensors": safetensors.torch.save(network.state_dict()),
         "summary.txt": summary(layers).encode(),
         "network.svg": draw(SIDE, layers).encode(),
-        "model_card.md": card.encode(),
+        "model_card.md": card(description, layers, hashlib.sha256(onnx_model).hexdigest()).encode(),
     }
     for name, content in files.items():
         write_bytes(OUT / name, content)

@@ -1,10 +1,15 @@
-"""Reading and writing files: written under a temporary name and renamed, JSON sorted, arrays checked when read."""
+"""Reading and writing files: written under a temporary name and renamed, JSON sorted, arrays checked when read.
+
+YAML is read as PyYAML does it, by version 1.1 of its specification, with one addition: DVC writes 0.00001 as `1e-05`,
+which is a number by version 1.2 alone.
+"""
 
 import contextlib
 import csv
 import io
 import json
 import os
+import re
 import tokenize
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -12,6 +17,7 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+import yaml
 
 from pipeline.errors import DataError, StorageError
 
@@ -54,14 +60,34 @@ def write_array(path: Path, array: npt.NDArray[Any]) -> None:
     write_bytes(path, buffer.getvalue())
 
 
-def read_json(path: Path) -> dict[str, Any]:
-    """The object in a JSON file. Raises DataError when the file is absent, is no JSON or holds something else."""
+class _Loader(yaml.SafeLoader):
+    pass
+
+
+_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"-?\d+e[-+]\d\d+$"), list("-0123456789"))
+
+
+def read_yaml(path: Path) -> Any:
+    """What a YAML file holds. Raises OSError, or ValueError of one line when it is no YAML."""
+    try:
+        return yaml.load(path.read_bytes(), _Loader)
+    except yaml.YAMLError as error:
+        raise ValueError(" ".join(str(error).split())) from error
+
+
+def read_json(path: Path, *keys: str) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Raises DataError when the file is absent, is no JSON, holds something else or lacks one of the `keys`.
+    """
     try:
         value = json.loads(path.read_bytes())
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: expected a JSON object, got {_reason(error)}") from error
     if not isinstance(value, dict):
         raise DataError(f"{path}: expected a JSON object, got {type(value).__name__}")
+    if any(key not in value for key in keys):
+        raise DataError(f"{path}: expected the keys {', '.join(keys)}, got {', '.join(value) or 'none'}")
     return value
 
 

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from pydantic import Field
 
 from pipeline import errors, params
-from pipeline.dataset import load_split
+from pipeline.dataset import load_description, load_split
 from pipeline.errors import DataError
 from pipeline.files import write_json
 
@@ -67,7 +67,7 @@ def statistics(images: npt.NDArray[np.uint8]) -> tuple[float, float]:
 
 def main() -> None:
     settings = params.load("normalise", Params)
-    raw = load_split(RAW, "train")
+    raw = load_split(RAW, "train", len(load_description(RAW / "dataset.json").classes))
     check_polarity(raw.images)
     validates = split(raw.labels, settings.validation_share, settings.seed)
     train, validation = raw.take(np.flatnonzero(~validates)), raw.take(np.flatnonzero(validates))

@@ -3,10 +3,10 @@
 from pathlib import Path
 from typing import Any, TypeVar
 
-import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 
 from pipeline.errors import ParamsError
+from pipeline.files import read_yaml
 
 PARAMS_FILE = Path("params.yaml")
 SECTIONS = ("download", "eda", "normalise", "train", "score", "export")
@@ -24,11 +24,11 @@ S = TypeVar("S", bound=Section)
 def load(section: str, model: type[S], path: Path = PARAMS_FILE) -> S:
     """The section named `section`, checked against `model`. Raises ParamsError naming each wrong key."""
     try:
-        tree = yaml.safe_load(path.read_bytes())
+        tree = read_yaml(path)
     except OSError as error:
         raise ParamsError(f"{path}: expected the pipeline's parameters, got {error.strerror}") from error
-    except (yaml.YAMLError, ValueError) as error:
-        raise ParamsError(f"{path}: expected YAML, got: {' '.join(str(error).split())}") from error
+    except ValueError as error:
+        raise ParamsError(f"{path}: expected YAML, got: {error}") from error
     if not isinstance(tree, dict) or not isinstance(tree.get(section), dict):
         raise ParamsError(f"{path}: expected a section named {section!r} with its settings, got none")
     if unknown := [str(name) for name in tree if name not in SECTIONS]:

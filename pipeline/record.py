@@ -6,17 +6,16 @@ points that it lacks, a model is registered once. So a caller that was interrupt
 
 import contextlib
 import hashlib
-import http.client
+import http
 import json
 import logging
 import os
+import re
 import tempfile
 import time
-import urllib.request
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
-from urllib.parse import urlsplit, urlunsplit
 
 import mlflow
 import numpy as np
@@ -28,32 +27,20 @@ from mlflow.entities.model_registry import ModelVersion as ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import ModelSignature
 from mlflow.types.schema import Schema, TensorSpec
-from requests import RequestException
+from mlflow.utils.credentials import get_default_host_creds
+from mlflow.utils.rest_utils import http_request
 from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.errors import TrackingError
 from pipeline.image import SIDE
+from pipeline.store import store_uri, without_password
 
 EXPERIMENT: Final = "handwritten-digits"
 PARENT: Final = "mlflow.parentRunId"
 MAX_BATCH: Final = 1000  # metrics in one request; MLflow's own limit
+# requests' are OSErrors; ImportError: a database's driver that is not installed
+FAILURES: Final = (MlflowException, SQLAlchemyError, OSError, ImportError)
 PATIENCE: Final = 10  # seconds for one request; MLflow's own default is minutes
-
-
-def store_uri(root: Path) -> str:
-    """MLFLOW_TRACKING_URI, or else a SQLite file. One of a relative path lies in `root`, the main repository."""
-    uri = os.environ.get("MLFLOW_TRACKING_URI") or "sqlite:///mlflow.db"
-    scheme, separator, path = uri.partition("sqlite:///")
-    return uri if scheme or not separator else f"sqlite:///{root.resolve() / path}"
-
-
-def without_password(uri: str) -> str:
-    """The URI as it may be shown: a database's or server's user and password left out."""
-    try:
-        parts = urlsplit(uri)
-    except ValueError:
-        return uri.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if "@" in parts.netloc else uri
 
 
 def set_manners() -> None:
@@ -69,7 +56,7 @@ def set_manners() -> None:
         os.environ.setdefault(name, value)
     os.environ.pop("MLFLOW_RUN_ID", None)  # it would turn every run into that one
     for name in ("mlflow", "alembic"):
-        logging.getLogger(name).setLevel(logging.ERROR)
+        logging.getLogger(name).setLevel(logging.CRITICAL)  # what they would print is raised, too
 
 
 @contextlib.contextmanager
@@ -77,23 +64,33 @@ def talking_to(root: Path) -> Iterator[None]:
     """Turn whatever MLflow raises into a TrackingError of one sentence; `root` as for `store_uri`."""
     try:
         yield
-    except (MlflowException, RequestException, SQLAlchemyError, OSError, http.client.HTTPException) as error:
-        # requests' own sentence begins with a long URL and ends with the reason.
-        reason = " ".join(str(error).rpartition("Caused by ")[2].split())[:200]
-        raise TrackingError(f"MLflow at {without_password(store_uri(root))} failed: {reason}") from error
+    except FAILURES as error:
+        raise TrackingError(f"MLflow at {without_password(store_uri(root))} failed: {reason(error)}") from error
+
+
+def reason(error: Exception) -> str:
+    """Why it failed, in a line: requests begins with a long URL and ends with it, SQLAlchemy begins with advice."""
+    told = " ".join(str(error).rpartition("Caused by ")[2].split())
+    return re.sub(r"^\(raised as a result of [^)]*\) ", "", told)[:200]
 
 
 def check_answers(uri: str) -> None:
-    """Raise TrackingError when `uri` is a server's and no MLflow server answers there."""
+    """Raise TrackingError when `uri` is a server's and no MLflow server answers there, asked as MLflow asks."""
     if not uri.startswith(("http://", "https://")):
         return
     shown = without_password(uri)
     try:
-        with urllib.request.urlopen(f"{uri.rstrip('/')}/health", timeout=PATIENCE) as response:
-            answer = response.read(100)
-    except (OSError, ValueError, http.client.HTTPException) as error:
-        raise TrackingError(f"MLFLOW_TRACKING_URI: no server answers at {shown} ({error})") from error
-    if answer.strip() != b"OK":
+        creds = get_default_host_creds(uri)
+        with http_request(creds, "/health", "GET", max_retries=0, timeout=PATIENCE, stream=True) as response:
+            answer = next(response.iter_content(100), b"")
+    except (*FAILURES, ValueError) as error:
+        raise TrackingError(f"MLFLOW_TRACKING_URI: no server answers at {shown} ({reason(error)})") from error
+    if response.status_code == http.HTTPStatus.UNAUTHORIZED:
+        raise TrackingError(
+            f"MLFLOW_TRACKING_URI: {shown} wants to know who asks: expected MLFLOW_TRACKING_USERNAME and "
+            "MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN, got none that it accepts"
+        )
+    if response.status_code != http.HTTPStatus.OK or answer.strip() != b"OK":
         raise TrackingError(f"MLFLOW_TRACKING_URI: what answers at {shown} is no MLflow server (its /health is not OK)")
 
 

@@ -117,7 +117,7 @@ def main() -> None:
     settings = params.load("score", Params)
     description = load_description(RAW / "dataset.json")
     network = classifier.load(TRAINED)
-    test = load_split(RAW, "test")
+    test = load_split(RAW, "test", len(description.classes))
     own = handwriting.read(OWN) if description.is_digits else handwriting.NOTHING
     probabilities, own_probabilities = probabilities_of(network, test), probabilities_of(network, own.split)
     scores = {"test": figures(test, probabilities)}

@@ -6,9 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
-
 from pipeline.errors import DataError
+from pipeline.files import read_yaml
 
 DVC_FILE: Final = Path("dvc.yaml")
 LOCK_FILE: Final = Path("dvc.lock")
@@ -46,22 +45,29 @@ def version_key(stages: dict[str, Stage]) -> str:
 
 
 def _tree(path: Path) -> dict[str, Any]:
+    advice = "; `dvc repro` writes it" if path.name == LOCK_FILE.name else ""
     try:
-        tree = yaml.safe_load(path.read_bytes())
-    except (OSError, yaml.YAMLError) as error:
-        raise DataError(f"{path}: expected DVC's YAML, got: {error}; `dvc repro` writes dvc.lock") from error
+        tree = read_yaml(path)
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: expected DVC's YAML, got: {error}{advice}") from error
     if not isinstance(tree, dict) or not isinstance(tree.get("stages"), dict):
-        raise DataError(f"{path}: expected DVC's stages, got none; `dvc repro` writes dvc.lock")
+        raise DataError(f"{path}: expected DVC's stages, got none{advice}")
     return tree
 
 
 def content_md5(path: Path) -> str:
-    """MD5 of a file's contents or, as DVC takes it, of a folder's listing; of what is not there, an empty word."""
+    """MD5 of a file's contents or, as DVC takes it, of a folder's listing; of what is not there, an empty word.
+
+    Raises DataError when a file cannot be read.
+    """
     if path.is_dir():
         files = sorted((file.relative_to(path).as_posix(), file) for file in path.rglob("*") if file.is_file())
         listing = json.dumps([{"md5": content_md5(file), "relpath": name} for name, file in files])
         return hashlib.md5(listing.encode(), usedforsecurity=False).hexdigest() + ".dir"
-    return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() if path.is_file() else ""
+    try:
+        return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() if path.is_file() else ""
+    except OSError as error:
+        raise DataError(f"{path}: expected a file that can be read, got: {error.strerror}") from error
 
 
 def locked(path: Path = LOCK_FILE) -> dict[str, Stage]:
@@ -92,6 +98,6 @@ def about_to_run(name: str) -> Stage:
     entry = _tree(DVC_FILE)["stages"].get(name)
     if entry is None:
         raise DataError(f"{DVC_FILE}: expected a stage named {name}, got none")
-    sections = yaml.safe_load(PARAMS_FILE.read_bytes())
+    sections = read_yaml(PARAMS_FILE)
     params = {section: sections[section] for section in entry.get("params", [])}
     return Stage(name, params, {path: content_md5(Path(path)) for path in entry["deps"]}, {})

@@ -19,13 +19,15 @@ from pathlib import Path
 from typing import Any, Final
 
 from filelock import FileLock
+from tqdm import tqdm
 
 from pipeline import errors, provenance
 from pipeline.dataset import load_description
 from pipeline.errors import TrackingError
 from pipeline.files import read_json, write_json
-from pipeline.record import PARENT, ModelVersion, Record, Run, set_manners, talking_to, without_password
+from pipeline.record import PARENT, ModelVersion, Record, Run, set_manners, talking_to
 from pipeline.stages import Stage, content_md5, locked, version_key
+from pipeline.store import without_password
 
 STAGES: Final = ("download", "eda", "normalise", "train", "score", "export")
 FIGURES: Final = {
@@ -43,6 +45,7 @@ OUT: Final = Path("artifacts")
 TRAIN: Final = "artifacts/download/train_images.npy"
 TEST: Final = "artifacts/download/test_images.npy"
 VALIDATION: Final = Path("artifacts/normalise/validation_images.npy")
+NO_DATA: Final = "none"  # where stage `score` reads no own handwriting
 USES: Final = {
     "artifacts/download": "exploring",
     TRAIN: "training",
@@ -124,7 +127,9 @@ def note_version(record: Record, stages: dict[str, Stage]) -> Run:
     key = version_key(stages)
     name = os.environ.get("DVC_EXP_NAME") or f"{load_description(DATASET).name}-{key[:8]}"
     parent = record.find(dvc_version=key) or record.begin(name, {"dvc.version": key})
-    children = {stage.name: note_stage(record, stage, parent.info.run_id) for stage in stages.values()}
+    # A far server takes seconds a request: a person at a terminal sees how far it is.
+    bar = tqdm(stages.values(), desc="telling MLflow", unit="stage", leave=False, disable=None)
+    children = {stage.name: note_stage(record, stage, parent.info.run_id) for stage in bar}
     record.tags(parent, origin(parent, stages) | {f"stage.{name}": run.info.run_id for name, run in children.items()})
     if parent.info.status == "FINISHED":
         return parent
@@ -143,7 +148,7 @@ def note_version(record: Record, stages: dict[str, Stage]) -> Run:
 
 def origin(parent: Run, stages: dict[str, Stage]) -> dict[str, str]:
     """Tags that say where the version comes from. A commit that holds it whole is kept; a dirty one is replaced."""
-    data = {"data.md5": stages["score"].deps["data"]}
+    data = {"data.md5": stages["score"].deps.get("data", NO_DATA)}
     known = parent.data.tags.get("git.dirty") == "false"
     return data if known else data | provenance.tags()
 
@@ -166,7 +171,7 @@ def note_model(record: Record, stages: dict[str, Stage], parent: Run) -> str:
         "test_accuracy": str(read_json(Path(FIGURES["score"]))["test"]["accuracy"]),
         "validation_accuracy": str(accuracy),
         "validation_images.md5": content_md5(VALIDATION),
-        "data.md5": stages["score"].deps["data"],
+        "data.md5": stages["score"].deps.get("data", NO_DATA),
         "parent_run": parent.info.run_id,
     }
     version = record.model_version(data.name, sha256)

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Final, Literal
 
 import torch
+from pydantic import ValidationError
 
 from pipeline import classifier, errors, params, progress, stages
 from pipeline.architecture import CnnParams, MlpParams
@@ -21,12 +22,14 @@ from pipeline.checkpoint import restore, write
 from pipeline.classifier import Architecture
 from pipeline.dataset import load_description, load_split
 from pipeline.device import DeviceName, choose, describe, make_deterministic
+from pipeline.errors import DataError
 from pipeline.files import read_json, write_csv, write_json
 from pipeline.ranks import Ranks, joined
 from pipeline.training import EpochRow, Recipe, Row, StepRow, Trainer, Training, to_device
 
 RAW: Final = Path("artifacts/download")
 NORMALISED: Final = Path("artifacts/normalise")
+STATISTICS: Final = NORMALISED / "statistics.json"
 OUT: Final = Path("artifacts/train")
 
 
@@ -38,14 +41,11 @@ class Params(Recipe):
 
 
 def architecture(settings: Params, classes: int, statistics: dict[str, float]) -> Architecture:
-    return Architecture(
-        model=settings.model,
-        mlp=settings.mlp,
-        cnn=settings.cnn,
-        classes=classes,
-        subtract=statistics["subtract"],
-        divide_by=statistics["divide_by"],
-    )
+    scaling = {name: statistics[name] for name in ("subtract", "divide_by")}
+    try:
+        return Architecture(model=settings.model, mlp=settings.mlp, cnn=settings.cnn, classes=classes, **scaling)
+    except ValidationError as error:
+        raise DataError(f"{STATISTICS}: expected numbers to scale pixels by, got {scaling}") from error
 
 
 def tell(row: Row, follower: progress.Progress) -> None:
@@ -96,14 +96,14 @@ def save(training: Training, built: Architecture, parameters: int) -> EpochRow:
 
 def trainer_of(settings: Params, built: Architecture, device: torch.device, ranks: Ranks) -> Trainer:
     torch.manual_seed(settings.seed)  # initial weights draw from torch's own generator
-    split, validation = (to_device(load_split(NORMALISED, part), device) for part in ("train", "validation"))
-    return Trainer(built.build(), split, validation, settings, ranks)
+    train, validation = (load_split(NORMALISED, part, built.classes) for part in ("train", "validation"))
+    return Trainer(built.build(), to_device(train, device), to_device(validation, device), settings, ranks)
 
 
 def main() -> None:
     settings, root = params.load("train", Params), Path(os.environ.get("DVC_ROOT", "."))
     classes = len(load_description(RAW / "dataset.json").classes)
-    built = architecture(settings, classes, read_json(NORMALISED / "statistics.json"))
+    built = architecture(settings, classes, read_json(STATISTICS, "subtract", "divide_by"))
     device = choose(settings.device)
     make_deterministic()
     with joined(device) as ranks:

@@ -13,7 +13,7 @@ import numpy.typing as npt
 import pytest
 
 from pipeline import archives, download
-from pipeline.dataset import DIGITS, Split
+from pipeline.dataset import DIGITS, Split, load_description
 from pipeline.errors import FetchError
 
 NOBODY = "http://127.0.0.1:9/"  # refuses the connection, as a machine without a network does
@@ -142,6 +142,21 @@ def test_what_was_fetched_is_not_fetched_again(
     again = archives.load("mnist", tmp_path / "cache", None)
     assert first[0] == again[0]
     assert np.array_equal(first[1].images, again[1].images)
+
+
+@pytest.mark.parametrize("content", ["", "{}", '{"name": "mnist", "classes": ["0", "1"], "sources": {}}'])
+def test_a_damaged_note_beside_the_archives_is_written_again(
+    tmp_path: Path, published: Published, content: str
+) -> None:
+    published.mirrors.append(published.put(tmp_path / "official"))
+    first, *_ = archives.load("mnist", tmp_path / "cache", None)
+    (tmp_path / "cache" / "dataset.json").write_text(content)
+    (tmp_path / "cache" / NAMES[0]).write_bytes(b"half")  # still found by its checksum
+
+    again, train, _ = archives.load("mnist", tmp_path / "cache", None)
+
+    assert again == first == load_description(tmp_path / "cache" / "dataset.json")
+    assert len(train) == 5
 
 
 def test_what_was_fetched_stays_when_a_later_file_fails(tmp_path: Path, published: Published) -> None:

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from dvc.utils.serialize import dump_yaml
 
 from pipeline import classifier
 from pipeline.architecture import CnnParams, MlpParams
 from pipeline.classifier import Architecture
-from pipeline.dataset import Split
+from pipeline.dataset import Split, load_split
 from pipeline.errors import DataError, StorageError
-from pipeline.files import read_array, read_json, write_array, write_bytes, write_csv, write_json
+from pipeline.files import read_array, read_json, read_yaml, write_array, write_bytes, write_csv, write_json
 
 
 def saved(array: Any, allow_pickle: bool = False) -> bytes:
@@ -86,6 +87,36 @@ def test_a_json_file_without_an_object_is_named(tmp_path: Path, content: bytes, 
     (tmp_path / "a.json").write_bytes(content)
     with pytest.raises(DataError, match=rf"a\.json: expected a JSON object, got .*{got}"):
         read_json(tmp_path / "a.json")
+
+
+def test_a_json_file_without_the_keys_that_its_reader_needs_is_named(tmp_path: Path) -> None:
+    write_json(tmp_path / "a.json", {"mean": 0.1, "other": 2})
+    assert read_json(tmp_path / "a.json", "mean")["mean"] == 0.1
+    with pytest.raises(DataError, match=r"a\.json: expected the keys mean, deviation, got mean, other"):
+        read_json(tmp_path / "a.json", "mean", "deviation")
+
+
+@pytest.mark.parametrize("number", [1e-05, -1e-07, 1.5e-05, 0.0001, 0.1, 3.0, 1e16, 1e22, 1e-300])
+def test_a_number_is_read_as_dvc_wrote_it(tmp_path: Path, number: float) -> None:
+    dump_yaml(tmp_path / "dvc.lock", {"a": number, "1e-05": "e-05"})
+    assert read_yaml(tmp_path / "dvc.lock") == {"a": number, "1e-05": "e-05"}
+
+
+@pytest.mark.parametrize("content", ["a: [1", "\ta: 1", "a: 1\n b: 2"])
+def test_what_is_no_yaml_is_told_in_a_line(tmp_path: Path, content: str) -> None:
+    (tmp_path / "a.yaml").write_text(content)
+    with pytest.raises(ValueError, match=r"^[^\n]*line [^\n]*$"):
+        read_yaml(tmp_path / "a.yaml")
+
+
+def test_labels_without_images_and_of_no_class_are_named(tmp_path: Path, digits: Split) -> None:
+    digits.save(tmp_path, "train")
+    assert np.array_equal(load_split(tmp_path, "train", 10).labels, digits.labels)
+    with pytest.raises(DataError, match=r"train_labels\.npy: got the label 9, expected labels from 0 to 8"):
+        load_split(tmp_path, "train", 9)
+    digits.take(np.zeros(0, np.int64)).save(tmp_path, "none")
+    with pytest.raises(DataError, match=r"none_labels\.npy: got no label, expected labels from 0 to 9"):
+        load_split(tmp_path, "none", 10)
 
 
 def test_a_missing_file_is_named(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 
 from pipeline.track import STAGES
 from tests import workplace
@@ -104,6 +105,21 @@ class Hanging(Broken):
         super().do_GET()
 
 
+class Holding(Broken):
+    """Says that it is well, and leaves all else without an answer until it is told to let go."""
+
+    PATIENCE = 60  # seconds
+    asked, let_go = threading.Event(), threading.Event()
+
+    def do_GET(self) -> None:
+        if self.path != "/health":
+            self.asked.set()
+            self.let_go.wait(self.PATIENCE)
+        super().do_GET()
+
+    do_POST = do_GET
+
+
 @pytest.mark.parametrize(("kind", "reason"), [(Broken, "500"), (Hanging, "timed out")])
 def test_a_server_that_fails_or_hangs_is_told_of_with_its_reason(
     place: Workplace, kind: type[http.server.BaseHTTPRequestHandler], reason: str
@@ -117,6 +133,43 @@ def test_a_server_that_fails_or_hangs_is_told_of_with_its_reason(
 
     assert done.returncode == 1
     assert reason in done.stderr.splitlines()[-1]
+    assert "Traceback" not in done.stderr
+
+
+class Guarded(Broken):
+    """Answers nobody but who says who it is; then as a server that fails."""
+
+    def do_GET(self) -> None:
+        if self.headers.get("Authorization"):
+            super().do_GET()
+        else:
+            self.send_response(401)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+
+    do_POST = do_GET
+
+
+@pytest.mark.parametrize(
+    ("credentials", "reason"),
+    [
+        ({}, "expected MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"),
+        ({"MLFLOW_TRACKING_TOKEN": "secret"}, "500"),
+        ({"MLFLOW_TRACKING_USERNAME": "ada", "MLFLOW_TRACKING_PASSWORD": "secret"}, "500"),
+    ],
+)
+def test_a_guarded_server_is_asked_with_the_credentials_that_mlflow_takes(
+    place: Workplace, credentials: dict[str, str], reason: str
+) -> None:
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Guarded) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        uri = f"http://127.0.0.1:{server.server_port}"
+        done = place.run("python", "-m", "pipeline.track", MLFLOW_TRACKING_URI=uri, **credentials)
+        server.shutdown()
+
+    assert done.returncode == 1
+    assert reason in done.stderr
+    assert "secret" not in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -147,7 +200,10 @@ def test_a_server_killed_in_the_middle_is_told_the_rest_and_nothing_twice(place:
     assert "Traceback" not in complaint
 
     server.start()
-    assert "Running stage 'track'" in place.must("dvc", "repro", MLFLOW_TRACKING_URI=server.uri)
+    with_password = server.uri.replace("//", "//ada:secret@")  # this server does not ask for one
+    told = place.must("dvc", "repro", MLFLOW_TRACKING_URI=with_password)
+    assert f"MLflow at {server.uri}: run mnist-" in told
+    assert "secret" not in told
 
     assert len(place.parents(server.uri)) == 1
     assert {stage: len(runs) for stage, runs in place.children(server.uri).items()} == dict.fromkeys(STAGES, 1)
@@ -171,6 +227,15 @@ def test_what_answers_but_is_no_mlflow_server_is_told_apart(place: Workplace) ->
 
     assert done.returncode == 1
     assert "is no MLflow server" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_database_without_its_driver_is_named_with_the_reason(place: Workplace) -> None:
+    done = place.run("python", "-m", "pipeline.track", MLFLOW_TRACKING_URI="mysql://ada:secret@127.0.0.1:1/db")
+
+    assert done.returncode == 1
+    assert done.stderr.startswith("error: MLflow at mysql://127.0.0.1:1/db failed: No module named")
+    assert "secret" not in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -206,7 +271,9 @@ def test_a_server_of_another_kind_is_told_apart(place: Workplace) -> None:
 def test_a_training_shows_its_curve_while_it_runs_and_track_completes_that_run(
     place: Workplace, server: Server
 ) -> None:
-    place.set("train", epochs=60)
+    # DVC notes the small number in dvc.lock as 1e-05, which PyYAML takes for text.
+    optimiser = yaml.safe_load((place.folder / "params.yaml").read_text())["train"]["optimiser"]
+    place.set("train", epochs=60, optimiser=optimiser | {"weight_decay": 1e-05})
     environment = place.environment | {"MLFLOW_TRACKING_URI": server.uri}
     seen = 0
     with (place.folder / "repro.log").open("w") as log:
@@ -223,3 +290,27 @@ def test_a_training_shows_its_curve_while_it_runs_and_track_completes_that_run(
     history = place.client(server.uri).get_metric_history(train.info.run_id, "train_loss")
     assert sorted(point.step for point in history) == list(range(1, 61))
     assert train.info.status == "FINISHED"
+
+
+def test_a_training_goes_on_while_its_server_leaves_it_without_an_answer(place: Workplace) -> None:
+    place.set("train", epochs=1000)
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Holding) as server:
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        environment = place.environment | {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{server.server_port}"}
+        command = [sys.executable, "-m", "pipeline.train"]
+        training = subprocess.Popen(
+            command, cwd=place.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+        )
+        assert training.stdout is not None
+        lines = iter(training.stdout)
+        next(line for line in lines if Holding.asked.is_set())
+        asked = time.monotonic()
+        epochs = [next(lines) for _ in range(100)]
+        took = time.monotonic() - asked
+        training.terminate()
+        Holding.let_go.set()
+        training.communicate(timeout=60)
+        server.shutdown()
+
+    assert all(line.startswith("epoch ") for line in epochs)
+    assert took < Holding.PATIENCE / 2, "the training waited for the server"
