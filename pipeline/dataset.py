@@ -36,7 +36,7 @@ class Split:
 def load_split(folder: Path, name: str, classes: int) -> Split:
     """What `Split.save` wrote, of a data set with so many classes.
 
-    Raises DataError when a file is absent, damaged or empty, does not fit the other, or a label is none of a class.
+    Raises DataError when a file is absent, damaged or empty, does not fit the other, or a label names no class.
     """
     images = read_array(folder / f"{name}_images.npy", np.uint8, (None, SIDE, SIDE))
     labels = read_array(folder / f"{name}_labels.npy", np.uint8, (None,))
