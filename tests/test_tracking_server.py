@@ -18,6 +18,7 @@ import yaml
 
 from pipeline.track import STAGES
 from tests import workplace
+from tests.standins import Broken, Guarded, Hanging, Holding, answering
 from tests.workplace import Workplace
 
 
@@ -81,91 +82,32 @@ def place(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
     return made
 
 
-class Broken(http.server.BaseHTTPRequestHandler):
-    """Says that it is well, as an MLflow server does, and fails at all else."""
-
-    def do_GET(self) -> None:
-        self.send_response(200 if self.path == "/health" else 500)
-        self.send_header("Content-Length", "2")
-        self.end_headers()
-        self.wfile.write(b"OK")
-
-    do_POST = do_GET
-
-    def log_message(self, format: str, *args: object) -> None:
-        pass
-
-
-class Hanging(Broken):
-    """Says that it is well, and nothing else."""
-
-    def do_GET(self) -> None:
-        if self.path != "/health":
-            time.sleep(8)
-        super().do_GET()
-
-
-class Holding(Broken):
-    """Says that it is well, and leaves all else without an answer until it is told to let go."""
-
-    PATIENCE = 60  # seconds
-    asked, let_go = threading.Event(), threading.Event()
-
-    def do_GET(self) -> None:
-        if self.path != "/health":
-            self.asked.set()
-            self.let_go.wait(self.PATIENCE)
-        super().do_GET()
-
-    do_POST = do_GET
-
-
-@pytest.mark.parametrize(("kind", "reason"), [(Broken, "500"), (Hanging, "timed out")])
+@pytest.mark.parametrize(("kind", "reason"), [(Broken, "too many 500 error responses"), (Hanging, "timed out")])
 def test_a_server_that_fails_or_hangs_is_told_of_with_its_reason(
     place: Workplace, kind: type[http.server.BaseHTTPRequestHandler], reason: str
 ) -> None:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), kind) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        uri = f"http://127.0.0.1:{server.server_port}"
+    with answering(kind) as uri:
         patience = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "2"}
         done = place.run("python", "-m", "pipeline.track", MLFLOW_TRACKING_URI=uri, **patience)
-        server.shutdown()
 
     assert done.returncode == 1
     assert reason in done.stderr.splitlines()[-1]
     assert "Traceback" not in done.stderr
 
 
-class Guarded(Broken):
-    """Answers nobody but who says who it is; then as a server that fails."""
-
-    def do_GET(self) -> None:
-        if self.headers.get("Authorization"):
-            super().do_GET()
-        else:
-            self.send_response(401)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-    do_POST = do_GET
-
-
 @pytest.mark.parametrize(
     ("credentials", "reason"),
     [
         ({}, "expected MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"),
-        ({"MLFLOW_TRACKING_TOKEN": "secret"}, "500"),
-        ({"MLFLOW_TRACKING_USERNAME": "ada", "MLFLOW_TRACKING_PASSWORD": "secret"}, "500"),
+        ({"MLFLOW_TRACKING_TOKEN": "secret"}, "too many 500 error responses"),
+        ({"MLFLOW_TRACKING_USERNAME": "ada", "MLFLOW_TRACKING_PASSWORD": "secret"}, "too many 500 error responses"),
     ],
 )
 def test_a_guarded_server_is_asked_with_the_credentials_that_mlflow_takes(
     place: Workplace, credentials: dict[str, str], reason: str
 ) -> None:
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Guarded) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        uri = f"http://127.0.0.1:{server.server_port}"
+    with answering(Guarded) as uri:
         done = place.run("python", "-m", "pipeline.track", MLFLOW_TRACKING_URI=uri, **credentials)
-        server.shutdown()
 
     assert done.returncode == 1
     assert reason in done.stderr
@@ -294,23 +236,26 @@ def test_a_training_shows_its_curve_while_it_runs_and_track_completes_that_run(
 
 def test_a_training_goes_on_while_its_server_leaves_it_without_an_answer(place: Workplace) -> None:
     place.set("train", epochs=1000)
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Holding) as server:
-        threading.Thread(target=server.serve_forever, daemon=True).start()
-        environment = place.environment | {"MLFLOW_TRACKING_URI": f"http://127.0.0.1:{server.server_port}"}
-        command = [sys.executable, "-m", "pipeline.train"]
+    with answering(Holding) as uri:
         training = subprocess.Popen(
-            command, cwd=place.folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            [sys.executable, "-m", "pipeline.train"],
+            cwd=place.folder,
+            env=place.environment | {"MLFLOW_TRACKING_URI": uri},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
         )
-        assert training.stdout is not None
-        lines = iter(training.stdout)
-        next(line for line in lines if Holding.asked.is_set())
-        asked = time.monotonic()
-        epochs = [next(lines) for _ in range(100)]
-        took = time.monotonic() - asked
-        training.terminate()
-        Holding.let_go.set()
-        training.communicate(timeout=60)
-        server.shutdown()
+        try:
+            assert training.stdout is not None
+            lines = iter(training.stdout)
+            next(line for line in lines if Holding.asked.is_set())
+            asked = time.monotonic()
+            epochs = [next(lines) for _ in range(100)]
+            took = time.monotonic() - asked
+        finally:
+            Holding.let_go.set()
+            training.terminate()
+            training.communicate(timeout=60)
 
     assert all(line.startswith("epoch ") for line in epochs)
     assert took < Holding.PATIENCE / 2, "the training waited for the server"
