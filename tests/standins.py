@@ -45,7 +45,7 @@ class Hanging(Broken):
 class Holding(Broken):
     """Says that it is well, and leaves all else without an answer until it is told to let go."""
 
-    PATIENCE = 60  # seconds
+    PATIENCE = 240  # seconds
     asked, let_go = threading.Event(), threading.Event()
 
     def do_GET(self) -> None:

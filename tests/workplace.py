@@ -55,8 +55,10 @@ class Workplace:
         """Make a git repository of the folder, everything in one commit."""
         self.must("git", "init", "--quiet", "--initial-branch", "main")
         self.must("git", "add", "--all")
-        author = ("-c", "user.name=nobody", "-c", "user.email=nobody@example.org")
-        self.must("git", *author, "commit", "--quiet", "--message", "start")
+        # In the repository itself: DVC's experiments want them, and a fresh machine has none.
+        self.must("git", "config", "user.name", "nobody")
+        self.must("git", "config", "user.email", "nobody@example.org")
+        self.must("git", "commit", "--quiet", "--message", "start")
 
     def set(self, section: str, **values: Any) -> None:
         path = self.folder / "params.yaml"
