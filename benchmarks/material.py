@@ -12,7 +12,7 @@ import torch
 from pipeline import download, handwriting, normalise
 from pipeline.classifier import Classifier, predict
 from pipeline.dataset import DIGITS, Split
-from pipeline.device import choose, make_deterministic
+from pipeline.device import choose, make_deterministic, set_threads
 from pipeline.image import canonical
 from pipeline.train import Params, architecture
 from pipeline.training import OnDevice, Trainer, to_device
@@ -68,6 +68,7 @@ def accuracy(classifier: Classifier, split: Split) -> float:
 
 def trainer(settings: Params, given: Data) -> Trainer:
     """A training as stage `train` begins it."""
+    set_threads(settings.threads)
     make_deterministic()
     torch.manual_seed(settings.seed)
     built = architecture(settings, 10, given.statistics).build()

@@ -4,7 +4,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-import yaml
+from ruamel.yaml import YAML
+
+from pipeline.files import read_yaml
 
 FOLDER: Final = Path("pipeline/profiles")
 
@@ -12,7 +14,7 @@ FOLDER: Final = Path("pipeline/profiles")
 def parse(lines: Iterable[str]) -> dict[str, Any]:
     """Settings by key, of lines as in a profile: `section.key=value`, and what follows a `#` is for people."""
     bare = (line.partition("#")[0].strip() for line in lines)
-    return {key: yaml.safe_load(value) for key, _, value in (line.partition("=") for line in bare if line)}
+    return {key: YAML(typ="safe").load(value) for key, _, value in (line.partition("=") for line in bare if line)}
 
 
 def changes(name: str) -> dict[str, Any]:
@@ -22,7 +24,7 @@ def changes(name: str) -> dict[str, Any]:
 
 def tree(name: str, more: Mapping[str, Any] | None = None) -> dict[str, Any]:
     """params.yaml as the profile has it, with `more` changed by key. Raises KeyError where params.yaml lacks a key."""
-    found: dict[str, Any] = yaml.safe_load(Path("params.yaml").read_bytes())
+    found: dict[str, Any] = read_yaml(Path("params.yaml"))
     for key, value in (changes(name) | dict(more or {})).items():
         *groups, last = key.split(".")
         place = found

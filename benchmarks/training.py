@@ -3,7 +3,7 @@
 Takes the archives from .cache/archives, as `make repro` does, and fetches those that are not there. Settings and epochs
 were chosen on validation images; the test set is scored once for each training that is printed. The time to an accuracy
 is that on the validation images, after an epoch. The peer's test accuracy is shown after each epoch: nothing of ours is
-chosen by it. `--jobs 2` trains two seeds at a time, each on its share of the cores: sooner done, but no times to quote.
+chosen by it. `--jobs 2` trains two seeds at a time: sooner done, but no times to quote.
 `--whole 3` also times `dvc repro` from nothing with each profile, three times, in temporary clones.
 """
 
@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 import torch
-import yaml
+from dvc.utils.serialize import dump_yaml
 
 from benchmarks import peer, profiles
 from benchmarks.comparison import Result, goals, plot, table
@@ -61,8 +61,7 @@ def all_of(names: Sequence[str], seeds: Sequence[int], jobs: int) -> dict[str, l
     if jobs == 1:
         found = [ours(name, seed) for name, seed in trainings]
     else:
-        threads = max(1, torch.get_num_threads() // jobs)
-        with ProcessPoolExecutor(jobs, get_context("spawn"), torch.set_num_threads, (threads,)) as pool:
+        with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
             found = list(pool.map(ours, *zip(*trainings, strict=True)))
     return {name: found[n * len(seeds) : (n + 1) * len(seeds)] for n, name in enumerate(names)}
 
@@ -83,7 +82,7 @@ def whole(name: str) -> float:
     """Seconds of `dvc repro` from nothing, archives at hand, with the parameters of the profile `name`."""
     with tempfile.TemporaryDirectory() as folder:
         place = clone(Path(folder))
-        (place.folder / "params.yaml").write_text(yaml.safe_dump(profiles.tree(name), sort_keys=False))
+        dump_yaml(place.folder / "params.yaml", profiles.tree(name))
         place.commit()
         took, _ = seconds(place, "dvc", "repro")
     print(f"  dvc repro, {name}: {took:.0f} s", flush=True)

@@ -27,6 +27,7 @@ from torch.export import Dim, ExportedProgram
 from pipeline import classifier, errors, params
 from pipeline.classifier import Classifier
 from pipeline.dataset import Description, load_description, load_split
+from pipeline.device import set_threads
 from pipeline.drawing import draw
 from pipeline.errors import ExportError
 from pipeline.files import read_json, write_bytes, write_json
@@ -131,6 +132,7 @@ def card(description: Description, layers: list[Layer], sha256: str) -> str:
 
 def main() -> None:
     settings = params.load("export", Params)
+    set_threads()
     description = load_description(RAW / "dataset.json")
     test = load_split(RAW, "test", len(description.classes))
     network = classifier.load(TRAINED / "model")

@@ -1,15 +1,10 @@
-"""Reading and writing files: written under a temporary name and renamed, JSON sorted, arrays checked when read.
-
-YAML is read as PyYAML does it, by version 1.1 of its specification, with one addition: DVC writes 0.00001 as `1e-05`,
-which is a number by version 1.2 alone.
-"""
+"""Reading and writing files: written under a temporary name and renamed, JSON sorted, arrays checked when read."""
 
 import contextlib
 import csv
 import io
 import json
 import os
-import re
 import tokenize
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -17,7 +12,8 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-import yaml
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
 
 from pipeline.errors import DataError, StorageError
 
@@ -60,18 +56,16 @@ def write_array(path: Path, array: npt.NDArray[Any]) -> None:
     write_bytes(path, buffer.getvalue())
 
 
-class _Loader(yaml.SafeLoader):
-    pass
-
-
-_Loader.add_implicit_resolver("tag:yaml.org,2002:float", re.compile(r"-?\d+e[-+]\d\d+$"), list("-0123456789"))
-
-
 def read_yaml(path: Path) -> Any:
-    """What a YAML file holds. Raises OSError, or ValueError of one line when it is no YAML."""
+    """The content of a YAML 1.2 file, parsed as DVC parses it: the value that a stage reads is the one in dvc.lock.
+
+    PyYAML would read YAML 1.1, where `010` is 8, `1:30` is 90, `yes` is true and `1e-3` is text.
+
+    Raises OSError, or ValueError of one line when the file is not YAML.
+    """
     try:
-        return yaml.load(path.read_bytes(), _Loader)
-    except yaml.YAMLError as error:
+        return YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+    except YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from error
 
 

@@ -48,16 +48,5 @@ def _complaint(section: str, detail: Any) -> str:
             return f"{place} is not a setting of this stage"
         case "missing":
             return f"{place} is missing"
-    hint = ""
-    if detail["type"] == "float_type" and isinstance(got, str) and _is_number(got):
-        hint = " (YAML reads this number as text: write it with a dot, as in 1.0e-3)"
     expected = detail["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-    return f"{place}: got {got!r}, expected {expected}{hint}"
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return True
+    return f"{place}: got {got!r}, expected {expected}"

@@ -18,6 +18,7 @@ from pydantic import Field
 
 from pipeline import classifier, errors, handwriting, params
 from pipeline.dataset import Split, load_description, load_split
+from pipeline.device import set_threads
 from pipeline.files import write_bytes, write_csv, write_json
 from pipeline.metrics import confusion_matrix, cross_entropy, per_class
 from pipeline.pictures import contact_sheet
@@ -115,6 +116,7 @@ def save_own(own: handwriting.Handwriting, probabilities: Probabilities, names: 
 
 def main() -> None:
     settings = params.load("score", Params)
+    set_threads()
     description = load_description(RAW / "dataset.json")
     network = classifier.load(TRAINED)
     test = load_split(RAW, "test", len(description.classes))

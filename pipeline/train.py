@@ -21,7 +21,7 @@ from pipeline.architecture import CnnParams, MlpParams
 from pipeline.checkpoint import restore, write
 from pipeline.classifier import Architecture
 from pipeline.dataset import load_description, load_split
-from pipeline.device import DeviceName, choose, describe, make_deterministic
+from pipeline.device import DeviceName, Threads, choose, describe, make_deterministic, set_threads
 from pipeline.errors import DataError
 from pipeline.files import read_json, write_csv, write_json
 from pipeline.ranks import Ranks, joined
@@ -38,6 +38,8 @@ class Params(Recipe):
     mlp: MlpParams
     cnn: CnnParams
     device: DeviceName
+    threads: Threads
+    """On a CPU."""
 
 
 def architecture(settings: Params, classes: int, statistics: dict[str, float]) -> Architecture:
@@ -105,6 +107,7 @@ def main() -> None:
     classes = len(load_description(RAW / "dataset.json").classes)
     built = architecture(settings, classes, read_json(STATISTICS, "subtract", "divide_by"))
     device = choose(settings.device)
+    set_threads(settings.threads)
     make_deterministic()
     with joined(device) as ranks:
         trainer = trainer_of(settings, built, device, ranks)

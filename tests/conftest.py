@@ -10,9 +10,16 @@ import torch
 from pipeline.architecture import CnnParams, cnn
 from pipeline.classifier import Classifier
 from pipeline.dataset import DIGITS, Split
+from pipeline.device import set_threads
 from pipeline.export import golden, onnx_bytes, traced
 from serving.model import Model
 from tests.pen import synthetic_images
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """What a test computes in process is computed as the stages do it, by one thread."""
+    set_threads()
 
 
 @pytest.fixture(scope="session")

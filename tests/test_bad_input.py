@@ -95,7 +95,7 @@ def test_a_wrong_parameter_is_named(place: Workplace, section: str, values: dict
 @pytest.mark.parametrize(
     ("old", "new", "place_named"),
     [
-        (r"learning_rate: \S+", "learning_rate: 1e-3", "train.optimiser.learning_rate: got '1e-3'"),
+        (r"learning_rate: \S+", "learning_rate: 1:30", "train.optimiser.learning_rate: got '1:30'"),
         (r"name: sgd", "name: lion", "train.optimiser.name: got 'lion'"),
         (r"name: sgd", "name: [", "expected YAML"),
     ],

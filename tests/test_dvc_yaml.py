@@ -5,13 +5,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-import yaml
 
 from pipeline import download, eda, export, normalise, params, score, train
+from pipeline.files import read_yaml
 from pipeline.track import STAGES
 
-DVC_YAML: dict[str, Any] = yaml.safe_load(Path("dvc.yaml").read_text())["stages"]
-PARAMS_YAML: dict[str, Any] = yaml.safe_load(Path("params.yaml").read_text())
+DVC_YAML: dict[str, Any] = read_yaml(Path("dvc.yaml"))["stages"]
+PARAMS_YAML: dict[str, Any] = read_yaml(Path("params.yaml"))
 PIPELINE = Path("pipeline")
 MODULES = sorted(path.stem for path in PIPELINE.glob("*.py") if path.stem != "__init__")
 

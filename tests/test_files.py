@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from dvc.utils.serialize import dump_yaml
+from dvc.utils.serialize import YAMLFileCorruptedError, dump_yaml, load_yaml
 
 from pipeline import classifier
 from pipeline.architecture import CnnParams, MlpParams
@@ -96,10 +96,53 @@ def test_a_json_file_without_the_keys_that_its_reader_needs_is_named(tmp_path: P
         read_json(tmp_path / "a.json", "mean", "deviation")
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        ("010", 10),
+        ("0o12", 10),
+        ("0x1F", 31),
+        ("1_000", 1000),
+        ("1:30", "1:30"),
+        ("yes", "yes"),
+        ("no", "no"),
+        ("true", True),
+        ("1e-3", 0.001),
+        ("1e-05", 1e-05),
+        ("-1e-07", -1e-07),
+        ("1e16", 1e16),
+        ("1.", 1.0),
+        ("~", None),
+        ("&same 3", 3),
+    ],
+)
+def test_a_value_is_read_as_dvc_reads_it(tmp_path: Path, text: str, value: object) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(f"a: {text}\n")
+
+    assert read_yaml(path) == load_yaml(path) == {"a": value}
+
+
 @pytest.mark.parametrize("number", [1e-05, -1e-07, 1.5e-05, 0.0001, 0.1, 3.0, 1e16, 1e22, 1e-300])
 def test_a_number_is_read_as_dvc_wrote_it(tmp_path: Path, number: float) -> None:
     dump_yaml(tmp_path / "dvc.lock", {"a": number, "1e-05": "e-05"})
     assert read_yaml(tmp_path / "dvc.lock") == {"a": number, "1e-05": "e-05"}
+
+
+def test_anchors_and_merged_keys_are_read_as_dvc_reads_them(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text("base: &base {epochs: 010}\ntrain: {<<: *base, batch: 2}\n")
+
+    assert read_yaml(path) == load_yaml(path) == {"base": {"epochs": 10}, "train": {"epochs": 10, "batch": 2}}
+
+
+@pytest.mark.parametrize("content", ["a: 1\na: 2", "a: 1\n---\na: 2", "a: !other 1"])
+def test_what_dvc_refuses_is_refused(tmp_path: Path, content: str) -> None:
+    (tmp_path / "params.yaml").write_text(content)
+    with pytest.raises(YAMLFileCorruptedError):
+        load_yaml(tmp_path / "params.yaml")
+    with pytest.raises(ValueError, match=r"^[^\n]*line [^\n]*$"):
+        read_yaml(tmp_path / "params.yaml")
 
 
 @pytest.mark.parametrize("content", ["a: [1", "\ta: 1", "a: 1\n b: 2"])

@@ -14,8 +14,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-import yaml
 
+from pipeline.files import read_yaml
 from pipeline.track import STAGES
 from tests import workplace
 from tests.standins import Broken, Guarded, Hanging, Holding, answering
@@ -213,8 +213,8 @@ def test_a_server_of_another_kind_is_told_apart(place: Workplace) -> None:
 def test_a_training_shows_its_curve_while_it_runs_and_track_completes_that_run(
     place: Workplace, server: Server
 ) -> None:
-    # DVC notes the small number in dvc.lock as 1e-05, which PyYAML takes for text.
-    optimiser = yaml.safe_load((place.folder / "params.yaml").read_text())["train"]["optimiser"]
+    # DVC notes the small number in dvc.lock as 1e-05, which YAML 1.1 takes for text.
+    optimiser = read_yaml(place.folder / "params.yaml")["train"]["optimiser"]
     place.set("train", epochs=60, optimiser=optimiser | {"weight_decay": 1e-05})
     environment = place.environment | {"MLFLOW_TRACKING_URI": server.uri}
     seen = 0
@@ -240,7 +240,7 @@ def test_a_training_goes_on_while_its_server_leaves_it_without_an_answer(place: 
         training = subprocess.Popen(
             [sys.executable, "-m", "pipeline.train"],
             cwd=place.folder,
-            env=place.environment | {"MLFLOW_TRACKING_URI": uri, "OMP_NUM_THREADS": "1"},
+            env=place.environment | {"MLFLOW_TRACKING_URI": uri},
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,

@@ -2,7 +2,7 @@
 
 import math
 import random
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from itertools import pairwise
 from pathlib import Path
 from typing import Any, get_args
@@ -23,15 +23,6 @@ from pipeline.training import MAX_STEP_ROWS, Recipe, Row, Trainer, Training, to_
 CPU = torch.device("cpu")
 OFF = AugmentationParams(shift=0, rotation=0, scale=0, shear=0, elastic=0, stroke=0, erase=0, mirror=False)
 USUAL = OFF.model_copy(update={"shift": 2, "rotation": 8, "scale": 0.1, "shear": 0.15, "elastic": 1.0, "stroke": 0.5})
-
-
-@pytest.fixture(autouse=True, scope="module")
-def one_thread() -> Iterator[None]:
-    """Networks this small are trained soonest by one thread, most of all where cores are shared."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
 
 
 def generator(seed: int = 1) -> torch.Generator:

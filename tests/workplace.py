@@ -13,10 +13,11 @@ from typing import Any
 import mlflow
 import numpy as np
 import numpy.typing as npt
-import yaml
+from dvc.utils.serialize import dump_yaml
 from mlflow.entities import Metric, Run
 from mlflow.entities.model_registry import ModelVersion
 
+from pipeline.files import read_yaml
 from pipeline.record import EXPERIMENT
 from tests.pen import synthetic_images
 
@@ -62,9 +63,9 @@ class Workplace:
 
     def set(self, section: str, **values: Any) -> None:
         path = self.folder / "params.yaml"
-        tree = yaml.safe_load(path.read_text())
+        tree = read_yaml(path)
         tree[section] |= values
-        path.write_text(yaml.safe_dump(tree, sort_keys=False))
+        dump_yaml(path, tree)
 
     def client(self, uri: str | None = None) -> mlflow.MlflowClient:
         return mlflow.MlflowClient(uri or f"sqlite:///{self.folder}/mlflow.db")

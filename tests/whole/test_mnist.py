@@ -8,8 +8,8 @@ from typing import Any
 
 import onnx
 import pytest
-import yaml
 
+from pipeline.files import read_yaml
 from pipeline.track import STAGES
 from tests.whole.conftest import clone
 from tests.workplace import ROOT, Workplace
@@ -47,8 +47,8 @@ def test_the_computed_statistics_are_the_published_ones(mnist: Workplace) -> Non
 
 
 def test_what_does_not_depend_on_the_processor_has_the_committed_hashes(mnist: Workplace) -> None:
-    ours = yaml.safe_load((mnist.folder / "dvc.lock").read_text())["stages"]
-    committed = yaml.safe_load((ROOT / "dvc.lock").read_text())["stages"]
+    ours = read_yaml(mnist.folder / "dvc.lock")["stages"]
+    committed = read_yaml(ROOT / "dvc.lock")["stages"]
 
     for stage in ("download", "eda", "normalise"):
         assert ours[stage] == committed[stage], stage
