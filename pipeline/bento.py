@@ -19,7 +19,8 @@ from bentoml.exceptions import BentoMLException, NotFound
 from pipeline import errors, params
 from pipeline.errors import StorageError
 from pipeline.files import write_text
-from pipeline.record import ModelVersion, Record, set_manners, talking_to
+from pipeline.record import Record, set_manners, talking_to
+from pipeline.registry import ModelVersion, Registry
 
 SERVICE: Final = "serving.service:Digits"
 TRAVELS: Final = ("serving/**/*", "pipeline/__init__.py", "pipeline/errors.py", "pipeline/image.py")
@@ -100,10 +101,10 @@ def main() -> None:
     set_manners()
     logging.getLogger("bentoml").setLevel(logging.ERROR)
     with talking_to(root):
-        record = Record(root)
-        version = record.version(name, ask.version, ask.alias)
-        content = record.model_file(version)
-        labels = labels_of(version, record.origin(version))
+        registry = Registry(Record(root))
+        version = registry.version(name, ask.version, ask.alias)
+        content = registry.model_file(version)
+        labels = labels_of(version, registry.commit(version))
     try:
         model = store_model(version, content, labels)
         bento = build(model, labels)

@@ -5,6 +5,7 @@ import csv
 import io
 import json
 import os
+import re
 import tokenize
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -63,8 +64,12 @@ def read_yaml(path: Path) -> Any:
 
     Raises OSError, or ValueError of one line when the file is not YAML.
     """
+    text = path.read_text(encoding="utf-8")
+    if conflict := re.search(r"^<{7} ", text, re.MULTILINE):
+        line = text.count("\n", 0, conflict.start()) + 1
+        raise ValueError(f"a merge conflict that begins at line {line} and is not resolved")
     try:
-        return YAML(typ="safe").load(path.read_text(encoding="utf-8"))
+        return YAML(typ="safe").load(text)
     except YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from error
 

@@ -63,8 +63,9 @@ def main() -> None:
     os.nice(10)  # training comes first
     set_manners()
     root = Path(os.environ.get("DVC_ROOT", "."))
-    with talking_to(root):
-        follow(Record(root), Path(path), stage, inputs_key, int(pid))
+    os.chdir(root)  # the folder of a temporary experiment is deleted as soon as the experiment is over
+    with talking_to(Path()):
+        follow(Record(Path()), Path(path), stage, inputs_key, int(pid))
 
 
 if __name__ == "__main__":

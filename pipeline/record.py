@@ -1,45 +1,41 @@
-"""The record in MLflow: the only module that imports it.
+"""The experiment in MLflow. This module and `registry` are the only ones that import it.
 
-Everything here is said so that it can be said twice: a run is found by its tags before it is begun, a curve gets the
-points that it lacks, a model is registered once. So a caller that was interrupted just begins again.
+Every operation is idempotent: a run is found by its tags before it is begun, a curve gets the points and a run the
+files that it lacks. So a caller that was interrupted just begins again.
 """
 
 import contextlib
-import hashlib
 import http
 import json
 import logging
 import os
 import re
-import tempfile
+import sqlite3
+import textwrap
 import time
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
 import mlflow
-import numpy as np
-import onnx
 from filelock import FileLock
-from mlflow.entities import Dataset, DatasetInput, InputTag, LoggedModelStatus, Metric, Param, RunStatus
+from mlflow.entities import Dataset, DatasetInput, InputTag, Metric, Param, RunStatus
 from mlflow.entities import Run as Run
-from mlflow.entities.model_registry import ModelVersion as ModelVersion
 from mlflow.exceptions import MlflowException
-from mlflow.models import ModelSignature
-from mlflow.types.schema import Schema, TensorSpec
 from mlflow.utils.credentials import get_default_host_creds
 from mlflow.utils.rest_utils import http_request
 from sqlalchemy.exc import SQLAlchemyError
 
 from pipeline.errors import TrackingError
-from pipeline.image import SIDE
-from pipeline.store import store_uri, without_password
+from pipeline.relocation import relocate
+from pipeline.store import artifact_folder, database_file, shown_uri, store_uri, without_password
 
 EXPERIMENT: Final = "handwritten-digits"
 PARENT: Final = "mlflow.parentRunId"
+MISSING: Final = "RESOURCE_DOES_NOT_EXIST"  # MLflow's error code
 MAX_BATCH: Final = 1000  # metrics in one request; MLflow's own limit
 # requests' are OSErrors; ImportError: a database's driver that is not installed
-FAILURES: Final = (MlflowException, SQLAlchemyError, OSError, ImportError)
+FAILURES: Final = (MlflowException, SQLAlchemyError, sqlite3.Error, OSError, ImportError)
 PATIENCE: Final = 10  # seconds for one request; MLflow's own default is minutes
 
 
@@ -65,13 +61,16 @@ def talking_to(root: Path) -> Iterator[None]:
     try:
         yield
     except FAILURES as error:
-        raise TrackingError(f"MLflow at {without_password(store_uri(root))} failed: {reason(error)}") from error
+        shown = shown_uri(root)
+        why = reason(error).replace("<database_uri>", shown)  # in MLflow's advice about an old schema
+        raise TrackingError(f"MLflow at {shown} failed: {why}") from error
 
 
 def reason(error: Exception) -> str:
     """Why it failed, in a line: requests begins with a long URL and ends with it, SQLAlchemy begins with advice."""
-    told = " ".join(str(error).rpartition("Caused by ")[2].split())
-    return re.sub(r"^\(raised as a result of [^)]*\) ", "", told)[:200]
+    message = " ".join(str(error).rpartition("Caused by ")[2].split())
+    message = re.sub(r"^\(raised as a result of [^)]*\) ", "", message)
+    return textwrap.shorten(message, 400, placeholder=" …") or type(error).__name__
 
 
 def check_answers(uri: str) -> None:
@@ -100,20 +99,26 @@ class Record:
     def __init__(self, root: Path, experiment: str = EXPERIMENT) -> None:
         self.uri = store_uri(root)
         check_answers(self.uri)
-        mlflow.set_tracking_uri(self.uri)
-        self.client = mlflow.MlflowClient()
-        (root / ".cache").mkdir(exist_ok=True)
-        # Two processes that make the tables of a fresh SQLite file at once break each other.
-        with FileLock(root / ".cache" / "mlflow.lock"):
-            self.experiment_id = self._experiment(experiment, root)
+        database, self._artifact_folder = database_file(root), artifact_folder(root)
+        lock = database.with_name(f"{database.name}.lock") if database else root / ".cache" / "mlflow.lock"
+        lock.parent.mkdir(parents=True, exist_ok=True)
+        # MLflow makes the tables of a fresh store when a client first asks: two processes that do so at once fail.
+        with FileLock(lock):
+            if database and self._artifact_folder:
+                relocate(database, self._artifact_folder, experiment)
+            mlflow.set_tracking_uri(self.uri)
+            self.client = mlflow.MlflowClient()
+            self.client.search_registered_models(max_results=1)  # the registry's tables, too
+            self.experiment_id = self._experiment(experiment)
 
-    def _experiment(self, name: str, root: Path) -> str:
+    def _experiment(self, name: str) -> str:
         existing = self.client.get_experiment_by_name(name)
-        if existing:
-            return str(existing.experiment_id)
-        own_store = self.uri.startswith("sqlite:")
-        location = (root / "mlartifacts").resolve().as_uri() if own_store else None
-        return str(self.client.create_experiment(name, artifact_location=location))
+        if existing is None:
+            location = self._artifact_folder.as_uri() if self._artifact_folder else None
+            return str(self.client.create_experiment(name, artifact_location=location))
+        if existing.lifecycle_stage == "deleted":  # no other experiment can have its name
+            self.client.restore_experiment(existing.experiment_id)
+        return str(existing.experiment_id)
 
     def find(self, **tags: str) -> Run | None:
         """The run with these tags; of several the first that was begun."""
@@ -158,11 +163,16 @@ class Record:
         for start in range(0, len(missing), MAX_BATCH):
             self.client.log_batch(run.info.run_id, metrics=missing[start : start + MAX_BATCH])
 
-    def files(self, run: Run, files: Iterable[Path], root: Path) -> None:
-        """Upload files, named by their paths below `root`; a file that is there already is written again."""
-        for path in files:
-            folder = path.parent.relative_to(root).as_posix()
-            self.client.log_artifact(run.info.run_id, str(path), None if folder == "." else folder)
+    def files(self, run: Run, files: Iterable[Path], root: Path, *, compare_sizes: bool = True) -> None:
+        """Upload the files, named by their paths below `root`, that the run lacks or has in another size."""
+        run_id, known = run.info.run_id, dict[str, int | None]()
+        folders = {path: _folder(path, root) for path in files}
+        for folder in set(folders.values()):
+            known |= {file.path: file.file_size for file in self.client.list_artifacts(run_id, folder)}
+        for path, folder in folders.items():
+            name = path.relative_to(root).as_posix()
+            if name not in known or (compare_sizes and known[name] != path.stat().st_size):
+                self.client.log_artifact(run_id, str(path), folder)
 
     def data(self, run: Run, path: str, used_for: str, md5: str) -> None:
         """Say which data the run has read: its name is the path, its digest the DVC hash."""
@@ -173,73 +183,17 @@ class Record:
         context = InputTag("mlflow.data.context", used_for)
         self.client.log_inputs(run.info.run_id, [DatasetInput(dataset, [context])])
 
-    def model_version(self, name: str, sha256: str) -> ModelVersion | None:
-        """The registered version whose file has this SHA-256."""
-        versions = self.client.search_model_versions(f"name = '{name}'")
-        return next((version for version in versions if version.tags.get("sha256") == sha256), None)
-
-    def register(self, run: Run, name: str, path: Path, classes: int, tags: Mapping[str, str]) -> ModelVersion:
-        """Register the ONNX file at `path`, logged to `run` unless it was, as the next version of model `name`."""
-        # A filter by status would find nothing on SQLite, and end in an error on PostgreSQL.
-        same = self.client.search_logged_models([self.experiment_id], f"tags.sha256 = '{tags['sha256']}'")
-        ready = [model for model in same if model.status == LoggedModelStatus.READY]
-        model_id = ready[0].model_id if ready else self._log_model(run, name, path, classes, tags)
-        return mlflow.register_model(f"models:/{model_id}", name, tags=dict(tags))
-
-    def _log_model(self, run: Run, name: str, path: Path, classes: int, tags: Mapping[str, str]) -> str:
-        signature = ModelSignature(
-            Schema([TensorSpec(np.dtype(np.uint8), (-1, SIDE, SIDE), "images")]),
-            Schema([TensorSpec(np.dtype(np.float32), (-1, classes), "probabilities")]),
-        )
-        with mlflow.start_run(run_id=run.info.run_id):
-            info = mlflow.onnx.log_model(
-                onnx.load(path),
-                name=name,
-                signature=signature,
-                input_example={"images": np.zeros((2, SIDE, SIDE), np.uint8)},
-                pip_requirements=["onnxruntime", "numpy"],
-                save_as_external_data=False,
-                tags=dict(tags),
-            )
-        return str(info.model_id)
-
-    def champion(self, name: str) -> ModelVersion | None:
-        registered = self.client.get_registered_model(name)
-        version = registered.aliases.get("champion")
-        return self.client.get_model_version(name, str(version)) if version else None
-
-    def decide(self, version: ModelVersion, alias: str) -> None:
-        """Give the version its alias, and note on it that it had it: a later champion takes only the alias away."""
-        self.client.set_registered_model_alias(version.name, alias, str(version.version))
-        self.client.set_model_version_tag(version.name, str(version.version), "alias_at_registration", alias)
-
-    def version(self, name: str, number: str | None, alias: str) -> ModelVersion:
-        """The version of model `name` with this number, or else with this alias. Raises TrackingError."""
+    def is_active(self, run_id: str) -> bool:
+        """Whether there is such a run that is not deleted."""
         try:
-            if number:
-                return self.client.get_model_version(name, number)
-            return self.client.get_model_version_by_alias(name, alias)
+            return bool(self.client.get_run(run_id).info.lifecycle_stage == "active")
         except MlflowException as error:
-            if error.error_code not in ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE"):
-                raise
-            asked = f"version {number}" if number else f"a version with the alias {alias!r}"
-            raise TrackingError(
-                f"the registry of {without_password(self.uri)}: expected {asked} of model {name!r}, got none; "
-                "`make repro` registers the model of params.yaml's data set, `make demo` one named digits"
-            ) from error
+            if error.error_code == MISSING:
+                return False
+            raise
 
-    def origin(self, version: ModelVersion) -> str | None:
-        """The git commit of the pipeline version that the model came out of."""
-        commit = self.client.get_run(version.tags["parent_run"]).data.tags.get("mlflow.source.git.commit")
-        return str(commit) if commit else None
 
-    def model_file(self, version: ModelVersion) -> bytes:
-        """The ONNX file of a registered version. Raises TrackingError when it is not the one that was registered."""
-        uri = f"models:/{version.name}/{version.version}"
-        with tempfile.TemporaryDirectory() as folder:
-            content = (Path(mlflow.artifacts.download_artifacts(uri, dst_path=folder)) / "model.onnx").read_bytes()
-        sha256 = hashlib.sha256(content).hexdigest()
-        if sha256 != version.tags.get("sha256"):
-            expected = version.tags.get("sha256", "one that `track` has registered")
-            raise TrackingError(f"{uri}: model.onnx: got SHA-256 {sha256}, expected {expected}")
-        return content
+def _folder(path: Path, root: Path) -> str | None:
+    """The folder of a run's artifacts in which a file lies; None for the topmost."""
+    folder = path.parent.relative_to(root).as_posix()
+    return None if folder == "." else folder

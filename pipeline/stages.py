@@ -45,14 +45,22 @@ def version_key(stages: dict[str, Stage]) -> str:
 
 
 def _tree(path: Path) -> dict[str, Any]:
-    advice = "; `dvc repro` writes it" if path.name == LOCK_FILE.name else ""
     try:
         tree = read_yaml(path)
+    except FileNotFoundError as error:
+        advice = "`dvc repro` writes it" if path == LOCK_FILE else "`git checkout dvc.yaml` brings it back"
+        raise DataError(f"{path}: expected DVC's YAML, got no file; {advice}") from error
     except (OSError, ValueError) as error:
-        raise DataError(f"{path}: expected DVC's YAML, got: {error}{advice}") from error
+        raise DataError(f"{path}: expected DVC's YAML, got: {error}; {remedy(path)}") from error
     if not isinstance(tree, dict) or not isinstance(tree.get("stages"), dict):
-        raise DataError(f"{path}: expected DVC's stages, got none{advice}")
+        raise DataError(f"{path}: expected DVC's stages, got none; {remedy(path)}")
     return tree
+
+
+def remedy(path: Path) -> str:
+    """What to do about a damaged file of DVC's: `dvc repro` reads dvc.lock, too, and so cannot mend it."""
+    then = ", then `dvc repro` brings it up to date" if path.name == LOCK_FILE.name else ""
+    return f"`git checkout HEAD -- {path}` takes the last commit's{then}"
 
 
 def content_md5(path: Path) -> str:

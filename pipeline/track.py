@@ -25,9 +25,10 @@ from pipeline import errors, provenance
 from pipeline.dataset import load_description
 from pipeline.errors import TrackingError
 from pipeline.files import read_json, write_json
-from pipeline.record import PARENT, ModelVersion, Record, Run, set_manners, talking_to
+from pipeline.record import PARENT, Record, Run, set_manners, talking_to
+from pipeline.registry import ModelVersion, Registry
 from pipeline.stages import Stage, content_md5, locked, version_key
-from pipeline.store import without_password
+from pipeline.store import shown_uri
 
 STAGES: Final = ("download", "eda", "normalise", "train", "score", "export")
 FIGURES: Final = {
@@ -97,11 +98,14 @@ def note_stage(record: Record, stage: Stage, parent_id: str) -> Run:
     run, live = record.find(dvc_stage=stage.name, dvc_key=stage.key), shown_live(record, stage)
     if run and live:
         record.client.delete_run(live.info.run_id)  # the same result again, as after a change of a comment
+    files = [file for path in stage.outs for file in files_in(Path(path))]
     if run and run.info.status == "FINISHED":
+        record.tags(run, {PARENT: living_parent(record, run, parent_id)})
+        record.files(run, files, OUT / stage.name)
         return run
     # A training that was shown live is completed, not told again.
     run = run or (record.settled(live) if live else record.begin(stage.name, identity))
-    record.tags(run, {**identity, PARENT: run.data.tags.get(PARENT, parent_id)})
+    record.tags(run, {**identity, PARENT: living_parent(record, run, parent_id)})
     record.params(run, dict(flat(stage.params)))
     if stage.name in FIGURES:
         record.metrics(run, figures(FIGURES[stage.name]))
@@ -111,9 +115,15 @@ def note_stage(record: Record, stage: Stage, parent_id: str) -> Run:
     for path, used_for in USES.items():
         if path in stage.deps:
             record.data(run, path, used_for, stage.deps[path])
-    record.files(run, [file for path in stage.outs for file in files_in(Path(path))], OUT / stage.name)
+    record.files(run, files, OUT / stage.name)
     record.end(run)
     return run
+
+
+def living_parent(record: Record, run: Run, parent_id: str) -> str:
+    """The parent that the run has; `parent_id` where it has none, or one that was deleted."""
+    known = run.data.tags.get(PARENT, parent_id)
+    return known if known == parent_id or record.is_active(known) else parent_id
 
 
 def shown_live(record: Record, stage: Stage) -> Run | None:
@@ -131,7 +141,11 @@ def note_version(record: Record, stages: dict[str, Stage]) -> Run:
     bar = tqdm(stages.values(), desc="telling MLflow", unit="stage", leave=False, disable=None)
     children = {stage.name: note_stage(record, stage, parent.info.run_id) for stage in bar}
     record.tags(parent, origin(parent, stages) | {f"stage.{name}": run.info.run_id for name, run in children.items()})
-    if parent.info.status == "FINISHED":
+    is_finished = parent.info.status == "FINISHED"
+    # dvc.lock stays as it was when the version was logged: what follows, such as this stage, does not belong to it.
+    record.files(parent, [Path("params.yaml"), Path("dvc.lock")], Path(), compare_sizes=not is_finished)
+    record.files(parent, [Path(CARD)], Path(CARD).parent)
+    if is_finished:
         return parent
     record.params(parent, {name: value for stage in stages.values() for name, value in flat(stage.params)})
     scores = figures(FIGURES["score"])
@@ -140,8 +154,6 @@ def note_version(record: Record, stages: dict[str, Stage]) -> Run:
     record.data(parent, TRAIN, USES[TRAIN], stages["normalise"].deps[TRAIN])
     record.data(parent, TEST, USES[TEST], stages["score"].deps[TEST])
     record.tags(parent, {"mlflow.note.content": description(record, children)})
-    record.files(parent, [Path("params.yaml"), Path("dvc.lock")], Path())
-    record.files(parent, [Path(CARD)], Path(CARD).parent)
     record.end(parent)
     return parent
 
@@ -174,10 +186,17 @@ def note_model(record: Record, stages: dict[str, Stage], parent: Run) -> str:
         "data.md5": stages["score"].deps.get("data", NO_DATA),
         "parent_run": parent.info.run_id,
     }
-    version = record.model_version(data.name, sha256)
-    version = version or record.register(export, data.name, Path(MODEL), len(data.classes), tags)
-    if "alias_at_registration" not in version.tags:
-        record.decide(version, alias_for(record.champion(data.name), accuracy, tags["validation_images.md5"]))
+    registry, classes = Registry(record), len(data.classes)
+    version = registry.find(data.name, sha256)
+    if version is None:
+        version = registry.register(export, data.name, Path(MODEL), classes, tags)
+    elif not registry.is_intact(version):
+        version = registry.repair(version, export, Path(MODEL), classes)
+    if not record.is_active(version.tags["parent_run"]):
+        registry.tag(version, {"parent_run": parent.info.run_id})
+    champion = registry.champion(data.name)
+    if "alias_at_registration" not in version.tags or champion is None:
+        registry.decide(version, alias_for(champion, accuracy, tags["validation_images.md5"]))
     holders = record.client.get_model_version(data.name, str(version.version)).aliases
     return f"{data.name} version {version.version} ({', '.join(holders) or 'no alias'})"
 
@@ -210,7 +229,7 @@ def main() -> None:
         advice = "Everything is computed and kept; the same command, typed again, then only tells MLflow"
         raise TrackingError(f"{error}. {advice}") from error
     write_json(OUT / "track" / "told.json", {"version": version_key(stages)})
-    print(f"MLflow at {without_password(record.uri)}: run {parent.info.run_name}, model {model}")
+    print(f"MLflow at {shown_uri(root)}: run {parent.info.run_name}, model {model}")
 
 
 if __name__ == "__main__":

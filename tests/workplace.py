@@ -68,7 +68,8 @@ class Workplace:
         dump_yaml(path, tree)
 
     def client(self, uri: str | None = None) -> mlflow.MlflowClient:
-        return mlflow.MlflowClient(uri or f"sqlite:///{self.folder}/mlflow.db")
+        uri = uri or f"sqlite:///{self.folder}/mlflow.db"
+        return mlflow.MlflowClient(uri, uri)
 
     def runs(self, uri: str | None = None) -> list[Run]:
         experiment = self.client(uri).get_experiment_by_name(EXPERIMENT)

@@ -1,0 +1,51 @@
+"""A SQLite store that was moved or copied together with its artifacts.
+
+MLflow writes the absolute path of an artifact folder into each row and has no call to change it. A store in another
+folder than the one it was made in would read from, and write into, the place that it came from.
+"""
+
+import contextlib
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+COLUMNS: Final = (
+    ("experiments", "artifact_location"),
+    ("runs", "artifact_uri"),
+    ("logged_models", "artifact_location"),
+    ("model_versions", "source"),
+    ("model_versions", "storage_location"),
+)
+SERVED: Final = "mlflow-artifacts:"  # what `mlflow server --artifacts-destination` writes in place of a path
+
+
+def relocate(database: Path, folder: Path, experiment: str) -> None:
+    """Have all rows that name the present artifact folder of `experiment` name `folder`.
+
+    Nothing changes where they do already, and where the experiment keeps its artifacts in a place that was chosen by
+    hand. Raises sqlite3.Error.
+    """
+    if not database.is_file():
+        return
+    with contextlib.closing(sqlite3.connect(database)) as connection, connection:
+        if not connection.execute("SELECT 1 FROM sqlite_master WHERE name = 'experiments'").fetchone():
+            return
+        query = "SELECT artifact_location FROM experiments WHERE name = ?"
+        (location,) = connection.execute(query, (experiment,)).fetchone() or ("",)
+        old, new = _prefix(location, folder.name), folder.as_uri()
+        if old in (None, new):
+            return
+        for table, column in COLUMNS:
+            connection.execute(
+                f"UPDATE {table} SET {column} = :new || substr({column}, length(:old) + 1) "
+                f"WHERE {column} = :old OR substr({column}, 1, length(:old) + 1) = :old || '/'",
+                {"old": old, "new": new},
+            )
+
+
+def _prefix(location: str, name: str) -> str | None:
+    """The part of an artifact location that stands for the folder called `name`."""
+    if location.startswith(f"{SERVED}/"):
+        return SERVED
+    before, found, after = location.rpartition(f"/{name}")
+    return before + found if found and after[:1] in ("", "/") else None
