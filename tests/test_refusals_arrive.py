@@ -1,0 +1,232 @@
+"""An answer that is given before the request has been read reaches the client, and what it still sends has limits."""
+
+import contextlib
+import http.client
+import json
+import re
+import socket
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import NamedTuple
+
+import pytest
+import uvicorn
+
+from serving import protocol
+from serving.door import Door
+from serving.model import Model
+from serving.protocol import Protocol
+from tests.service import service
+
+MB = 2**20
+LARGE = bytes(9 * MB)  # more than the sockets' buffers hold, and less than the service's limit
+TOO_LARGE = bytes(11 * MB)
+PNG = {"content-type": "image/png"}
+TEXT = {"content-type": "text/plain"}
+CLOSE = {"connection": "close"}
+REFUSED: dict[str, tuple[str, str, bytes, dict[str, str], int]] = {
+    "a body over the limit": ("POST", "/predict", TOO_LARGE, PNG, 413),
+    "a body far over the limit": ("POST", "/predict", bytes(40 * MB), PNG, 413),
+    "a type that is not read": ("POST", "/predict", LARGE, TEXT | CLOSE, 415),
+    "a type that is not read, connection kept": ("POST", "/predict", LARGE, TEXT, 415),
+    "an unknown path": ("POST", "/guess", LARGE, PNG | CLOSE, 404),
+    "another method": ("PUT", "/predict", LARGE, PNG | CLOSE, 405),
+    "a query that is refused": ("POST", "/predict?seen=perhaps", LARGE, PNG | CLOSE, 400),
+    "a pickle": ("POST", "/predict", LARGE, {"content-type": "application/x-pickle"} | CLOSE, 415),
+}
+ENDLESS = b"POST /guess HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n%b\r\n"
+CHUNK = b"10000\r\n" + bytes(2**16) + b"\r\n"
+
+
+class Live(NamedTuple):
+    door: Door
+    server: uvicorn.Server
+    thread: threading.Thread
+    address: tuple[str, int]
+
+    @property
+    def connections(self) -> set[Protocol]:
+        return self.server.server_state.connections  # type: ignore[return-value]
+
+
+def wait_for(condition: Callable[[], bool]) -> None:
+    """AssertionError where `condition` has not come true within a minute."""
+    deadline = time.monotonic() + 60
+    while not condition():
+        assert time.monotonic() < deadline, "waited for a minute"
+        time.sleep(0.01)
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def live(model: Model, request: pytest.FixtureRequest) -> Iterator[Live]:
+    """The service on a real socket, in a thread, on either event loop."""
+    door = service(model)
+    server = uvicorn.Server(uvicorn.Config(door, http=Protocol, loop=request.param, log_level="error"))
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        thread = threading.Thread(target=server.run, args=([listener],))
+        thread.start()
+        wait_for(lambda: server.started)
+        yield Live(door, server, thread, listener.getsockname())
+        server.should_exit = True
+        thread.join()
+
+
+def ask(live: Live, method: str, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, str]:
+    """Status and code of the problem, as http.client gets them: it sends all of the body before it reads."""
+    with contextlib.closing(http.client.HTTPConnection(*live.address, timeout=60)) as connection:
+        connection.request(method, path, body, headers)
+        response = connection.getresponse()
+        return response.status, json.loads(response.read())["code"]
+
+
+def send_until_cut_off(connection: socket.socket, part: bytes, pause: float = 0.0) -> int:
+    """How many bytes went out before the other end gave up; AssertionError where it does not."""
+    sent, deadline = 0, time.monotonic() + 60
+    with contextlib.suppress(ConnectionError):
+        while time.monotonic() < deadline and sent < 2**30:
+            connection.sendall(part)
+            sent += len(part)
+            time.sleep(pause)
+        raise AssertionError(f"not cut off after {sent} bytes")
+    return sent
+
+
+@pytest.mark.parametrize("kind", REFUSED)
+def test_a_refusal_arrives_while_the_body_is_still_being_sent(live: Live, kind: str) -> None:
+    method, path, body, headers, status = REFUSED[kind]
+
+    assert [ask(live, method, path, body, headers)[0] for _ in range(3)] == [status] * 3
+
+
+def test_busy_and_slow_refusals_arrive_too(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("serving.door.MAX_ACTIVE", 0)
+    assert ask(live, "POST", "/predict", LARGE, PNG) == (429, "overloaded")
+
+    monkeypatch.setattr("serving.door.MAX_ACTIVE", 32)
+    monkeypatch.setattr("serving.door.BODY_SECONDS", 0.0)
+    monkeypatch.setattr("serving.door.LOOK_EVERY", 0.05)
+    head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: %d\r\n\r\n" % len(LARGE)
+    with socket.create_connection(live.address, timeout=60) as slow:
+        slow.sendall(head)
+        wait_for(lambda: any(connection.is_closing for connection in live.connections))  # it has been refused
+        slow.sendall(LARGE)
+        assert slow.makefile("rb").readline().split()[1] == b"408"
+
+
+@pytest.mark.parametrize(
+    ("head", "rest", "status"),
+    [
+        (b"POST /\xff HTTP/1.1\r\nContent-Length: 9437184\r\n\r\n", LARGE, b"400"),
+        (ENDLESS % b"" + b"xyz\r\n", LARGE, b"400"),
+        (b"GET / HTTP/1.1\r\nX-Long: ", b"a" * MB, b"431"),
+    ],
+)
+def test_what_is_refused_before_the_application_sees_it_arrives_too(
+    live: Live, head: bytes, rest: bytes, status: bytes
+) -> None:
+    for _ in range(3):
+        with socket.create_connection(live.address, timeout=60) as connection:
+            connection.sendall(head + rest)
+            answer = b"".join(iter(lambda: connection.recv(65536), b""))
+        assert answer.split()[1] == status
+        assert answer.count(b"HTTP/1.1") == 1
+
+
+@pytest.mark.parametrize("header", [b"", b"Connection: close\r\n"])
+def test_a_client_that_sends_without_end_is_cut_off_after_so_many_bytes(
+    live: Live, header: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "LINGER_BYTES", MB)
+    with socket.create_connection(live.address, timeout=60) as connection:
+        connection.sendall(ENDLESS % header)
+
+        assert send_until_cut_off(connection, CHUNK) < 64 * MB  # the sockets' buffers hold the difference
+    wait_for(lambda: not live.connections)
+
+
+@pytest.mark.parametrize("header", [b"", b"Connection: close\r\n"])
+def test_a_client_that_sends_without_end_is_cut_off_after_so_long(
+    live: Live, header: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "LINGER_SECONDS", 0.5)
+    monkeypatch.setattr(protocol, "LINGER_IDLE", 0.4)
+    with socket.create_connection(live.address, timeout=60) as connection:
+        connection.sendall(ENDLESS % header)
+
+        send_until_cut_off(connection, b"1\r\nx\r\n", pause=0.01)
+    wait_for(lambda: not live.connections)
+
+
+@pytest.mark.parametrize("header", [b"", b"Connection: close\r\n"])
+def test_a_client_that_sends_no_more_is_not_waited_for(
+    live: Live, header: bytes, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "LINGER_IDLE", 0.2)
+    with socket.create_connection(live.address, timeout=60) as connection:
+        connection.sendall(ENDLESS % header)
+        assert connection.recv(12) == b"HTTP/1.1 404"
+
+        wait_for(lambda: not live.connections)
+
+
+def test_what_is_discarded_takes_no_place_and_no_memory(live: Live) -> None:
+    with socket.create_connection(live.address, timeout=60) as connection:
+        connection.sendall(ENDLESS % b"")
+        assert connection.recv(12) == b"HTTP/1.1 404"
+        (open_one,) = live.connections
+        for _ in range(100):
+            connection.sendall(CHUNK)
+        wait_for(lambda: open_one.discarded >= 100 * len(CHUNK))
+
+        assert (live.door.active, live.door.bytes) == (0, 0)
+        assert len(open_one.cycle.body) == 0
+
+
+def test_a_kept_connection_answers_the_next_request_when_the_rest_has_come(live: Live) -> None:
+    with contextlib.closing(http.client.HTTPConnection(*live.address, timeout=60)) as connection:
+        for _ in range(3):
+            connection.request("POST", "/predict", LARGE, TEXT)
+            refused = connection.getresponse()
+            assert (refused.status, bool(refused.read())) == (415, True)
+            opened = connection.sock
+            connection.request("GET", "/livez")
+            answer = connection.getresponse()
+            assert (answer.status, answer.read()) == (200, b'{"status":"alive"}')
+            assert connection.sock is opened
+
+
+def test_a_request_behind_a_refused_one_is_answered(live: Live) -> None:
+    behind = b"GET /livez HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n"
+    with socket.create_connection(live.address, timeout=60) as connection:
+        connection.sendall(b"POST /guess HTTP/1.1\r\nHost: x\r\nContent-Length: %d\r\n\r\n" % len(LARGE))
+        connection.sendall(LARGE + behind)
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+
+    assert re.findall(rb"HTTP/1\.1 (\d+)", answer) == [b"404", b"200"]
+
+
+def test_what_is_no_http_behind_an_answer_gets_no_second_answer(live: Live) -> None:
+    with socket.create_connection(live.address, timeout=60) as connection:
+        connection.sendall(ENDLESS % b"")
+        answer = connection.recv(12)
+        connection.sendall(b"xyz\r\n" + LARGE)
+        answer += b"".join(iter(lambda: connection.recv(65536), b""))
+
+    assert answer.count(b"HTTP/1.1") == 1
+
+
+def test_a_client_that_hangs_does_not_hold_up_the_end_of_the_service(
+    live: Live, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(protocol, "LINGER_IDLE", 3600.0)
+    monkeypatch.setattr(protocol, "LINGER_SECONDS", 3600.0)
+    with contextlib.ExitStack() as stack:
+        for head in (ENDLESS % b"", ENDLESS % b"Connection: close\r\n", b"rubbish\r\n\r\n"):
+            connection = stack.enter_context(socket.create_connection(live.address, timeout=60))
+            connection.sendall(head)
+            assert connection.recv(9) == b"HTTP/1.1 "
+
+        live.server.should_exit = True
+        live.thread.join(60)
+        assert not live.thread.is_alive()
