@@ -27,6 +27,15 @@ MULTIPART: Final = "multipart/form-data"
 RAW: Final = "application/octet-stream"
 JSON: Final = "application/json"
 PICTURES: Final = tuple(f"image/{name.lower()}" for name in FORMATS)
+# Other names of the same formats: from Windows' registry (.jfif), libmagic, nginx's table, Internet Explorer, Citrix,
+# and programs that make the type from a file's ending. The bytes decide what a picture is.
+ALIASES: Final = (
+    "image/jpg", "image/pjpeg", "image/x-jpeg", "image/x-jpg", "image/x-citrix-jpeg", "image/x-png",
+    "image/x-citrix-png", "image/x-bmp", "image/x-ms-bmp", "image/x-windows-bmp", "image/x-win-bitmap", "image/x-gif",
+    "image/x-citrix-gif", "image/x-webp",
+)  # fmt: skip
+IMAGES: Final = f"images: 1 to {MAX_BATCH} lists of {SIDE} lists of {SIDE} whole numbers from 0 to 255"
+PICTURE_TYPES: Final = (*PICTURES, *ALIASES, RAW)
 
 Images = npt.NDArray[np.uint8]
 # Of 28 rows of 28 whole numbers, 0 = paper, 255 = ink. The first error ends the look: a million take gigabytes.
@@ -55,7 +64,7 @@ async def picture_file(request: Request) -> bytes:
     media_type = content_type(request)
     if media_type == MULTIPART:
         content = await _file_part(request)
-    elif media_type in (*PICTURES, RAW):
+    elif media_type in PICTURE_TYPES:
         content = await request.body()
     else:
         refuse(media_type, (MULTIPART, *PICTURES, RAW))
@@ -96,7 +105,7 @@ async def _only_file(form: FormData) -> bytes:
         names = ", ".join(map(repr, form)) or "none"
         raise got_instead("missing_part", f"form fields {names} and no file", "one file part, e.g. named 'picture'")
     media_type = (files[0].content_type or RAW).partition(";")[0].strip().lower()
-    if media_type not in (*PICTURES, RAW):
+    if media_type not in PICTURE_TYPES:
         refuse(media_type, (*PICTURES, RAW))
     return await files[0].read()
 
@@ -150,8 +159,7 @@ def _json_problem(error: ValidationError) -> Problem:
     first = error.errors(include_url=False, include_context=False)[0]
     place = "".join(f"[{part}]" for part in first["loc"])
     code = "wrong_shape" if first["type"] in ("too_short", "too_long") else "wrong_value"
-    expected = f"images: 1 to {MAX_BATCH} lists of {SIDE} lists of {SIDE} whole numbers from 0 to 255"
-    return Problem(code, f"images{place}: {first['msg']}", got=reprlib.repr(first["input"]), expected=expected)
+    return Problem(code, f"images{place}: {first['msg']}", got=reprlib.repr(first["input"]), expected=IMAGES)
 
 
 def flag(request: Request, name: str) -> bool:

@@ -3,10 +3,12 @@
 from types import MappingProxyType
 from typing import Any, Final
 
-from pipeline.image import LIMITS, SIDE
-from serving.body import MAX_BATCH, MAX_BODY, MAX_JSON, MULTIPART, PICTURES, RAW
+from pipeline.image import FORMATS, LIMITS, SIDE
+from serving.body import IMAGES, JSON, MAX_BATCH, MAX_BODY, MAX_JSON, MULTIPART, PICTURE_TYPES, PICTURES, PIXELS, RAW
+from serving.door import BODY_SECONDS, MAX_ACTIVE
 from serving.problems import STATUS, Problem, got_instead
 from serving.schemas import Json, schemas
+from serving.several import MOST
 
 EVERYWHERE: Final = ("method_not_allowed", "internal_error")
 PICTURE_PROBLEMS: Final = (
@@ -24,22 +26,22 @@ EXAMPLES: Final = MappingProxyType(  # what was got and what was expected, or on
         "body_too_large": (f"a body of {2 * MAX_BODY} bytes", f"at most {MAX_BODY} bytes"),
         "damaged_picture": ("a damaged picture (image file is truncated)", "a whole one"),
         "internal_error": ("this is an error of ours; it has been logged",),
-        "malformed_json": ("the body is no JSON: unexpected end of data: line 1 column 1 (char 0)",),
+        "malformed_json": ("the body is no JSON: unexpected end of data: line 1 column 12 (char 11)",),
         "malformed_multipart": ("512 bytes", "parts, the last followed by --boundary--"),
         "method_not_allowed": ("method PUT", "POST"),
         "missing_part": ("form fields 'note' and no file", "one file part, e.g. named 'picture'"),
-        "more_than_one_line": ("two lines of digits", "one line"),
+        "more_than_one_line": ("more than one line", "one line"),
         "no_content": ("0 bytes", "a picture file"),
-        "not_a_picture": ("5 bytes that are no picture", "PNG, JPEG, WEBP, BMP, GIF"),
+        "not_a_picture": ("5 bytes that are no picture", ", ".join(FORMATS)),
         "not_digits": ("the model fashion_mnist:v1-0123abcd tells Trouser, Coat apart, not digits",),
         "not_ready": ("the model mnist:v1-0123abcd does not answer as it was trained to",),
-        "overloaded": ("32 requests are being answered; try again in a second",),
+        "overloaded": (f"{MAX_ACTIVE} requests are being answered; try again in a second",),
         "picture_size": ("a picture of 2×2 pixels", LIMITS),
-        "slow_body": ("1000 bytes", "the whole body within 5 seconds"),
-        "too_many_digits": ("41 digits", "at most 40"),
-        "unsupported_media_type": ("content type 'text/plain'", f"{MULTIPART} or {PICTURES[0]} or …"),
-        "wrong_shape": ("783 bytes", "784 bytes of uint8 for shape 1,28,28"),
-        "wrong_value": ("256", f"whole numbers from 0 to 255, {SIDE} lists of {SIDE}"),
+        "slow_body": ("1000 bytes", f"the whole body within {BODY_SECONDS:g} seconds"),
+        "too_many_digits": (f"{MOST + 1} pieces of ink", f"at most {MOST} digits"),
+        "unsupported_media_type": ("content type 'text/plain'", " or ".join((MULTIPART, *PICTURES, RAW))),
+        "wrong_shape": (f"{PIXELS - 1} bytes", f"{PIXELS} bytes of uint8 for shape 1,{SIDE},{SIDE}"),
+        "wrong_value": ("256", IMAGES),
     }
 )
 SEEN: Final = {
@@ -51,8 +53,9 @@ SEEN: Final = {
 SHAPE: Final = {
     "name": "shape",
     "in": "query",
-    "description": f"of raw bytes: N,{SIDE},{SIDE}. Bytes alone do not tell two images from a tall one.",
-    "schema": {"type": "string", "pattern": f"^[1-9][0-9]{{0,3}},{SIDE},{SIDE}$"},
+    "description": f"of raw bytes: N,{SIDE},{SIDE} with N from 1 to {MAX_BATCH}. Bytes alone do not tell two images "
+    "from a tall one.",
+    "schema": {"type": "string", "pattern": f"^[1-9][0-9]{{0,{len(str(MAX_BATCH)) - 1}}},{SIDE},{SIDE}$"},
     "example": f"1,{SIDE},{SIDE}",
 }
 
@@ -62,14 +65,18 @@ def reference(name: str) -> Json:
 
 
 def picture_body() -> Json:
-    description = f"one still picture, {', '.join(PICTURES)}; {LIMITS}; at most {MAX_BODY} bytes"
+    description = (
+        f"one still picture, {', '.join(PICTURES)}; {LIMITS}; "
+        f"at most {MAX_BODY} bytes within {BODY_SECONDS:g} seconds; "
+        "other names of these types are taken as well, since the bytes decide"
+    )
     part = {
         "type": "object",
         "properties": {"picture": {"type": "string", "format": "binary"}},
         "required": ["picture"],
     }
-    raw = {media_type: {"schema": {"type": "string", "format": "binary"}} for media_type in (*PICTURES, RAW)}
-    content = {"multipart/form-data": {"schema": part}} | raw
+    raw = {media_type: {"schema": {"type": "string", "format": "binary"}} for media_type in PICTURE_TYPES}
+    content = {MULTIPART: {"schema": part}} | raw
     return {"required": True, "description": description, "content": content}
 
 
@@ -78,10 +85,10 @@ def batch_body() -> Json:
     return {
         "required": True,
         "description": f"1 to {MAX_BATCH} images, 0 = paper, 255 = ink: as JSON of at most {MAX_JSON} bytes, or as raw "
-        "bytes with `shape` in the query",
+        f"bytes with `shape` in the query; within {BODY_SECONDS:g} seconds",
         "content": {
-            "application/json": {"schema": reference("Batch"), "example": {"images": [blank]}},
-            "application/octet-stream": {"schema": {"type": "string", "format": "binary"}},
+            JSON: {"schema": reference("Batch"), "example": {"images": [blank]}},
+            RAW: {"schema": {"type": "string", "format": "binary"}},
         },
     }
 
@@ -134,8 +141,8 @@ def describe(tag: str, dataset: str, classes: tuple[str, ...]) -> Json:
     )
     read = operation(
         "read",
-        "a picture of several digits in a row: the number, and each digit with its box in shares of the sides of the "
-        "picture as it stands upright",
+        f"a picture of up to {MOST} digits in a row: the number, and each digit with its box in shares of the sides of "
+        "the picture as it stands upright",
         parameters=[SEEN],
         requestBody=picture_body(),
         responses=responses(

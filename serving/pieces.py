@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.image import Ink
-from serving.problems import Problem
+from serving.problems import got_instead
 
 INKED: Final = 64  # of 255; the same as for `pipeline.image.normalised`
 MOST: Final = 256  # pieces that are looked at, the largest: a page of noise has thousands
@@ -168,7 +168,7 @@ def check_one_line(pieces: list[Piece], stroke: float, height: float) -> None:
     gap = np.where(straight[:, None] & straight, 0.5, 0.08) * lower  # dashes of a stroke may be farther apart
     is_below &= (lower > 0.5 * higher) & (top - bottom[:, None] > gap)
     if is_below.any() or not any(_fits(boxes, slope, height) for slope in np.linspace(-0.6, 0.6, 13)):
-        raise Problem("more_than_one_line", "got more than one line, expected one", got="lines", expected="one line")
+        raise got_instead("more_than_one_line", "more than one line", "one line")
 
 
 def _fits(boxes: npt.NDArray[np.float64], slope: float, height: float) -> bool:

@@ -5,6 +5,7 @@ from typing import Any
 from pipeline.image import SIDE
 from serving.body import MAX_BATCH
 from serving.problems import STATUS
+from serving.several import MOST
 
 Json = dict[str, Any]
 
@@ -49,7 +50,7 @@ def schemas(classes: int) -> Json:
                 "model": model,
                 "is_blank": {"type": "boolean"},
                 "text": text,
-                "digits": {"type": "array", "items": record(judged | {"box": box}, seen=seen)},
+                "digits": {"type": "array", "items": record(judged | {"box": box}, seen=seen), "maxItems": MOST},
             }
         ),
         "Batch": record({"images": {"type": "array", "items": image, "minItems": 1, "maxItems": MAX_BATCH}}),

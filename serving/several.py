@@ -20,7 +20,7 @@ from pipeline.image import Ink, normalised
 from serving import pieces
 from serving.cuts import Part, apart
 from serving.pieces import Box, Labels
-from serving.problems import Problem
+from serving.problems import Problem, got_instead
 
 MOST: Final = 32  # digits in a picture
 PARTS: Final = 8  # to a digit; with MOST and cuts.MOST this bounds the time
@@ -97,9 +97,7 @@ def find(model: Reader, ink: Ink) -> list[Found]:
 
 
 def _too_many(got: str) -> Problem:
-    return Problem(
-        "too_many_digits", f"got {got}, expected at most {MOST} digits", got=got, expected=f"≤ {MOST} digits"
-    )
+    return got_instead("too_many_digits", got, f"at most {MOST} digits")
 
 
 def _spans(parts: list[Part], height: float) -> list[Span]:

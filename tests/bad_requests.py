@@ -5,6 +5,7 @@ from typing import Any, Final, NamedTuple
 
 from hypothesis import strategies as st
 
+from serving.body import PICTURE_TYPES
 from tests.pen import pictures
 
 Headers = dict[str, str]
@@ -14,7 +15,6 @@ RAW: Final[Headers] = {"content-type": "application/octet-stream"}
 MULTIPART: Final[Headers] = {"content-type": "multipart/form-data; boundary=abc"}
 REAL: Final = [content for _, content in sorted(pictures(11).items())]
 REAL_PNG_HEAD: Final = b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR"
-TYPES: Final = ("image/png", "image/jpeg", "image/webp", "image/bmp", "image/gif", "application/octet-stream")
 
 
 class Request(NamedTuple):
@@ -103,7 +103,7 @@ MAYBE_PICTURE = {200, 422}
 
 KINDS: Final[dict[str, Kind]] = {
     "noise as a picture": Kind(
-        st.tuples(st.sampled_from(TYPES), st.binary(min_size=1, max_size=3000)).map(
+        st.tuples(st.sampled_from(PICTURE_TYPES), st.binary(min_size=1, max_size=3000)).map(
             lambda parts: Request("POST", "/predict", {"content-type": parts[0]}, parts[1])
         ),
         REFUSED_PICTURE,

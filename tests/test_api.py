@@ -81,6 +81,20 @@ def test_a_file_in_a_form_gets_the_same_answer_as_the_body(client: TestClient, p
     assert form.json() == client.post(path, content=FIVE, headers=PNG).json()
 
 
+@pytest.mark.parametrize("media_type", [*body.PICTURE_TYPES, "IMAGE/JPG", "image/x-ms-bmp; charset=binary"])
+def test_the_bytes_decide_what_a_picture_is_under_any_name_of_its_type(client: TestClient, media_type: str) -> None:
+    raw = client.post("/predict", content=FIVE, headers={"content-type": media_type})
+    form = client.post("/predict", files={"picture": ("five", FIVE, media_type)})
+
+    assert (raw.status_code, form.status_code) == (200, 200)
+    assert raw.json() == form.json() == client.post("/predict", content=FIVE, headers=PNG).json()
+
+
+@pytest.mark.parametrize("media_type", ["image/jpg", "image/pjpeg", "image/x-png", "image/x-ms-bmp", "image/x-bmp"])
+def test_the_usual_other_names_of_picture_types_are_taken(media_type: str) -> None:
+    assert media_type in body.PICTURE_TYPES
+
+
 def test_the_picture_that_the_model_saw_comes_with_the_answer(client: TestClient) -> None:
     seen = client.post("/predict?seen=true", content=FIVE, headers=PNG).json()["seen"]
 

@@ -1,0 +1,126 @@
+"""The numbers and examples in the API's description, and in the README, are those of the service."""
+
+import asyncio
+import re
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from starlette.testclient import TestClient
+from starlette.types import Message
+
+from pipeline.image import MAX_JPEG_PIXELS, MAX_PIXELS
+from serving import app, door, protocol
+from serving.body import MAX_BATCH, MAX_BODY, MAX_JSON, PICTURE_TYPES
+from serving.door import BODY_SECONDS, MAX_ACTIVE, Visit
+from serving.model import Model
+from serving.openapi import EXAMPLES, describe, problem_example
+from serving.problems import Problem
+from serving.several import MOST
+from tests.service import service
+from tests.test_api import FIVE, JSON, MULTIPART, PNG, RAW, batch_of, gif, image_list
+from tests.test_image import encoded
+from tests.test_several import page, row, stroke
+
+LINES = np.vstack([row("4207")[80:160], np.zeros((30, 500), np.uint8), row("4207")[80:160]])
+ONES = page(*((stroke(4, 30), 12 * number + 5, 40) for number in range(MOST + 1)))
+FIELD = b'--x\r\nContent-Disposition: form-data; name="note"\r\n\r\n5\r\n--x--\r\n'
+REFUSED: dict[str, tuple[str, str, bytes, dict[str, str]]] = {
+    "animated_picture": ("POST", "/predict", gif(3), PNG),
+    "bad_query": ("POST", "/predict?seen=yes", FIVE, PNG),
+    "body_too_large": ("POST", "/predict", bytes(2 * MAX_BODY), PNG),
+    "malformed_json": ("POST", "/predict_batch", b'{"images": ', JSON),
+    "malformed_multipart": ("POST", "/predict", bytes(512), MULTIPART),
+    "method_not_allowed": ("PUT", "/predict", b"", PNG),
+    "missing_part": ("POST", "/predict", FIELD, MULTIPART),
+    "more_than_one_line": ("POST", "/read", encoded(255 - LINES), PNG),
+    "no_content": ("POST", "/predict", b"", PNG),
+    "not_a_picture": ("POST", "/predict", b"hello", PNG),
+    "picture_size": ("POST", "/predict", encoded(np.zeros((2, 2), np.uint8)), PNG),
+    "too_many_digits": ("POST", "/read", encoded(255 - ONES), PNG),
+    "unsupported_media_type": ("POST", "/predict", b"5", {"content-type": "text/plain"}),
+    "wrong_shape": ("POST", "/predict_batch?shape=1,28,28", bytes(783), RAW),
+    "wrong_value": ("POST", "/predict_batch", batch_of(image_list(1, 28, 28, value=256)), JSON),
+}  # fmt: skip
+
+
+def told(problem: dict[str, str]) -> dict[str, str]:
+    """What a program reads of it; the message of a wrong pixel also says which one."""
+    return {k: v for k, v in problem.items() if k != "message" or "got" not in problem}
+
+
+@pytest.mark.parametrize("code", REFUSED)
+def test_the_example_of_a_refusal_is_what_the_service_answers(model: Model, code: str) -> None:
+    method, path, content, headers = REFUSED[code]
+    with TestClient(service(model)) as client:
+        answer = client.request(method, path, content=content, headers=headers).json()
+
+    assert told(answer) == told(problem_example(code))
+
+
+def test_the_example_of_a_busy_service_is_what_it_answers(model: Model) -> None:
+    busy = service(model)
+    busy.active = MAX_ACTIVE
+    with TestClient(busy) as client:
+        assert client.post("/predict", content=FIVE, headers=PNG).json() == problem_example("overloaded")
+
+
+def test_the_example_of_a_slow_body_is_what_the_service_answers(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(door, "LOOK_EVERY", 0.01)
+
+    async def receive() -> Message:
+        await asyncio.sleep(60)
+        raise AssertionError
+
+    async def send(message: Message) -> None:
+        raise AssertionError(message)
+
+    async def late() -> dict[str, str]:
+        visit = Visit(service(model), {"type": "http", "path": "/predict"}, receive, send)
+        visit.started, visit.taken = time.perf_counter() - BODY_SECONDS, 1000
+        with pytest.raises(Problem) as caught:
+            await visit.receive()
+        return caught.value.content()
+
+    assert asyncio.run(late()) == problem_example("slow_body")
+
+
+def test_no_example_is_left_uncompared() -> None:
+    others = {"damaged_picture", "internal_error", "not_digits", "not_ready"}  # no number of ours is in them
+
+    assert set(EXAMPLES) == set(REFUSED) | {"overloaded", "slow_body"} | others
+
+
+def test_the_limits_in_the_description_are_those_of_the_service() -> None:
+    description = describe("mnist:v1-0123abcd", "mnist", tuple("0123456789"))
+    paths, schemas = description["paths"], description["components"]["schemas"]
+    picture = paths["/predict"]["post"]["requestBody"]
+    batch = paths["/predict_batch"]["post"]
+    (shape,) = batch["parameters"]
+
+    assert f"at most {MAX_BODY} bytes within {BODY_SECONDS:g} seconds" in picture["description"]
+    assert f"{MAX_PIXELS / 1e6:g} million pixels, {MAX_JPEG_PIXELS / 1e6:g} million as JPEG" in picture["description"]
+    assert set(picture["content"]) == {"multipart/form-data", *PICTURE_TYPES}
+    assert f"1 to {MAX_BATCH} images" in batch["requestBody"]["description"]
+    assert f"JSON of at most {MAX_JSON} bytes" in batch["requestBody"]["description"]
+    assert schemas["Batch"]["properties"]["images"]["maxItems"] == MAX_BATCH
+    assert schemas["Reading"]["properties"]["digits"]["maxItems"] == MOST
+    assert f"up to {MOST} digits" in paths["/read"]["post"]["summary"]
+    assert re.fullmatch(shape["schema"]["pattern"], f"{MAX_BATCH},28,28")
+    assert not re.fullmatch(shape["schema"]["pattern"], f"{MAX_BATCH}0,28,28")
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        f"up to {MAX_BATCH:,} images of 28×28 at once, as raw bytes or as JSON of up to {MAX_JSON / 2**20:g} MB",
+        f"up to {MOST} digits in a row",
+        f"bodies of up to {MAX_BODY / 2**20:g} MB that come in within {BODY_SECONDS:g} seconds",
+        f"pictures of up to {MAX_PIXELS / 1e6:g} million pixels (JPEG: {MAX_JPEG_PIXELS / 1e6:g} million)",
+        f"waits {app.TURN:g} seconds at most for its turn",
+        f"up to {protocol.LINGER_BYTES / 2**20:g} MB of the rest are read and discarded",
+    ],
+)
+def test_the_limits_in_the_readme_are_those_of_the_service(sentence: str) -> None:
+    assert sentence in " ".join(Path("README.md").read_text().split())
