@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
     from serving.app import Api
-    from serving.door import Door
 
 
 class Arguments(BaseModel):
@@ -57,10 +56,11 @@ def api() -> "Api":
     return Api()
 
 
-def door(bentoml: "ASGIApp") -> "Door":
+def door(bentoml: "ASGIApp") -> "ASGIApp":
+    from serving.cors import cors_settings, with_cors
     from serving.door import Door
 
-    return Door(bentoml, api=api())
+    return with_cors(Door(bentoml, api=api()), cors_settings())
 
 
 @bentoml.service(

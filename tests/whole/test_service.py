@@ -3,6 +3,7 @@
 import concurrent.futures
 import contextlib
 import csv
+import http.client
 import json
 import re
 import signal
@@ -214,6 +215,30 @@ def test_headers_without_end_are_not_read_to_the_end(service_url: str, part: byt
 
     assert (status, problem["code"]) == (431, "head_too_large")
     assert httpx2.get(f"{service_url}/livez").status_code == 200
+
+
+@pytest.mark.parametrize("connection", ["keep-alive", "close"])
+def test_a_refusal_arrives_while_the_body_is_still_being_sent(service_url: str, connection: str) -> None:
+    headers = PNG | {"connection": connection}
+    for path, megabytes, status in (("/predict", 11, 413), ("/guess", 9, 404), ("/predict?seen=perhaps", 9, 400)):
+        for _ in range(3):
+            client = http.client.HTTPConnection(service_url.removeprefix("http://"), timeout=60)
+            client.request("POST", path, bytes(megabytes * 2**20), headers)  # it sends all before it reads
+            assert client.getresponse().status == status
+            client.close()
+
+
+def test_bentomls_settings_of_cors_are_honoured(bento: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (setting,) = re.findall(r"BENTOML_CONFIG_OVERRIDES='(.*?)'", (ROOT / "README.md").read_text(), re.DOTALL)
+    monkeypatch.setenv("BENTOML_CONFIG_OVERRIDES", setting)
+    origin = {"origin": "https://example.org"}
+
+    with running(bento, tmp_path / "log") as url, httpx2.Client(base_url=url, headers=origin) as client:
+        preflight = client.options("/predict_batch", headers={"access-control-request-method": "POST"})
+        refused = client.post("/predict", content=bytes(11 * 2**20), headers=PNG)
+
+    assert (preflight.status_code, refused.status_code) == (200, 413)
+    assert {answer.headers["access-control-allow-origin"] for answer in (preflight, refused)} == {origin["origin"]}
 
 
 def test_bad_requests_of_every_kind_get_their_status(live: Live) -> None:

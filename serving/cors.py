@@ -1,0 +1,28 @@
+"""Cross-origin requests (CORS), as BentoML's configuration of `http.cors` has them.
+
+BentoML's own middleware for them lies behind ours and is never reached. So the same one is put in front, with the
+settings that BentoML computed: refusals carry the headers too.
+"""
+
+from typing import Any
+
+from starlette.middleware.cors import CORSMiddleware
+from starlette.types import ASGIApp
+
+
+def cors_settings() -> dict[str, Any] | None:
+    """What CORSMiddleware is to be given, or None where `http.cors` is not enabled. Of the service that is loaded."""
+    from bentoml._internal.configuration.containers import BentoMLContainer
+
+    if not BentoMLContainer.http.cors.enabled.get():
+        return None
+    settings: dict[str, Any] = dict(BentoMLContainer.access_control_options.get())
+    for name in ("allow_methods", "expose_headers"):  # BentoML also takes one string here, and leaves it one
+        if isinstance(settings.get(name), str):
+            settings[name] = [settings[name]]
+    return settings
+
+
+def with_cors(app: ASGIApp, settings: dict[str, Any] | None) -> ASGIApp:
+    """`app` behind CORSMiddleware; as it is where there are no settings."""
+    return app if settings is None else CORSMiddleware(app, **settings)
