@@ -50,6 +50,7 @@ lint: .venv/locked ## ruff and mypy
 	@mypy
 
 ui: .venv/locked ## the MLflow server on http://127.0.0.1:5000 (PORT=…)
+	@python -m serving.port "$(PORT)"
 	@echo "MLflow: http://127.0.0.1:$(PORT), there 'Model training', 'handwritten-digits' (Ctrl-C ends it)"
 	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false MLFLOW_ALLOW_PICKLE_DESERIALIZATION=false mlflow server \
 		--host 127.0.0.1 --port $(PORT) --workers 1 \
@@ -62,6 +63,7 @@ bento: .venv/locked ## the registered champion as a Bento (NAME=… VERSION=… 
 	@python -m pipeline.bento $(BENTO)
 
 serve: bento ## the service on http://127.0.0.1:3000 (PORT=…, and as for make bento)
+	@python -m serving.port "$(PORT)"
 	@echo "page     http://127.0.0.1:$(PORT)/           the API   http://127.0.0.1:$(PORT)/docs"
 	@echo "metrics  http://127.0.0.1:$(PORT)/metrics    (Ctrl-C ends it)"
 	@bentoml serve "$$(cat .cache/bento)" --host 127.0.0.1 --port $(PORT) --timeout-graceful-shutdown 8
