@@ -92,7 +92,7 @@ class Api:
         if waiting.cancelled_caught:
             raise Problem("overloaded", f"other pictures took {TURN:g} seconds; try again in a second")
         try:
-            return json_response(await anyio.to_thread.run_sync(partial(self.watchdog.working, work)))
+            return await anyio.to_thread.run_sync(partial(self.watchdog.working, partial(answer_of, work)))
         finally:
             self.turn.release()
 
@@ -131,6 +131,18 @@ class Api:
 
     async def metrics(self, request: Request) -> Response:
         return Response(await anyio.to_thread.run_sync(metrics.page), media_type="text/plain; version=0.0.4")
+
+
+def answer_of(work: Callable[[], Any]) -> Response:
+    """The answer with what `work` returns, or the refusal that it raises.
+
+    A Problem that a thread raised into the event loop would be part of a reference cycle, with the frames that hold the
+    client's bytes: 30 refused pictures of 9 MB took 270 MB, until the garbage collector came by.
+    """
+    try:
+        return json_response(work())
+    except Problem as problem:
+        return refused(problem)
 
 
 def check_method(request: Request, allowed: tuple[str, ...]) -> None:

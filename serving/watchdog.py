@@ -6,10 +6,12 @@ import os
 import threading
 import time
 from collections.abc import Callable
-from typing import Final
+from typing import Final, TypeVar
 
 LIMIT: Final = 20.0  # seconds; nothing here takes one
 EVERY: Final = 1.0  # seconds between two looks
+
+Result = TypeVar("Result")
 
 log = logging.getLogger("serving")
 
@@ -31,7 +33,7 @@ class Watchdog:
         """Begin to watch `loop`, until it is closed."""
         threading.Thread(target=self._watch, args=(loop,), daemon=True, name="watchdog").start()
 
-    def working(self, work: Callable[[], object]) -> object:
+    def working(self, work: Callable[[], Result]) -> Result:
         """Do a piece of work under watch; its result."""
         self.began = time.monotonic()
         try:
