@@ -18,7 +18,7 @@ from serving import metrics
 from serving.problems import Problem, got_instead
 
 MAX_HEAD: Final = 2**16  # bytes of a request before its body; browsers send a thousand
-LINGER_BYTES: Final = 64 * 2**20  # discarded of a request that has been answered; more than any honest picture
+LINGER_BYTES: Final = 64 * 2**20  # discarded of a request that has been answered; six times what is accepted
 LINGER_SECONDS: Final = 30.0  # for all of them; as nginx's lingering_time
 LINGER_IDLE: Final = 5.0  # without a byte; as nginx's lingering_timeout
 
