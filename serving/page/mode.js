@@ -46,10 +46,13 @@ export class Mode extends EventTarget {
     return this.sheets[0].digits.length ? this.sheets[0].digits : [null];
   }
 
-  /** The digit that is shown in full: the one that a person chose, else the one written last. */
+  /** The digit that is shown in full: the one that a person chose, else the box written last, or a line's least certain. */
   get chosen() {
-    if (this.name === "four") return this.#chosen ?? this.sheets.indexOf(this.current);
-    return Math.min(this.#chosen ?? Infinity, this.digits.length - 1);
+    const { digits } = this;
+    if (this.#chosen !== null && this.#chosen < digits.length) return this.#chosen;
+    if (this.name === "four") return this.sheets.indexOf(this.current);
+    const confidences = digits.map((digit) => digit?.confidence ?? 1);
+    return confidences.indexOf(Math.min(...confidences));
   }
 
   set chosen(index) {
