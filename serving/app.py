@@ -3,16 +3,12 @@
 import logging
 from collections.abc import Awaitable, Callable
 from functools import partial
-from importlib.resources import files
-from pathlib import Path
 from typing import Any, Final
 
 import anyio
 import anyio.to_thread
-from starlette.exceptions import HTTPException
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.staticfiles import StaticFiles
 from starlette.types import Receive, Scope, Send
 
 from pipeline.image import SIDE
@@ -20,17 +16,13 @@ from serving import answers, metrics
 from serving.body import flag, image_batch, picture_file
 from serving.model import Model
 from serving.openapi import describe
+from serving.pages import READ, page_file
 from serving.problems import Problem, got_instead, json_response, refused
 from serving.watchdog import Watchdog
 
-PAGE: Final = Path(__file__).parent / "page"
-SWAGGER: Final = Path(str(files("bentoml._internal.server"))) / "static_content"  # BentoML brings Swagger's files
 INLINE: Final = 16 * SIDE * SIDE  # bytes of a body that is answered sooner than another thread begins
 TURN: Final = 2.0  # seconds that a request waits for its turn, at most
-READ: Final = ("GET", "HEAD")
 WRITE: Final = ("POST",)
-FOLDERS: Final = {"page": StaticFiles(directory=PAGE), "swagger": StaticFiles(directory=SWAGGER)}
-PAGES: Final = {"/": "/page/index.html", "/docs": "/page/docs.html"}
 
 Handler = Callable[[Request], Awaitable[Response]]
 
@@ -77,7 +69,7 @@ class Api:
     def _handler(self, request: Request) -> Handler:
         """What answers this path and method. Raises Problem."""
         if request.scope["path"] not in self.routes:
-            return file
+            return page_file
         methods, handler = self.routes[request.scope["path"]]
         check_method(request, methods)
         return handler
@@ -148,16 +140,3 @@ def answer_of(work: Callable[[], Any]) -> Response:
 def check_method(request: Request, allowed: tuple[str, ...]) -> None:
     if request.method not in allowed:
         raise got_instead("method_not_allowed", f"method {request.method}", ", ".join(allowed))
-
-
-async def file(request: Request) -> Response:
-    """A file of the page's or of Swagger's, whole. Raises Problem where there is none of that name."""
-    path: str = request.scope["path"]
-    folder, _, name = PAGES.get(path, path).removeprefix("/").partition("/")
-    if folder in FOLDERS:
-        check_method(request, READ)
-    request.scope["headers"] = [header for header in request.scope["headers"] if header[0] != b"range"]
-    try:
-        return await FOLDERS[folder].get_response(name, request.scope)
-    except (KeyError, HTTPException) as error:
-        raise got_instead("not_found", f"path {path[:100]!r}", "a path that /docs names") from error

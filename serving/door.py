@@ -8,6 +8,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving import metrics
 from serving.body import MAX_BODY
+from serving.headers import NOSNIFF
 from serving.problems import Problem, got_instead, refused
 
 MAX_ACTIVE: Final = 32  # requests being read or answered; more would only wait for the one processor core
@@ -126,6 +127,7 @@ class Visit:
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
+            message["headers"].append(NOSNIFF)
         await self._send(message)
 
     def note(self) -> None:

@@ -180,6 +180,7 @@ def describe(tag: str, dataset: str, classes: tuple[str, ...]) -> Json:
     return {
         "openapi": "3.1.0",
         "info": {"title": "Handwritten digits", "version": tag, "description": "A picture in, the digit out."},
+        "servers": [{"url": ".", "description": "this service, also behind a prefix"}],
         "paths": {
             "/predict": {"post": predict},
             "/read": {"post": read},

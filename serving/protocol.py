@@ -15,6 +15,7 @@ from uvicorn.protocols.http import auto
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from serving import metrics
+from serving.headers import NOSNIFF
 from serving.problems import Problem, got_instead
 
 MAX_HEAD: Final = 2**16  # bytes of a request before its body; browsers send a thousand
@@ -99,6 +100,7 @@ class Protocol(HttpToolsProtocol):
         if self.cycle is None or not (self.cycle.response_started and self.cycle.more_body):
             body = orjson.dumps(problem.content())
             head = f"HTTP/1.1 {problem.status} \r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
+            head += f"{NOSNIFF[0].decode()}: {NOSNIFF[1].decode()}\r\n"
             self.transport.write(head.encode() + b"connection: close\r\n\r\n" + body)
         if self.cycle is not None:  # the application is no longer waited for
             self.cycle.disconnected = True

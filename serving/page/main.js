@@ -62,6 +62,8 @@ function askAbout(mode, sheet) {
   asker.ask(sheet, {
     async send() {
       frame = frameOf(sheet.drawing, sheet.aspect);
+      const { picture } = sheet.drawing;
+      if (picture) return pictures.send(picture, (file) => mode.ask(file));
       return mode.ask(await fileOf(sheet.drawing, sheet.aspect));
     },
     answered(digits) {
@@ -134,7 +136,9 @@ element("undo").addEventListener("click", () => mode.undo());
 element("clear").addEventListener("click", () => mode.clear());
 element("modes").addEventListener("change", ({ target }) => enter(target.value));
 addEventListener("keydown", onKey);
-matchMedia("(prefers-color-scheme: dark)").addEventListener("change", () => mode.sheets.forEach((sheet) => sheet.paint()));
+for (const query of ["(prefers-color-scheme: dark)", "(forced-colors: active)"]) {
+  matchMedia(query).addEventListener("change", () => mode.sheets.forEach((sheet) => sheet.paint()));
+}
 
 panel.name(classes);
 asker.ask("model", { send: about, answered: introduce, refused: console.error });

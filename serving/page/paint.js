@@ -40,9 +40,8 @@ export function frameOf(drawing, aspect) {
   };
 }
 
-/** The file that is sent for a drawing: black on white whatever the screen's colours are, or the picture's own file. */
+/** The file that is sent for strokes: black on white whatever the screen's colours are. */
 export function fileOf(drawing, aspect) {
-  if (drawing.picture) return drawing.picture.file;
   const { left, top, width, height } = frameOf(drawing, aspect);
   const scale = SENT_HEIGHT / height;
   const context = newCanvas(scale * width, scale * height).getContext("2d");

@@ -1,13 +1,16 @@
 /** Pictures that come from elsewhere: chosen, photographed, dropped or pasted. */
 
+import limits from "./limits.js"; // the service's, which answers with them at this address
 import { asFile, newCanvas } from "./paint.js";
 
-const TAKEN = ["image/png", "image/jpeg", "image/webp", "image/bmp", "image/gif"]; // by the service, as they are
-const MOST_BYTES = 2_000_000; // more is made smaller here, so that a phone need not send it
-const MOST_PIXELS = 16_000_000;
-const LONG_SIDE = 1024; // pixels of what was made smaller
+const MAX_BYTES = Math.min(2_000_000, limits.max_bytes); // more is redrawn smaller, so that a phone need not send it
+const LONG_SIDE = 1024; // pixels, of a picture that is redrawn
+const FILE_PROBLEMS = ["body_too_large", "damaged_picture", "not_a_picture", "picture_size", "unsupported_media_type"];
 
-/** Open a file: `image` to be shown, `file` to be sent. Throws an Error with a sentence if it is no picture. */
+/**
+ * Open a file: `image` to be shown, `file` to be sent, which is redrawn where the service would refuse it as it is.
+ * Throws an Error with a sentence if it is no picture.
+ */
 export async function open(file) {
   const image = new Image();
   image.src = URL.createObjectURL(file);
@@ -18,14 +21,31 @@ export async function open(file) {
   } finally {
     URL.revokeObjectURL(image.src);
   }
-  const isTaken = TAKEN.includes(file.type) && file.size <= MOST_BYTES && image.width * image.height <= MOST_PIXELS;
-  return { image, file: isTaken ? file : await smaller(image) };
+  const maxPixels = limits.max_pixels[file.type] ?? 0;
+  const isRedrawn = file.size > MAX_BYTES || image.width * image.height > maxPixels;
+  return { image, file: isRedrawn ? await redraw(image) : file, isRedrawn };
 }
 
-function smaller(image) {
+/**
+ * What `predict(file)` answers to the picture's file. A file that is refused for what it is, as one whose name tells
+ * another format, is redrawn and sent again.
+ */
+export async function send(picture, predict) {
+  try {
+    return await predict(picture.file);
+  } catch (problem) {
+    if (picture.isRedrawn || !FILE_PROBLEMS.includes(problem.code)) throw problem;
+    Object.assign(picture, { file: await redraw(picture.image), isRedrawn: true });
+    return predict(picture.file);
+  }
+}
+
+function redraw(image) {
   const scale = Math.min(1, LONG_SIDE / Math.max(image.width, image.height));
   const canvas = newCanvas(scale * image.width, scale * image.height);
-  canvas.getContext("2d").drawImage(image, 0, 0, canvas.width, canvas.height);
+  const context = canvas.getContext("2d");
+  context.imageSmoothingQuality = "high";
+  context.drawImage(image, 0, 0, canvas.width, canvas.height);
   return asFile(canvas);
 }
 

@@ -1,4 +1,4 @@
-/** What is said to the service over HTTP, and what can go wrong with it. */
+/** What is said to the service over HTTP, and what can go wrong with it. Paths are relative to the page, as behind a prefix. */
 
 const PATIENCE = 15_000; // milliseconds
 
@@ -14,13 +14,13 @@ export class Problem extends Error {
 }
 
 /** What the model is: `model`, `dataset`, `classes`. Throws Problem. */
-export const about = () => talk("/model", {});
+export const about = () => talk("model", {});
 
 /** The digit in a picture file. Throws Problem. */
-export const predict = (file) => post("/predict", file);
+export const predict = (file) => post("predict", file);
 
 /** The digits in a row in a picture file. Throws Problem. */
-export const read = (file) => post("/read", file);
+export const read = (file) => post("read", file);
 
 function post(path, file) {
   return talk(`${path}?seen=true`, { method: "POST", body: file, headers: { "Content-Type": file.type } });
@@ -34,7 +34,8 @@ async function talk(path, request) {
   } catch (error) {
     // No connection, no answer in time, or an answer that is not the service's: a proxy's page.
     const status = response && !response.ok ? response.status : 0;
-    throw new Problem("gone", `${path}: ${error.message}`, { status });
+    const code = status === 413 ? "body_too_large" : "gone";
+    throw new Problem(code, `${path}: ${error.message}`, { status });
   }
   if (response.ok) return content;
   const wait = Number(response.headers.get("Retry-After")) || null;

@@ -1,5 +1,7 @@
 /** What the page says about answers and problems. */
 
+import limits from "./limits.js";
+
 const SURE = 0.75; // of the probability; below it the answer is given as a question
 const WORTH_NAMING = 0.1;
 
@@ -9,7 +11,9 @@ const ADVICE = {
   animated_picture: "An animated picture cannot be read. Take a still one.",
   damaged_picture: "This picture is damaged. Take another one.",
   not_a_picture: "This is not a picture that can be read. PNG and JPEG always can.",
-  picture_size: "This picture is too small, too large or too narrow.",
+  picture_size:
+    `This picture is too small or too narrow. Its sides need at least ${limits.min_side} pixels, ` +
+    `and the longer one at most ${limits.max_aspect} times the shorter one.`,
   body_too_large: "This picture is too large to be sent.",
 };
 
