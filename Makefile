@@ -41,7 +41,7 @@ repro: .venv/locked ## the real thing: dvc repro on the data set that params.yam
 test: .venv/locked ## the test suite: no network, no GPU, no browser
 	@pytest --numprocesses auto --dist loadfile
 
-test-whole: .venv/locked ## more: MNIST itself, a fresh clone, browser, container (needs Chromium, PostgreSQL, podman, minutes)
+test-whole: .venv/locked ## more: MNIST itself, a fresh clone, browser, container (needs Chromium, PostgreSQL, podman, nginx, minutes)
 	@pytest tests/whole
 
 lint: .venv/locked ## ruff and mypy

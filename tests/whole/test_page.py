@@ -4,47 +4,29 @@ Where SERVICE_URL names a service that runs already, its page is tried.
 """
 
 import json
-import os
 import re
-import shutil
 import subprocess
 import sys
 import urllib.request
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
 import pytest
-from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
+from playwright.sync_api import Page, Route, expect
 
-from docs.page_screenshots import PATIENCE, draw, lines, settle, sheet
-from docs.screenshots import SWITCHES
+from docs.page_screenshots import draw, lines, settle, sheet
 from serving.trial import free_port, wait_until_ready
+from tests.whole.page_actions import answer, best_two, offer, picture
 from tests.workplace import ROOT, Workplace
 
 PHONE = {"width": 360, "height": 740}
-OFFER = """([type, name, bytes]) => {
-    const files = new DataTransfer();
-    files.items.add(new File([new Uint8Array(bytes)], name, { type: "image/png" }));
-    const about = { bubbles: true, cancelable: true };
-    const target = document.querySelector(".sheet canvas");
-    if (type === "drop") target.dispatchEvent(new DragEvent("drop", { ...about, dataTransfer: files }));
-    else target.dispatchEvent(new ClipboardEvent("paste", { ...about, clipboardData: files }));
-}"""  # files cannot be dragged out of a file manager here, nor copied out of one
-
 INK = """canvas => {
     const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
     return data.filter((value, index) => index % 4 === 3 && value > 127).length;
 }"""  # pixels
-
-
-@pytest.fixture(scope="module")
-def page_url(request: pytest.FixtureRequest) -> str:
-    url: str = os.environ.get("SERVICE_URL") or request.getfixturevalue("service_url")
-    return url.rstrip("/")
 
 
 @contextmanager
@@ -64,57 +46,6 @@ def alone(model: Path, port: int, log: Path) -> Iterator[str]:
 @pytest.fixture
 def exported(mnist: Workplace) -> Path:
     return mnist.folder / "artifacts/export/model.onnx"
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with sync_playwright() as pilot:
-        yield pilot.chromium.launch(executable_path=shutil.which("chromium"), args=SWITCHES)
-
-
-@pytest.fixture
-def opened(browser: Browser) -> Iterator[Callable[..., Page]]:
-    """Opens pages, by address and with the settings of a browser's context. An error in one fails the test."""
-    contexts = []
-    errors: list[str] = []
-
-    def open_page(url: str, **settings: Any) -> Page:
-        contexts.append(browser.new_context(**settings))
-        page = contexts[-1].new_page()
-        page.set_default_timeout(PATIENCE)
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.goto(url)
-        expect(page.locator("#model")).not_to_have_text("…")
-        return page
-
-    yield open_page
-    for context in contexts:
-        context.close()
-    assert not errors
-
-
-@pytest.fixture
-def page(opened: Callable[..., Page], page_url: str) -> Page:
-    return opened(page_url)
-
-
-def answer(page: Page) -> str:
-    settle(page)
-    return page.locator("#answer").inner_text()
-
-
-def best_two(page: Page) -> set[str]:
-    rows = page.locator("#bars tr").all()
-    shares = {row.locator("th").inner_text(): float(row.locator(".value").inner_text().rstrip(" %")) for row in rows}
-    return set(sorted(shares, key=lambda name: shares[name])[-2:])
-
-
-def picture(digit: int) -> Path:
-    return next((ROOT / "data" / str(digit)).glob("paint-*.png"))
-
-
-def offer(page: Page, how: str, path: Path) -> None:
-    page.evaluate(OFFER, [how, path.name, list(path.read_bytes())])
 
 
 def test_drawn_digits_are_read(page: Page) -> None:
@@ -432,26 +363,4 @@ def test_the_foot_names_the_model_and_leads_to_the_api(page: Page, page_url: str
 
     expect(page.locator("#model")).to_have_text(model)
     links = [link.get_attribute("href") for link in page.get_by_role("contentinfo").get_by_role("link").all()]
-    assert links == ["/docs", "/docs.json", "/metrics"]
-
-
-def test_nothing_leaves_the_origin_and_the_console_stays_empty_under_a_strict_policy(
-    opened: Callable[..., Page], page_url: str
-) -> None:
-    page = opened(page_url)
-    asked: list[str] = []
-    said: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
-    page.on("console", lambda message: said.append(message.text))
-    page.reload()
-    policy = page.locator("meta[http-equiv=Content-Security-Policy]").get_attribute("content")
-    for mode in ("One digit", "Four boxes", "A line"):
-        page.get_by_role("radio", name=mode).check()
-        draw(sheet(page), 3)
-        settle(page)
-    offer(page, "drop", picture(3))
-    settle(page)
-
-    assert policy == "default-src 'self'; img-src 'self' data: blob:"
-    assert {url.split("/")[2] for url in asked if not url.startswith(("data:", "blob:"))} == {page_url.split("/")[2]}
-    assert not said
+    assert links == ["docs", "docs.json", "metrics"]
