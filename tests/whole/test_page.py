@@ -283,6 +283,10 @@ def test_a_phone_needs_no_horizontal_scrolling_and_no_thin_fingers(
     settle(page)
 
     assert page.evaluate("document.documentElement.scrollWidth") <= PHONE["width"]
+    pen, desk = page.locator("#pen input").bounding_box(), page.locator("#desk").bounding_box()
+    assert pen is not None
+    assert desk is not None
+    assert pen["x"] + pen["width"] <= desk["x"] + desk["width"] + 1
     for control in page.locator("button:visible, #modes label, #pen input").all():
         box = control.bounding_box()
         assert box is not None

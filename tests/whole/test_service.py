@@ -189,6 +189,7 @@ def exchange(url: str, *parts: bytes) -> tuple[int, dict[str, str]]:
                 connection.sendall(part)
         head, _, content = b"".join(iter(lambda: connection.recv(65536), b"")).partition(b"\r\n\r\n")
     assert b"content-type: application/json" in head
+    assert b"x-content-type-options: nosniff" in head
     return int(head.split()[1]), json.loads(content)
 
 
