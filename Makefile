@@ -4,6 +4,7 @@ SHELL := /bin/bash
 PYTHON ?= python3
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 export MLFLOW_DISABLE_TELEMETRY := true
+export PYTHONUTF8 := 1
 ui: PORT ?= 5000
 serve: PORT ?= 3000
 BENTO := $(if $(NAME),--name $(NAME)) $(if $(VERSION),--version $(VERSION)) $(if $(ALIAS),--alias $(ALIAS))
@@ -51,10 +52,7 @@ lint: .venv/locked ## ruff and mypy
 
 ui: .venv/locked ## the MLflow server on http://127.0.0.1:5000 (PORT=…)
 	@python -m serving.port "$(PORT)"
-	@echo "MLflow: http://127.0.0.1:$(PORT), there 'Model training', 'handwritten-digits' (Ctrl-C ends it)"
-	@MLFLOW_SERVER_ENABLE_JOB_EXECUTION=false MLFLOW_ALLOW_PICKLE_DESERIALIZATION=false mlflow server \
-		--host 127.0.0.1 --port $(PORT) --workers 1 \
-		--backend-store-uri sqlite:///mlflow.db --artifacts-destination mlartifacts
+	@python -m pipeline.ui "$(PORT)"
 
 track: .venv/locked ## bring MLflow into agreement with dvc.lock, also where DVC sees nothing to do
 	@python -m pipeline.track

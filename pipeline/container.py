@@ -64,7 +64,7 @@ def main() -> None:
     if not BENTO.exists():
         raise StorageError(f"{BENTO}: expected the tag of a Bento, got no file; type `make bento`")
     name = engine()
-    image = build(BENTO.read_text(), name)
+    image = build(BENTO.read_text(encoding="utf-8"), name)
     write_text(IMAGE, image)
     runner = "podman" if name == "buildah" else name
     health = f"--health-cmd {shlex.quote(HEALTH)} --health-interval 10s --health-start-period 30s"

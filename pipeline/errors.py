@@ -12,6 +12,7 @@ PipelineError
 └── TrackingError    MLflow cannot be brought into agreement with dvc.lock
 """
 
+import io
 import os
 import signal
 import sys
@@ -78,6 +79,8 @@ def run(main: Callable[[], None]) -> NoReturn:
     Does not return. Any other exception is a bug of ours and keeps its traceback.
     """
     signal.signal(signal.SIGTERM, _on_sigterm)
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # a terminal that knows ASCII only shows ? where we print ×
     try:
         main()
     except PipelineError as error:

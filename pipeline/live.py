@@ -29,7 +29,7 @@ def is_alive(pid: int) -> bool:
 
 def batches(path: Path, pid: int) -> Iterator[list[dict[str, Any]]]:
     """What the file holds, then what is added to it, a list at a time, until its end or that of the process `pid`."""
-    with path.open() as file:
+    with path.open(encoding="utf-8") as file:
         while True:
             alive = is_alive(pid)  # asked first: what was written before the end is still read
             lines = [json.loads(line) for line in file]

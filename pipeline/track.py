@@ -74,7 +74,7 @@ def figures(path: str) -> dict[str, dict[int, float]]:
 
 def curves(path: str, axis: str) -> dict[str, dict[int, float]]:
     """The columns of a CSV file as curves over the column `axis`."""
-    with Path(path).open(newline="") as file:
+    with Path(path).open(newline="", encoding="utf-8") as file:
         rows = list(csv.DictReader(file))
     return {name: {int(row[axis]): float(row[name]) for row in rows} for name in rows[0] if name != axis}
 
@@ -168,7 +168,7 @@ def origin(parent: Run, stages: dict[str, Stage]) -> dict[str, str]:
 def description(record: Record, children: dict[str, Run]) -> str:
     """The parent run's text in the UI: links to the runs of its stages, then the model card."""
     links = (f"[{name}](#/experiments/{record.experiment_id}/runs/{run.info.run_id})" for name, run in children.items())
-    return f"Stages: {' · '.join(links)}\n\n{Path(CARD).read_text()}"
+    return f"Stages: {' · '.join(links)}\n\n{Path(CARD).read_text(encoding='utf-8')}"
 
 
 def note_model(record: Record, stages: dict[str, Stage], parent: Run) -> str:

@@ -34,7 +34,7 @@ image = bentoml.images.Image(  # a distribution that BentoML does not know gets 
     base_image="docker.io/library/python:3.11-slim",
     distro="slim",
     lock_python_packages=False,
-    python_requirements=Path(__file__).with_name("requirements.lock").read_text(),
+    python_requirements=Path(__file__).with_name("requirements.lock").read_text(encoding="utf-8"),
     post_commands=["pip uninstall --yes --quiet uv; rm -rf /root/.cache"],
 )
 

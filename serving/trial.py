@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-PATIENCE = 60  # seconds for the service to get ready
+READY_SECONDS = 180  # for the service to get ready: many times the usual 3, for machines with other work
 GRACE = 8  # seconds that accepted requests have to be answered, once the service is told to end
 
 
@@ -32,7 +32,7 @@ def command(bento: str, port: int) -> list[str]:
 def running(bento: str, log: Path) -> Iterator[str]:
     """Serve `bento` on a free port of the loopback; the URL, once it is ready. Raises RuntimeError when it never is."""
     port = free_port()
-    with log.open("w") as output:
+    with log.open("w", encoding="utf-8") as output:
         process = subprocess.Popen(command(bento, port), stdout=output, stderr=output, start_new_session=True)
     try:
         wait_until_ready(f"http://127.0.0.1:{port}", process, log)
@@ -46,16 +46,20 @@ def running(bento: str, log: Path) -> Iterator[str]:
 
 
 def wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path, path: str = "/readyz") -> None:
-    deadline = time.monotonic() + PATIENCE
+    deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise RuntimeError(f"the service ended with status {process.returncode}:\n{log.read_text()}")
+            raise RuntimeError(f"the service ended with status {process.returncode}:\n{text_of(log)}")
         try:
             with urllib.request.urlopen(f"{url}{path}", timeout=5):
                 return
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             time.sleep(0.1)
-    raise RuntimeError(f"the service was not ready after {PATIENCE} s:\n{log.read_text()}")
+    raise RuntimeError(f"the service was not ready after {READY_SECONDS} s:\n{text_of(log)}")
+
+
+def text_of(log: Path) -> str:
+    return log.read_text(encoding="utf-8", errors="replace")
 
 
 def main() -> None:

@@ -44,6 +44,11 @@ class Watchdog:
     def _turn(self) -> None:
         self.turned = time.monotonic()
 
+    def is_hung(self, now: float) -> bool:
+        """Whether the loop last turned, or the work in hand began, longer than the limit before `now`."""
+        began = self.began
+        return now - self.turned > self.limit or (began is not None and now - began > self.limit)
+
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
         self.turned = time.monotonic()
         while not loop.is_closed():
@@ -52,8 +57,7 @@ class Watchdog:
             except RuntimeError:  # closed in between
                 return
             time.sleep(self.every)
-            now = time.monotonic()
-            if now - self.turned > self.limit or (self.began is not None and now - self.began > self.limit):
+            if self.is_hung(time.monotonic()):
                 log.error("this worker has hung for %.0f s; it ends, and another one is started", self.limit)
                 self.bite()
                 break

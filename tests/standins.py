@@ -45,13 +45,14 @@ class Hanging(Broken):
 class Holding(Broken):
     """Says that it is well, and leaves all else without an answer until it is told to let go."""
 
-    PATIENCE = 240  # seconds
-    asked, let_go = threading.Event(), threading.Event()
+    LONGEST = 300  # seconds
+    asked, let_go, gave_up = threading.Event(), threading.Event(), threading.Event()
 
     def do_GET(self) -> None:
         if self.path != "/health":
             self.asked.set()
-            self.let_go.wait(self.PATIENCE)
+            if not self.let_go.wait(self.LONGEST):
+                self.gave_up.set()
         super().do_GET()
 
     do_POST = do_GET
@@ -69,3 +70,13 @@ class Guarded(Broken):
             self.end_headers()
 
     do_POST = do_GET
+
+
+class Stranger(Broken):
+    """Answers everything, as a server of something else does."""
+
+    def do_GET(self) -> None:
+        self.send_response(200)
+        self.send_header("Content-Length", "5")
+        self.end_headers()
+        self.wfile.write(b"hello")

@@ -16,7 +16,7 @@ import pytest
 from pipeline import progress
 from pipeline.errors import PipelineError
 from tests import workplace
-from tests.workplace import SECRETS, Workplace
+from tests.workplace import STAGE_SETTINGS, Workplace
 
 NO_NETWORK = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
 
@@ -38,7 +38,7 @@ def complaint(place: Workplace, stage: str, **environment: str) -> str:
     before = files(place)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(place.folder)
-        for name in [name for name in os.environ if name.startswith(SECRETS)]:
+        for name in [name for name in os.environ if name.startswith(STAGE_SETTINGS)]:
             patch.delenv(name)
         for name, value in environment.items():
             patch.setenv(name, value)
@@ -265,7 +265,7 @@ def test_a_stopped_training_leaves_no_half_written_file(place: Workplace, number
         while not training.stdout.readline().startswith("epoch 3"):
             assert training.poll() is None
         training.send_signal(number)
-        _, said = training.communicate(timeout=30)
+        _, said = training.communicate(timeout=300)
     params.write_text(kept)
 
     assert training.returncode == status

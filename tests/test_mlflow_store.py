@@ -18,6 +18,7 @@ from mlflow.tracking._tracking_service import utils
 
 import pipeline.bento
 import pipeline.track
+import pipeline.ui
 from pipeline.errors import TrackingError
 from pipeline.record import EXPERIMENT, Record
 from pipeline.registry import Registry
@@ -25,7 +26,7 @@ from pipeline.relocation import COLUMNS
 from pipeline.store import store_uri
 from pipeline.track import STAGES
 from tests import workplace
-from tests.workplace import Workplace
+from tests.workplace import Workplace, moved
 
 PROCESSES = 8
 
@@ -59,11 +60,6 @@ def place(original: Workplace, tmp_path: Path) -> Workplace:
     return moved(original, tmp_path / "moved")
 
 
-def moved(original: Workplace, folder: Path) -> Workplace:
-    shutil.copytree(original.folder, folder, symlinks=True)
-    return Workplace(folder)
-
-
 def contents(folder: Path) -> dict[str, bytes]:
     return {str(path.relative_to(folder)): path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
@@ -84,7 +80,7 @@ def track(place: Workplace, monkeypatch: pytest.MonkeyPatch, capsys: pytest.Capt
 def go_to(place: Workplace, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let this process work in the clone, without settings of whoever runs the tests."""
     for name in list(os.environ):
-        if name.startswith(workplace.SECRETS):
+        if name.startswith(workplace.STAGE_SETTINGS):
             monkeypatch.delenv(name)
     # MLflow remembers in each process where the artifacts of a run are; here the same runs are in many places.
     monkeypatch.setattr(utils, "_artifact_repos_cache", OrderedDict())
@@ -266,6 +262,17 @@ def test_artifacts_that_a_server_kept_are_found_without_it(place: Workplace, tra
 
     assert contents(place.folder / "mlartifacts") == files
     is_whole(place)
+
+
+def test_the_ui_serves_the_store_beside_the_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    command = pipeline.ui.command(tmp_path, "5001")
+    assert f"sqlite:///{tmp_path}/mlflow.db" in command
+    assert str(tmp_path / "mlartifacts") in command
+
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", "https://ada:secret@mlflow.example.org")
+    with pytest.raises(TrackingError, match=r"MLflow's runs are at https://mlflow\.example\.org: open that"):
+        pipeline.ui.command(tmp_path, "5001")
 
 
 @pytest.mark.parametrize("name", ["a%2Fb 100%25", "what? #1 it's"])

@@ -5,46 +5,55 @@ import threading
 import time
 from collections.abc import Callable
 
-from serving.watchdog import Watchdog
+import pytest
 
-LIMIT = 0.3
+from serving.watchdog import LIMIT, Watchdog
 
 
-def bites(trouble: Callable[[Watchdog], None], turning: bool = True) -> bool:
-    """Whether the watchdog bites within a second, while `trouble` is done on the loop's thread or aside."""
-    bitten = threading.Event()
-    watchdog = Watchdog(limit=LIMIT, every=0.05, bite=bitten.set)
+def ends(block: Callable[[Watchdog, threading.Event], object], in_loop: bool) -> bool:
+    """Whether the watchdog ends a process in which `block` waits, on the loop's thread or in another one."""
+    ended = threading.Event()
+    watchdog = Watchdog(limit=0.3, every=0.05, bite=ended.set)
 
     async def main() -> None:
         watchdog.watch(asyncio.get_running_loop())
-        if turning:
-            await asyncio.to_thread(trouble, watchdog)
+        if in_loop:
+            block(watchdog, ended)
         else:
-            trouble(watchdog)
+            await asyncio.to_thread(block, watchdog, ended)
 
     asyncio.run(main())
-    return bitten.is_set()
-
-
-def keep_working(watchdog: Watchdog, seconds: float) -> None:
-    watchdog.working(lambda: time.sleep(seconds))
+    return ended.is_set()
 
 
 def test_a_loop_that_does_not_turn_is_ended() -> None:
-    assert bites(lambda watchdog: time.sleep(1), turning=False)
+    assert ends(lambda watchdog, ended: bool(ended.wait(60)), in_loop=True)
 
 
 def test_work_that_does_not_end_is_ended() -> None:
-    assert bites(lambda watchdog: keep_working(watchdog, 1))
+    assert ends(lambda watchdog, ended: bool(watchdog.working(lambda: ended.wait(60))), in_loop=False)
 
 
-def test_waiting_is_not_hanging() -> None:
-    assert not bites(lambda watchdog: time.sleep(1))
+@pytest.mark.parametrize(("turned", "began", "hung"), [
+    (0.0, None, False),  # waiting is not hanging
+    (0.0, -LIMIT, False),
+    (0.0, -LIMIT - 1, True),
+    (-LIMIT - 1, None, True),
+])  # fmt: skip
+def test_it_hangs_when_the_loop_or_the_work_in_hand_takes_longer_than_the_limit(
+    turned: float, began: float | None, hung: bool
+) -> None:
+    watchdog, now = Watchdog(), time.monotonic()
+    watchdog.turned, watchdog.began = now + turned, None if began is None else now + began
+
+    assert watchdog.is_hung(now) == hung
 
 
 def test_many_short_pieces_of_work_are_not_one_long_one() -> None:
-    def many(watchdog: Watchdog) -> None:
-        for _ in range(10):
-            watchdog.working(lambda: time.sleep(0.1))
+    watchdog, began = Watchdog(), list[float | None]()
+    for _ in range(2):
+        watchdog.working(lambda: began.append(watchdog.began))
 
-    assert not bites(many)
+    assert None not in began
+    assert began[0] != began[1]
+    assert watchdog.began is None

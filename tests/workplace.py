@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,13 @@ from tests.pen import synthetic_images
 
 ROOT = Path(__file__).parent.parent
 SMALL: dict[str, Any] = {"cnn": {"widths": [4, 8, 8], "dropout": 0.0}, "epochs": 2, "batch": 50}
-SECRETS = ("MLFLOW_", "DVC_", "DATASET_MIRROR")  # settings of whoever runs the tests
+# Settings of whoever runs the tests, by how their names begin: of the stages, and of all that they use.
+STAGE_SETTINGS = ("MLFLOW_", "DVC_", "DATASET_MIRROR")
+SETTINGS = (
+    *STAGE_SETTINGS, "BENTOML_", "GIT_", "HOME", "XDG_", "LANG", "LC_", "PYTHON", "OMP_",
+    "CUDA_VISIBLE_DEVICES", "MPLCONFIGDIR",
+)  # fmt: skip
+HOME = tempfile.TemporaryDirectory(prefix="home-")  # an empty one, for all commands of this process's tests
 
 
 def idx(array: npt.NDArray[np.uint8]) -> bytes:
@@ -37,9 +44,14 @@ class Workplace:
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
-        self.environment = {name: value for name, value in os.environ.items() if not name.startswith(SECRETS)}
-        self.environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{self.environment['PATH']}"
-        self.environment["MLFLOW_DISABLE_TELEMETRY"] = "true"
+        self.environment = {name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)} | {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "HOME": HOME.name,
+            "DVC_SITE_CACHE_DIR": f"{HOME.name}/dvc",  # else in a folder that is shared with other users
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "BENTOML_DO_NOT_TRACK": "true",
+        }
 
     def run(self, *command: str, **environment: str) -> "subprocess.CompletedProcess[str]":
         return subprocess.run(
@@ -106,11 +118,28 @@ class Workplace:
 
 def copy(folder: Path) -> Workplace:
     """Copy what git tracks, or would, into `folder`, without what the stages have written."""
-    listed = subprocess.check_output(["git", "ls-files", "-co", "--exclude-standard", "-z"], cwd=ROOT, text=True)
-    for name in filter(None, listed.split("\0")):
+    for name in tracked():
         if (ROOT / name).is_file() and not name.startswith(("artifacts/", "dvc.lock")):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(ROOT / name, folder / name)
+    return Workplace(folder)
+
+
+def tracked() -> list[str]:
+    """The files of this repository that git tracks, or would; of a tarball without git all but what is made."""
+    command = ["git", "-c", "safe.directory=*", "ls-files", "-co", "--exclude-standard", "-z"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode == 0:
+        return [name for name in listed.stdout.split("\0") if name]
+    made = {".venv", ".cache", ".dvc", "mlartifacts", "__pycache__"}
+    found = [path.relative_to(ROOT) for path in ROOT.rglob("*") if path.is_file()]
+    kept = [path for path in found if not made & set(path.parts) and not path.name.startswith("mlflow.db")]
+    return [".dvc/config", ".dvc/.gitignore", *(path.as_posix() for path in kept)]
+
+
+def moved(place: Workplace, folder: Path) -> Workplace:
+    """A copy of a clone with all that was made in it."""
+    shutil.copytree(place.folder, folder, symlinks=True)
     return Workplace(folder)
 
 
