@@ -11,7 +11,7 @@ from pydantic import ValidationError
 from pipeline import download, eda, export, normalise, score, train
 from pipeline.errors import ParamsError
 from pipeline.files import read_yaml
-from pipeline.params import SECTIONS, Section, load
+from pipeline.params import SECTIONS, Section, did_you_mean, load
 
 COMMITTED = Path(__file__).parent.parent / "params.yaml"
 STAGES: dict[str, type[Section]] = {
@@ -73,6 +73,33 @@ def test_an_unknown_section_is_named(tmp_path: Path) -> None:
     path.write_text(f"{COMMITTED.read_text()}\nscroe: {{worst: 3}}\n")
     with pytest.raises(ParamsError, match=r"params\.yaml: got a section 'scroe', expected only download, eda,"):
         load("eda", STAGES["eda"], path)
+
+
+@pytest.mark.parametrize(
+    ("key", "meant"),
+    [
+        ("train.epoch", "train.epochs"),
+        ("train.optimizer", "train.optimiser"),
+        ("train.learning_rate", "train.optimiser.learning_rate"),
+        ("train.cnn.width", "train.cnn.widths"),
+        ("normalise.sed", "normalise.seed"),
+    ],
+)
+def test_an_unknown_key_comes_with_the_one_that_was_meant(tmp_path: Path, key: str, meant: str) -> None:
+    stage = key.split(".")[0]
+    with pytest.raises(ParamsError, match=rf"{key} is not a setting of this stage; did you mean {meant}\?"):
+        load(stage, STAGES[stage], changed(tmp_path, key, 1))
+
+
+def test_a_section_spelt_otherwise_comes_with_the_one_that_was_meant(tmp_path: Path) -> None:
+    path = tmp_path / "params.yaml"
+    path.write_text(f"{COMMITTED.read_text()}\nnormalize: {{seed: 3}}\n")
+    with pytest.raises(ParamsError, match=r"got a section 'normalize', .*; did you mean normalise\?"):
+        load("eda", STAGES["eda"], path)
+
+
+def test_a_key_that_is_like_no_other_comes_with_no_advice() -> None:
+    assert did_you_mean("train.colour", ["train.epochs", "train.optimiser.name"]) == ""
 
 
 def test_a_missing_key_is_named(tmp_path: Path) -> None:
