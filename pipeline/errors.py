@@ -9,6 +9,7 @@ PipelineError
 ├── TrainingError    training came to nothing, e.g. a loss that is no longer finite
 ├── StorageError     a file could not be written
 ├── ExportError      the exported model does not agree with the trained one
+├── RepositoryError  this is no git repository in which DVC can work
 └── TrackingError    MLflow cannot be brought into agreement with dvc.lock
 """
 
@@ -61,6 +62,10 @@ class StorageError(PipelineError):
 
 
 class ExportError(PipelineError):
+    pass
+
+
+class RepositoryError(PipelineError):
     pass
 
 

@@ -6,7 +6,8 @@ Writes   artifacts/track/told.json: which version was told. It is in no cache an
          In MLflow: a parent run for the pipeline version, a child run for each stage's result, the exported model in
          the registry.
 Decides  whether the model becomes `champion`: if it is at least as accurate, on the same validation images, as the
-         present one, or the first; else it is the `challenger`. The test set has no say.
+         present one, or the first; else it is the `challenger`. The test set has no say. The model of a DVC experiment
+         gets the experiment's name as an alias, too.
 
 It says what is so, not what happened: run twice, or after a cache hit, a lost database or a server that was down, it
 leaves MLflow the same. A result that has its child run is linked, never logged again.
@@ -135,7 +136,7 @@ def shown_live(record: Record, stage: Stage) -> Run | None:
 def note_version(record: Record, stages: dict[str, Stage]) -> Run:
     """The finished parent run of a pipeline version, its stages' runs found or completed on the way."""
     key = version_key(stages)
-    name = os.environ.get("DVC_EXP_NAME") or f"{load_description(DATASET).name}-{key[:8]}"
+    name = provenance.experiment() or f"{load_description(DATASET).name}-{key[:8]}"
     parent = record.find(dvc_version=key) or record.begin(name, {"dvc.version": key})
     # A far server takes seconds a request: a person at a terminal sees how far it is.
     bar = tqdm(stages.values(), desc="telling MLflow", unit="stage", leave=False, disable=None)
@@ -197,6 +198,8 @@ def note_model(record: Record, stages: dict[str, Stage], parent: Run) -> str:
     champion = registry.champion(data.name)
     if "alias_at_registration" not in version.tags or champion is None:
         registry.decide(version, alias_for(champion, accuracy, tags["validation_images.md5"]))
+    if alias := provenance.alias(provenance.experiment()):
+        registry.set_alias(version, alias)
     holders = record.client.get_model_version(data.name, str(version.version)).aliases
     return f"{data.name} version {version.version} ({', '.join(holders) or 'no alias'})"
 
@@ -229,7 +232,8 @@ def main() -> None:
         advice = "Everything is computed and kept; the same command, typed again, then only tells MLflow"
         raise TrackingError(f"{error}. {advice}") from error
     write_json(OUT / "track" / "told.json", {"version": version_key(stages)})
-    print(f"MLflow at {shown_uri(root)}: run {parent.info.run_name}, model {model}")
+    said = f"MLflow at {shown_uri(root)}: run {parent.info.run_name}, model {model}"
+    print(f"{said}{provenance.advice(stages)}")
 
 
 if __name__ == "__main__":
