@@ -18,11 +18,11 @@ def test_make_demo_ends_well_on_a_machine_with_nothing_but_python(tmp_path: Path
     environment = {name: os.environ[name] for name in kept if name in os.environ}
     path = os.pathsep.join(folder for folder in os.environ["PATH"].split(os.pathsep) if ".venv" not in folder)
 
-    def demo() -> tuple[subprocess.CompletedProcess[str], float]:
+    def demo(*arguments: str) -> tuple[subprocess.CompletedProcess[str], float]:
         """What `make demo` says, and the seconds that it takes."""
         started = time.monotonic()
         done = subprocess.run(
-            ["make", "demo"],
+            ["make", "demo", *arguments],
             cwd=place.folder,
             env=environment | {"HOME": str(home), "PATH": path},
             capture_output=True,
@@ -40,9 +40,15 @@ def test_make_demo_ends_well_on_a_machine_with_nothing_but_python(tmp_path: Path
     (parent,) = place.parents()
     assert parent.info.run_name == "demo"
     assert parent.data.metrics["test_accuracy"] > 0.95
-    assert [version.aliases for version in place.versions("digits")] == [["champion"]]
+    assert [sorted(version.aliases) for version in place.versions("digits")] == [["champion", "demo"]]
+    assert "6 GB" in done.stdout
 
     again, _ = demo()
     assert again.returncode == 0, again.stdout + again.stderr
     assert "pipeline.train" not in again.stdout  # it comes from the run-cache
     assert len(place.parents()) == 1
+
+    other, _ = demo("SET=train.epochs=3")
+    assert other.returncode == 0, other.stdout + other.stderr
+    assert (place.folder / ".cache/bento").read_text().startswith("digits-service:v2-")  # not the champion, which is v1
+    assert place.must("git", "status", "--porcelain") == ""
