@@ -24,6 +24,7 @@ from pipeline.registry import ModelVersion, Registry
 
 SERVICE: Final = "serving.service:Digits"
 TRAVELS: Final = ("serving/**/*", "pipeline/__init__.py", "pipeline/errors.py", "pipeline/image.py")
+UNKNOWN: Final = "unknown"  # the commit of a model that was trained outside of a git repository
 TAG: Final = Path(".cache/bento")  # what `make serve` and `make container` take
 
 
@@ -36,7 +37,7 @@ def labels_of(version: ModelVersion, commit: str | None) -> dict[str, str]:
     """Where the model comes from. Every answer names the model's tag, and the tag leads to these."""
     return {
         "run": version.tags["parent_run"],
-        "commit": commit or "unknown",
+        "commit": commit or UNKNOWN,
         "data": version.tags["data.md5"],
         "test_accuracy": version.tags["test_accuracy"],
     }
@@ -111,7 +112,7 @@ def main() -> None:
     except (BentoMLException, OSError) as error:
         raise StorageError(f"BentoML's store: {error}") from error
     write_text(TAG, bento)
-    print(f"model {model}, Bento {bento}")
+    print(f"model {model}, Bento {bento}{', of an unknown git commit' if labels['commit'] == UNKNOWN else ''}")
 
 
 if __name__ == "__main__":
