@@ -37,7 +37,7 @@ REF: Final = re.compile(r"refs/exps/[0-9a-f]{2}/[0-9a-f]{38}/(?P<name>[^/]+)")  
 def profile(name: str) -> list[str]:
     """The settings in a profile: its lines, without what follows a `#`."""
     try:
-        lines = (PROFILES / f"{name}.txt").read_text().splitlines()
+        lines = (PROFILES / f"{name}.txt").read_text(encoding="utf-8").splitlines()
     except OSError as error:
         known = sorted(path.stem for path in PROFILES.glob("*.txt"))
         raise ParamsError(f"{PROFILES}: got {name!r}, expected one of {', '.join(known)}") from error

@@ -1,5 +1,6 @@
 """Files are whole or absent, readable by git, and checked when they are read."""
 
+import ast
 import errno
 import io
 from pathlib import Path
@@ -253,3 +254,16 @@ def test_a_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
 
     with pytest.raises(StorageError, match=r"cannot write .*file/x\.json"):
         write_bytes(tmp_path / "file" / "x.json", b"")
+
+
+@pytest.mark.parametrize("path", sorted([*Path("pipeline").glob("*.py"), *Path("serving").glob("*.py")]), ids=str)
+def test_text_files_are_read_and_written_as_utf_8_whatever_the_locale(path: Path) -> None:
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
+            arguments = {keyword.arg for keyword in node.keywords}
+            mode = node.args[0].value if node.args and isinstance(node.args[0], ast.Constant) else ""
+            is_text = node.func.attr in ("read_text", "write_text") or (
+                node.func.attr == "open" and "b" not in str(mode)
+            )
+            is_picture = isinstance(node.func.value, ast.Name) and node.func.value.id == "Image"
+            assert not is_text or is_picture or "encoding" in arguments, f"line {node.lineno}"
