@@ -51,6 +51,9 @@ repro: .cache/params.checked ## the real thing: dvc repro on the data set that p
 test: .venv/locked ## the test suite: no network, no GPU, no browser
 	@pytest --numprocesses auto --dist loadfile
 
+test-unit: .venv/locked ## the part of it that needs no clone, DVC or MLflow: a minute at most
+	@pytest --numprocesses auto --dist loadfile -m "not integration"
+
 test-whole: .venv/locked ## more: MNIST itself, a fresh clone, browser, container (needs Chromium, PostgreSQL, podman, nginx, minutes)
 	@pytest tests/whole
 
@@ -117,5 +120,5 @@ lock: .venv/locked ## write requirements.lock again from pyproject.toml
 	@uv pip compile --group serving --constraint requirements.lock --universal --generate-hashes --no-emit-index-url \
 		--no-header --no-annotate --upgrade --quiet --output-file serving/requirements.lock
 
-.PHONY: help install demo repro test test-whole lint ui track bento serve container experiment \
+.PHONY: help install demo repro test test-unit test-whole lint ui track bento serve container experiment \
 	best fast fastest fashion textbook fuzz bench-training bench-serving bench-reading bench-pipeline screenshots handwriting lock

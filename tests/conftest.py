@@ -1,11 +1,14 @@
 """What tests share: small synthetic digits, drawn in process."""
 
 import json
+import os
+import shutil
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from filelock import FileLock
 
 from pipeline.architecture import CnnParams, cnn
 from pipeline.classifier import Classifier
@@ -13,13 +16,42 @@ from pipeline.dataset import DIGITS, Split
 from pipeline.device import set_threads
 from pipeline.export import golden, onnx_bytes, traced
 from serving.model import Model
+from tests import workplace
 from tests.pen import synthetic_images
+from tests.workplace import Workplace
+
+# No terminal is worse: nothing but ASCII, in the locale and in Python's own streams.
+ASCII_ONLY = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark the tests of files that run DVC and the stages in a clone; the others are unit tests."""
+    for item in items:
+        if isinstance(item, pytest.Function) and "Workplace" in vars(item.module):
+            item.add_marker("integration")
 
 
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
     """What a test computes in process is computed as the stages do it, by one thread."""
     set_threads()
+
+
+@pytest.fixture(scope="session")
+def computed(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
+    """A clone in which `dvc repro` was typed once, by a person whose files are nobody else's, on a terminal that knows
+    ASCII only. All processes of the tests share it; a test that changes something, or runs DVC in it, takes a copy."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "computed"
+    with FileLock(folder.with_suffix(".lock")):
+        log = folder / workplace.LOG
+        if log.is_file():
+            return Workplace(folder)
+        shutil.rmtree(folder, ignore_errors=True)
+        made = workplace.make(folder)
+        printed = made.must("bash", "-c", "umask 077; dvc repro", **ASCII_ONLY)
+        log.write_text(printed)
+    return made
 
 
 @pytest.fixture(scope="session")

@@ -15,18 +15,15 @@ import pytest
 
 from pipeline import progress
 from pipeline.errors import PipelineError
-from tests import workplace
-from tests.workplace import STAGE_SETTINGS, Workplace
+from tests.workplace import STAGE_SETTINGS, Workplace, moved
 
 NO_NETWORK = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
 
 
 @pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
-    """A clone that was brought as far as scoring needs."""
-    made = workplace.make(tmp_path_factory.mktemp("bad"))
-    made.must("dvc", "repro", "train", MLFLOW_TRACKING_URI="http://127.0.0.1:9")
-    return made
+def place(computed: Workplace, tmp_path_factory: pytest.TempPathFactory) -> Workplace:
+    """A clone in which everything is there that a stage may need."""
+    return moved(computed, tmp_path_factory.mktemp("bad") / "clone")
 
 
 def files(place: Workplace) -> dict[Path, bytes]:

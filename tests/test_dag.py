@@ -11,21 +11,7 @@ from pipeline import stages
 from pipeline.files import read_yaml
 from pipeline.store import store_uri
 from pipeline.track import STAGES
-from tests import workplace
-from tests.workplace import Workplace, moved
-
-LOG = ".cache/repro.log"
-# No terminal is worse: nothing but ASCII, in the locale and in Python's own streams.
-ASCII_ONLY = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
-
-
-@pytest.fixture(scope="module")
-def computed(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
-    """A clone in which `dvc repro` was typed once, by a person whose files are nobody else's. No test changes it."""
-    made = workplace.make(tmp_path_factory.mktemp("dag") / "clone")
-    printed = made.must("bash", "-c", "umask 077; dvc repro", **ASCII_ONLY)
-    (made.folder / LOG).write_text(printed)
-    return made
+from tests.workplace import LOG, Workplace, moved
 
 
 @pytest.fixture
@@ -73,9 +59,9 @@ def uncommitted(place: Workplace) -> str:
     return place.must("git", "status", "--porcelain")
 
 
-def test_every_file_that_dvc_yaml_names_is_made(computed: Workplace) -> None:
-    assert list(locked(computed)) == list(read_yaml(computed.folder / "dvc.yaml")["stages"])
-    assert computed.must("dvc", "status").strip() == "Data and pipelines are up to date."
+def test_every_file_that_dvc_yaml_names_is_made(place: Workplace) -> None:
+    assert list(locked(place)) == list(read_yaml(place.folder / "dvc.yaml")["stages"])
+    assert place.must("dvc", "status").strip() == "Data and pipelines are up to date."
 
 
 def test_mlflow_has_a_finished_parent_with_a_finished_child_for_each_stage(computed: Workplace) -> None:

@@ -8,24 +8,25 @@ import shutil
 import signal
 import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
-from tests import workplace
-from tests.workplace import Workplace
+from tests.workplace import Workplace, moved
 
-KILLS = 8
+KILLS = 6
 INTERVAL = 7  # steps between two checkpoints
 REPRO = ("dvc", "repro", "--single-item", "train")
 NO_MLFLOW = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
 
 
-@pytest.fixture(scope="module")
-def place(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
+@pytest.fixture
+def place(computed: Workplace, tmp_path: Path) -> Workplace:
     """A clone whose training takes some seconds and leaves a checkpoint every few steps, seldom at an epoch's end."""
-    made = workplace.make(tmp_path_factory.mktemp("killed"))
-    made.set("train", epochs=240, checkpoint_steps=INTERVAL, averaging=0.9)
-    made.must("dvc", "repro", "normalise")
+    made = moved(computed, tmp_path / "clone")
+    shutil.rmtree(made.folder / "artifacts/train")
+    shutil.rmtree(made.folder / ".cache/progress")
+    made.set("train", epochs=150, checkpoint_steps=INTERVAL, averaging=0.9)
     return made
 
 

@@ -46,18 +46,10 @@ def start_together(folder: Path, starts: int) -> None:
             assert len(set(found)) == 1
 
 
-@pytest.fixture(scope="module")
-def original(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
-    """A clone whose pipeline was computed and synced to the SQLite store beside it. No test changes it."""
-    made = workplace.make(tmp_path_factory.mktemp("store") / "project")
-    made.must("dvc", "repro")
-    return made
-
-
 @pytest.fixture
-def place(original: Workplace, tmp_path: Path) -> Workplace:
+def place(computed: Workplace, tmp_path: Path) -> Workplace:
     """The same clone in another folder."""
-    return moved(original, tmp_path / "moved")
+    return moved(computed, tmp_path / "moved")
 
 
 def contents(folder: Path) -> dict[str, bytes]:
@@ -127,14 +119,14 @@ def test_processes_that_start_on_a_fresh_store_at_once_all_get_it(tmp_path: Path
 
 
 def test_a_clone_that_was_copied_leaves_the_original_alone(
-    original: Workplace, place: Workplace, track: Callable[[], str]
+    computed: Workplace, place: Workplace, track: Callable[[], str]
 ) -> None:
-    before = contents(original.folder)
+    before = contents(computed.folder)
     shutil.rmtree(place.folder / "mlartifacts")
 
     track()
 
-    assert contents(original.folder) == before
+    assert contents(computed.folder) == before
     assert {run.info.artifact_uri.partition("/mlartifacts/")[0] for run in place.runs()} == {place.folder.as_uri()}
     is_whole(place)
 
@@ -276,8 +268,8 @@ def test_the_ui_serves_the_store_beside_the_repository(tmp_path: Path, monkeypat
 
 
 @pytest.mark.parametrize("name", ["a%2Fb 100%25", "what? #1 it's"])
-def test_a_folder_may_have_any_name(original: Workplace, tmp_path: Path, name: str) -> None:
-    place = moved(original, tmp_path / name)
+def test_a_folder_may_have_any_name(computed: Workplace, tmp_path: Path, name: str) -> None:
+    place = moved(computed, tmp_path / name)
     (place.folder / "mlflow.db").unlink()
     shutil.rmtree(place.folder / "mlartifacts")
     home = {"BENTOML_HOME": str(place.folder / ".cache/bentoml"), "BENTOML_DO_NOT_TRACK": "true"}

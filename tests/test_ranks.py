@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import time
@@ -14,7 +15,6 @@ import pytest
 from safetensors.numpy import load_file
 
 from pipeline.files import read_json
-from tests import workplace
 from tests.workplace import Workplace, moved
 
 TRAIN = ("-m", "pipeline.train")
@@ -23,20 +23,14 @@ NO_MLFLOW = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
 SLOW = {"name": "sgd", "learning_rate": 0.01, "momentum": 0.9, "weight_decay": 0.0}
 
 
-@pytest.fixture(scope="module")
-def prepared(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
-    """A clone that was brought as far as training needs; its network is one without batch normalisation."""
-    made = workplace.make(tmp_path_factory.mktemp("ranks") / "clone")
-    made.must("dvc", "repro", "normalise")
+@pytest.fixture
+def place(computed: Workplace, tmp_path: Path) -> Workplace:
+    """A clone in which nothing was trained yet; its network is one without batch normalisation."""
+    made = moved(computed, tmp_path / "clone")
+    shutil.rmtree(made.folder / "artifacts/train")
     made.set("train", model="mlp", epochs=3, optimiser=SLOW, precision="float32")
     made.set("train", mlp={"hidden": [32], "activation": "relu", "dropout": 0.0})
     return made
-
-
-@pytest.fixture
-def place(prepared: Workplace, tmp_path: Path) -> Workplace:
-    """A copy of it."""
-    return moved(prepared, tmp_path / "clone")
 
 
 def trained(place: Workplace) -> dict[str, np.ndarray[tuple[int, ...], np.dtype[np.float32]]]:
@@ -76,7 +70,7 @@ def test_a_batch_that_cannot_be_shared_is_named(place: Workplace) -> None:
 
 
 def test_a_process_that_dies_ends_the_job_and_the_next_one_goes_on(place: Workplace) -> None:
-    place.set("train", epochs=400, checkpoint_steps=5)
+    place.set("train", epochs=150, checkpoint_steps=5)
     with subprocess.Popen(
         [*SHARED, *TRAIN],
         cwd=place.folder,
@@ -98,7 +92,7 @@ def test_a_process_that_dies_ends_the_job_and_the_next_one_goes_on(place: Workpl
     assert job.returncode != 0
     assert "error: rank 0 of 2: " in said, said
     assert "another process of this training is gone" in said or "another process is gone" in said, said
-    assert "epoch 400" not in printed
+    assert "epoch 150" not in printed
     assert results(place) == {}
     assert len(checkpoints(place)) == 1
 

@@ -3,6 +3,7 @@
 import contextlib
 import http.server
 import os
+import shutil
 import signal
 import socket
 import subprocess
@@ -18,7 +19,6 @@ import pytest
 
 from pipeline.files import read_yaml
 from pipeline.track import STAGES
-from tests import workplace
 from tests.standins import Broken, Guarded, Hanging, Holding, Stranger, answering
 from tests.workplace import Workplace, moved
 
@@ -73,29 +73,29 @@ def server(tmp_path: Path) -> Iterator[Server]:
 
 
 @pytest.fixture(scope="module")
-def computed(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
+def untracked(computed: Workplace, tmp_path_factory: pytest.TempPathFactory) -> Workplace:
     """A pipeline that was computed while no MLflow server answered. No test changes it."""
-    made = workplace.make(tmp_path_factory.mktemp("server") / "clone")
-    done = made.run("dvc", "repro", MLFLOW_TRACKING_URI="http://127.0.0.1:9")
-    assert done.returncode != 0
-    assert "MLFLOW_TRACKING_URI: no server answers at http://127.0.0.1:9" in done.stderr
-    assert "the same command, typed again, then only tells MLflow" in done.stderr
+    made = moved(computed, tmp_path_factory.mktemp("server") / "clone")
+    (made.folder / "mlflow.db").unlink()
+    shutil.rmtree(made.folder / "mlartifacts")
+    shutil.rmtree(made.folder / "artifacts/track")
+    shutil.rmtree(made.folder / ".cache/progress")
     return made
 
 
 @pytest.fixture
-def place(computed: Workplace, tmp_path: Path) -> Workplace:
+def place(untracked: Workplace, tmp_path: Path) -> Workplace:
     """A copy of it, for a test that changes something."""
-    return moved(computed, tmp_path / "clone")
+    return moved(untracked, tmp_path / "clone")
 
 
 @pytest.mark.parametrize(("kind", "reason"), [(Broken, "too many 500 error responses"), (Hanging, "timed out")])
 def test_a_server_that_fails_or_hangs_is_told_of_with_its_reason(
-    computed: Workplace, kind: type[http.server.BaseHTTPRequestHandler], reason: str
+    untracked: Workplace, kind: type[http.server.BaseHTTPRequestHandler], reason: str
 ) -> None:
     with answering(kind) as uri:
         patience = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "2"}
-        done = computed.run("python", "-m", "pipeline.track", MLFLOW_TRACKING_URI=uri, **patience)
+        done = untracked.run("python", "-m", "pipeline.track", MLFLOW_TRACKING_URI=uri, **patience)
 
     assert done.returncode == 1
     assert reason in done.stderr.splitlines()[-1]
@@ -111,10 +111,10 @@ def test_a_server_that_fails_or_hangs_is_told_of_with_its_reason(
     ],
 )
 def test_a_guarded_server_is_asked_with_the_credentials_that_mlflow_takes(
-    computed: Workplace, credentials: dict[str, str], reason: str
+    untracked: Workplace, credentials: dict[str, str], reason: str
 ) -> None:
     with answering(Guarded) as uri:
-        done = computed.run("python", "-m", "pipeline.track", MLFLOW_TRACKING_URI=uri, **credentials)
+        done = untracked.run("python", "-m", "pipeline.track", MLFLOW_TRACKING_URI=uri, **credentials)
 
     assert done.returncode == 1
     assert reason in done.stderr
@@ -126,9 +126,14 @@ def begun(place: Workplace, server: Server) -> bool:
     return any(run.info.status == "RUNNING" for run in place.runs(server.uri))
 
 
-def test_without_a_server_everything_is_computed_and_kept(computed: Workplace) -> None:
-    assert (computed.folder / "artifacts/export/model.onnx").is_file()
-    assert computed.must("dvc", "status", *STAGES).strip() == "Data and pipelines are up to date."
+def test_without_a_server_everything_is_computed_and_kept(place: Workplace) -> None:
+    done = place.run("dvc", "repro", MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+
+    assert done.returncode != 0
+    assert "MLFLOW_TRACKING_URI: no server answers at http://127.0.0.1:9" in done.stderr
+    assert "the same command, typed again, then only tells MLflow" in done.stderr
+    assert (place.folder / "artifacts/export/model.onnx").is_file()
+    assert place.must("dvc", "status", *STAGES).strip() == "Data and pipelines are up to date."
 
 
 def test_a_server_killed_in_the_middle_is_told_the_rest_and_nothing_twice(place: Workplace, server: Server) -> None:
@@ -163,17 +168,17 @@ def test_a_server_killed_in_the_middle_is_told_the_rest_and_nothing_twice(place:
     assert [point.step for point in history] == [1, 2]
 
 
-def test_what_answers_but_is_no_mlflow_server_is_told_apart(computed: Workplace) -> None:
+def test_what_answers_but_is_no_mlflow_server_is_told_apart(untracked: Workplace) -> None:
     with answering(Stranger) as uri:
-        done = computed.run("python", "-m", "pipeline.track", MLFLOW_TRACKING_URI=uri)
+        done = untracked.run("python", "-m", "pipeline.track", MLFLOW_TRACKING_URI=uri)
 
     assert done.returncode == 1
     assert "is no MLflow server" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_a_database_without_its_driver_is_named_with_the_reason(computed: Workplace) -> None:
-    done = computed.run("python", "-m", "pipeline.track", MLFLOW_TRACKING_URI="mysql://ada:secret@127.0.0.1:1/db")
+def test_a_database_without_its_driver_is_named_with_the_reason(untracked: Workplace) -> None:
+    done = untracked.run("python", "-m", "pipeline.track", MLFLOW_TRACKING_URI="mysql://ada:secret@127.0.0.1:1/db")
 
     assert done.returncode == 1
     assert done.stderr.startswith("error: MLflow at mysql://127.0.0.1:1/db failed: No module named")
@@ -182,8 +187,8 @@ def test_a_database_without_its_driver_is_named_with_the_reason(computed: Workpl
 
 
 @pytest.mark.parametrize("address", ["http://127.0.0.1:port", "http://[1", "nonsense://127.0.0.1"])
-def test_what_is_no_address_is_named(computed: Workplace, address: str) -> None:
-    done = computed.run("python", "-m", "pipeline.track", MLFLOW_TRACKING_URI=address)
+def test_what_is_no_address_is_named(untracked: Workplace, address: str) -> None:
+    done = untracked.run("python", "-m", "pipeline.track", MLFLOW_TRACKING_URI=address)
 
     assert done.returncode == 1
     assert address in done.stderr
@@ -191,7 +196,7 @@ def test_what_is_no_address_is_named(computed: Workplace, address: str) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_a_server_of_another_kind_is_told_apart(computed: Workplace) -> None:
+def test_a_server_of_another_kind_is_told_apart(untracked: Workplace) -> None:
     with socket.socket() as stranger:
         stranger.bind(("127.0.0.1", 0))
         stranger.listen()
@@ -203,7 +208,7 @@ def test_a_server_of_another_kind_is_told_apart(computed: Workplace) -> None:
 
         threading.Thread(target=greet, daemon=True).start()
         address = f"http://127.0.0.1:{stranger.getsockname()[1]}"
-        done = computed.run("python", "-m", "pipeline.track", MLFLOW_TRACKING_URI=address)
+        done = untracked.run("python", "-m", "pipeline.track", MLFLOW_TRACKING_URI=address)
 
     assert done.returncode == 1
     assert f"no server answers at {address}" in done.stderr
@@ -215,7 +220,7 @@ def begun_training(place: Workplace, repro: subprocess.Popen[bytes]) -> psutil.P
     progress = place.folder / ".cache/progress"
     wait_until(lambda: any(b"train_loss" in path.read_bytes() for path in progress.glob("*")))
     children = psutil.Process(repro.pid).children(recursive=True)
-    (training,) = [child for child in children if child.cmdline()[-2:] == ["-m", "pipeline.train"]]
+    (training,) = [child for child in children if child.cmdline()[1:] == ["-m", "pipeline.train"]]
     return training
 
 
@@ -242,14 +247,15 @@ def test_a_training_shows_its_curve_while_it_runs_and_track_completes_that_run(
     environment = place.environment | {"MLFLOW_TRACKING_URI": server.uri}
     with (place.folder / "repro.log").open("w") as log:
         repro = subprocess.Popen(["dvc", "repro"], cwd=place.folder, env=environment, stdout=log, stderr=log)
-    training = begun_training(place, repro)
-    training.suspend()  # however short it is, it is not over before it has been seen
-    try:
-        wait_until(lambda: shown_live(place, server))
-    finally:
-        training.resume()
+    with repro:
+        training = begun_training(place, repro)
+        training.suspend()  # however short it is, it is not over before it has been seen
+        try:
+            wait_until(lambda: shown_live(place, server))
+        finally:
+            training.resume()
 
-    assert repro.wait() == 0, (place.folder / "repro.log").read_text()
+    assert repro.returncode == 0, (place.folder / "repro.log").read_text()
     (train,) = place.children(server.uri)["train"]
     history = place.client(server.uri).get_metric_history(train.info.run_id, "train_loss")
     assert sorted(point.step for point in history) == list(range(1, 61))

@@ -30,6 +30,7 @@ SETTINGS = (
     *STAGE_SETTINGS, "BENTOML_", "GIT_", "HOME", "XDG_", "LANG", "LC_", "PYTHON", "OMP_",
     "CUDA_VISIBLE_DEVICES", "MPLCONFIGDIR",
 )  # fmt: skip
+LOG = ".cache/repro.log"  # in a clone that was computed: what `dvc repro` printed
 HOME = tempfile.TemporaryDirectory(prefix="home-")  # an empty one, for all commands of this process's tests
 
 
@@ -140,7 +141,9 @@ def tracked() -> list[str]:
 def moved(place: Workplace, folder: Path) -> Workplace:
     """A copy of a clone with all that was made in it."""
     shutil.copytree(place.folder, folder, symlinks=True)
-    return Workplace(folder)
+    copied = Workplace(folder)
+    copied.environment = dict(place.environment)
+    return copied
 
 
 def make(folder: Path) -> Workplace:
