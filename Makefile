@@ -49,10 +49,10 @@ repro: .cache/params.checked ## the real thing: dvc repro on the data set that p
 	@dvc repro
 
 test: .venv/locked ## the test suite: no network, no GPU, no browser
-	@pytest --numprocesses auto --dist loadfile
+	@pytest --numprocesses auto --dist worksteal
 
 test-unit: .venv/locked ## the part of it that needs no clone, DVC or MLflow: a minute at most
-	@pytest --numprocesses auto --dist loadfile -m "not integration"
+	@pytest --numprocesses auto --dist worksteal -m "not integration"
 
 test-whole: .venv/locked ## more: MNIST itself, a fresh clone, browser, container (needs Chromium, PostgreSQL, podman, nginx, minutes)
 	@pytest tests/whole

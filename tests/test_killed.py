@@ -14,7 +14,7 @@ import pytest
 
 from tests.workplace import Workplace, moved
 
-KILLS = 6
+KILLS = 4
 INTERVAL = 7  # steps between two checkpoints
 REPRO = ("dvc", "repro", "--single-item", "train")
 NO_MLFLOW = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}

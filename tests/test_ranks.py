@@ -70,7 +70,7 @@ def test_a_batch_that_cannot_be_shared_is_named(place: Workplace) -> None:
 
 
 def test_a_process_that_dies_ends_the_job_and_the_next_one_goes_on(place: Workplace) -> None:
-    place.set("train", epochs=150, checkpoint_steps=5)
+    place.set("train", epochs=100, checkpoint_steps=5)
     with subprocess.Popen(
         [*SHARED, *TRAIN],
         cwd=place.folder,
@@ -92,7 +92,7 @@ def test_a_process_that_dies_ends_the_job_and_the_next_one_goes_on(place: Workpl
     assert job.returncode != 0
     assert "error: rank 0 of 2: " in said, said
     assert "another process of this training is gone" in said or "another process is gone" in said, said
-    assert "epoch 150" not in printed
+    assert "epoch 100" not in printed
     assert results(place) == {}
     assert len(checkpoints(place)) == 1
 
