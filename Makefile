@@ -48,11 +48,14 @@ repro: .cache/params.checked ## the real thing: dvc repro on the data set that p
 	@python -m pipeline.repository
 	@dvc repro
 
+# One process more than there are cores: the tests often wait, for a server or for a process that they started.
+PYTEST = pytest --numprocesses $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )) --dist worksteal
+
 test: .venv/locked ## the test suite: no network, no GPU, no browser
-	@pytest --numprocesses auto --dist worksteal
+	@$(PYTEST)
 
 test-unit: .venv/locked ## the part of it that needs no clone, DVC or MLflow: a minute at most
-	@pytest --numprocesses auto --dist worksteal -m "not integration"
+	@$(PYTEST) -m "not integration"
 
 test-whole: .venv/locked ## more: MNIST itself, a fresh clone, browser, container (needs Chromium, PostgreSQL, podman, nginx, minutes)
 	@pytest tests/whole

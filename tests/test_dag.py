@@ -2,7 +2,6 @@
 
 import re
 import shutil
-import time
 from pathlib import Path
 
 import pytest
@@ -18,22 +17,6 @@ from tests.workplace import LOG, Workplace, moved
 def place(computed: Workplace, tmp_path: Path) -> Workplace:
     """A copy of it, for a test that changes something."""
     return moved(computed, tmp_path / "clone")
-
-
-@pytest.fixture
-def experimented(computed: Workplace, tmp_path: Path) -> Workplace:
-    """A copy of it whose results were committed as advised, and whose queue has run two experiments at once."""
-    made = moved(computed, tmp_path / "clone")
-    commit_as_advised(made, (made.folder / LOG).read_text())
-    for epochs in (3, 4):
-        made.must("dvc", "exp", "run", "--queue", "--name", f"e{epochs}", "--set-param", f"train.epochs={epochs}")
-    made.must("dvc", "queue", "start", "--jobs", "2")
-    deadline = time.monotonic() + 600
-    while "Running" in (status := made.must("dvc", "queue", "status")) or "Queued" in status:
-        assert time.monotonic() < deadline, status
-        time.sleep(1)
-    assert status.count("Success") == 2, status
-    return made
 
 
 def locked(place: Workplace) -> dict[str, object]:
@@ -215,30 +198,6 @@ def test_an_artifact_that_is_not_the_locked_one_is_not_logged(place: Workplace) 
     assert done.returncode == 1
     assert "error: artifacts/export: got other contents than dvc.lock says" in done.stderr
     assert "Traceback" not in done.stderr
-
-
-def test_queued_experiments_share_a_store_and_going_back_from_one_computes_nothing(
-    experimented: Workplace,
-) -> None:
-    parents = {run.info.run_name: run.info.run_id for run in experimented.parents()}
-    client = experimented.client()
-    for name in ("e3", "e4"):
-        assert client.get_model_version_by_alias("mnist", name).tags["parent_run"] == parents[name]
-    assert {stage: len(runs) for stage, runs in experimented.children().items() if stage != "export"} == {
-        "download": 1, "eda": 1, "normalise": 1, "train": 3, "score": 3
-    }  # fmt: skip
-
-    # The model of another experiment with the same result gets its alias, too.
-    experimented.must("dvc", "exp", "run", "--temp", "--name", "same", "--set-param", "train.epochs=3")
-    same, first = (client.get_model_version_by_alias("mnist", name) for name in ("same", "e3"))
-    assert same.version == first.version
-
-    experimented.must("dvc", "exp", "apply", "e3")
-    assert "dvc.lock" in uncommitted(experimented)
-    experimented.must("git", "checkout", "--quiet", ".")
-    experimented.must("dvc", "checkout")
-    assert stages_run(experimented.must("dvc", "repro")) in ([], ["track"])
-    assert uncommitted(experimented) == ""
 
 
 def test_an_experiment_that_mlflow_did_not_get_reaches_it_when_typed_again(place: Workplace) -> None:

@@ -10,20 +10,16 @@ import subprocess
 import time
 from pathlib import Path
 
-import pytest
-
 from tests.workplace import Workplace, moved
 
-KILLS = 4
 INTERVAL = 7  # steps between two checkpoints
 REPRO = ("dvc", "repro", "--single-item", "train")
 NO_MLFLOW = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
 
 
-@pytest.fixture
-def place(computed: Workplace, tmp_path: Path) -> Workplace:
+def slow_training(computed: Workplace, folder: Path) -> Workplace:
     """A clone whose training takes some seconds and leaves a checkpoint every few steps, seldom at an epoch's end."""
-    made = moved(computed, tmp_path / "clone")
+    made = moved(computed, folder)
     shutil.rmtree(made.folder / "artifacts/train")
     shutil.rmtree(made.folder / ".cache/progress")
     made.set("train", epochs=150, checkpoint_steps=INTERVAL, averaging=0.9)
@@ -77,14 +73,15 @@ def kill(place: Workplace, seconds: float, after_checkpoint: bool) -> str:
     return path.read_text()
 
 
-def test_a_training_killed_at_random_moments_ends_with_the_same_bytes(place: Workplace) -> None:
+def check_kills(place: Workplace, kills: int) -> None:
+    """Assert that a training which is killed so many times at random moments ends with the same bytes."""
     place.must("python", "-m", "pipeline.train", **NO_MLFLOW)
     whole = results(place)
     shutil.rmtree(place.folder / "artifacts/train")
     shutil.rmtree(place.folder / ".cache/progress")
     moments, seen = random.Random(7), 0
 
-    for number in range(KILLS):
+    for number in range(kills):
         in_training = number % 2 == 1
         printed = kill(place, moments.uniform(0, 0.3 if in_training else 1.5), in_training)
         went_on = went_on_after(printed)
@@ -95,7 +92,11 @@ def test_a_training_killed_at_random_moments_ends_with_the_same_bytes(place: Wor
     printed = place.must(*REPRO, **NO_MLFLOW)
     step = went_on_after(printed)
     assert step is not None
-    assert step >= max(seen - INTERVAL, INTERVAL * (KILLS // 2))
+    assert step >= max(seen - INTERVAL, INTERVAL * (kills // 2))
     assert step % INTERVAL == 0
     assert results(place) == whole
     assert list((place.folder / ".cache/checkpoints").iterdir()) == []
+
+
+def test_a_training_killed_at_random_moments_ends_with_the_same_bytes(computed: Workplace, tmp_path: Path) -> None:
+    check_kills(slow_training(computed, tmp_path / "clone"), kills=2)

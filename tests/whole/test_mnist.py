@@ -32,10 +32,12 @@ def test_the_test_accuracy_is_the_promised_one(mnist: Workplace) -> None:
     assert scores["handwriting"]["accuracy"] >= 0.95
 
 
-def test_training_takes_at_most_three_minutes(mnist: Workplace) -> None:
-    (seconds,) = re.findall(r"the training loop took ([\d.]+) s", (mnist.folder / "repro.log").read_text())
+def test_the_network_costs_what_was_promised(mnist: Workplace) -> None:
+    """What a machine takes for it depends on the machine; two operations make a multiplication and its addition."""
+    summary = (mnist.folder / "artifacts/export/summary.txt").read_text(encoding="utf-8")
+    (multiplications,) = re.findall(r"^total +[\d,]+ +([\d,]+)$", summary, re.MULTILINE)
 
-    assert float(seconds) <= 180
+    assert 2 * int(multiplications.replace(",", "")) <= 5_000_000
 
 
 def test_the_computed_statistics_are_the_published_ones(mnist: Workplace) -> None:
