@@ -115,7 +115,7 @@ def is_whole(place: Workplace) -> None:
 
 
 def test_processes_that_start_on_a_fresh_store_at_once_all_get_it(tmp_path: Path) -> None:
-    start_together(tmp_path, starts=8)
+    start_together(tmp_path, starts=4)
 
 
 def test_a_clone_that_was_copied_leaves_the_original_alone(
