@@ -110,6 +110,42 @@ def test_a_wrong_line_of_yaml_is_named(place: Workplace, old: str, new: str, pla
     assert place_named in said
 
 
+CONFLICT = """<<<<<<< HEAD
+{ours}=======
+{theirs}>>>>>>> theirs
+"""
+
+
+@pytest.mark.parametrize("name", ["dvc.lock", "params.yaml"])
+def test_a_merge_conflict_is_named_with_a_remedy_that_works(place: Workplace, name: str) -> None:
+    path = place.folder / name
+    kept = path.read_text()
+    line = next(line for line in kept.splitlines(keepends=True) if "md5: " in line or "seed: " in line)
+    number = kept.splitlines(keepends=True).index(line) + 1
+    path.write_text(kept.replace(line, CONFLICT.format(ours=line, theirs=line), 1))
+
+    said = complaint(place, "track" if name == "dvc.lock" else "train")
+    path.write_text(kept)
+
+    assert f"a merge conflict that begins at line {number} and is not resolved" in said
+    if name == "dvc.lock":
+        assert "`git checkout HEAD -- dvc.lock` takes the last commit's, then `dvc repro`" in said
+
+
+def test_only_a_dvc_lock_that_is_absent_is_written_by_dvc_repro(place: Workplace) -> None:
+    path = place.folder / "dvc.lock"
+    kept = path.read_text()
+
+    path.unlink()
+    absent = complaint(place, "track")
+    path.write_text("stages: {")
+    damaged = complaint(place, "track")
+    path.write_text(kept)
+
+    assert "got no file; `dvc repro` writes it" in absent
+    assert "`git checkout HEAD -- dvc.lock` takes the last commit's" in damaged
+
+
 def truncate(path: Path) -> None:
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
 
