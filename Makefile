@@ -58,7 +58,7 @@ test-unit: .venv/locked ## the part of it that needs no clone, DVC or MLflow: a 
 	@$(PYTEST) -m "not integration"
 
 test-whole: .venv/locked ## more: MNIST itself, a fresh clone, browser, container (needs Chromium, PostgreSQL, podman, nginx, minutes)
-	@pytest tests/whole
+	@pytest -p no:randomly tests/whole
 
 lint: .venv/locked ## ruff and mypy
 	@ruff check
