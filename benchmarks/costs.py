@@ -7,12 +7,12 @@ from typing import Any
 import torch
 from torch.profiler import profile
 
-from benchmarks import profiles
-from benchmarks.material import data, trainer
-from pipeline.device import choose
-from pipeline.layers import layers_of
+from benchmarks.datasets import data, trainer
+from pipeline.core import profiles
+from pipeline.model.summary import layers_of
 from pipeline.train import Params, architecture
-from pipeline.training import OnDevice
+from pipeline.training.device import choose
+from pipeline.training.trainer import OnDevice
 
 
 def product_rate() -> float:

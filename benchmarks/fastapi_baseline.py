@@ -8,7 +8,7 @@ from annotated_types import Len
 from fastapi import FastAPI
 from pydantic import BaseModel
 
-from pipeline import classifier
+from pipeline.model import classifier
 from pipeline.score import TRAINED
 
 app = FastAPI()

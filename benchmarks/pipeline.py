@@ -14,13 +14,13 @@ import time
 from pathlib import Path
 
 from benchmarks.hardware import hardware
-from tests import workplace
-from tests.workplace import ROOT, Workplace
+from tests.support import project_clone
+from tests.support.project_clone import ROOT, Clone
 
 REPEATS = 15  # of what takes seconds
 CLONES = 3  # repetitions of what takes a minute
 NO_OP, AROUND, BACK = 1.3, 30, 15  # goals: times a toy's no-op, and seconds
-IMPORTS = {  # what each stage imports; making an optimiser or an export imports torch's compiler
+IMPORTS = {  # what each stage imports; making an optimizer or an export imports torch's compiler
     "download": "",
     "eda": "",
     "normalise": "",
@@ -35,7 +35,7 @@ NOWHERE = {"HTTPS_PROXY": "http://127.0.0.1:9"}  # usage reports begin their way
 TOY = "stages:\n  toy:\n    cmd: cp in out\n    deps: [in]\n    outs: [out]\n"
 
 
-def seconds(place: Workplace, *command: str, **environment: str) -> tuple[float, str]:
+def seconds(place: Clone, *command: str, **environment: str) -> tuple[float, str]:
     started = time.perf_counter()
     printed = place.must(*command, **settings(), **environment)
     return time.perf_counter() - started, printed
@@ -45,8 +45,8 @@ def settings() -> dict[str, str]:
     return {name: os.environ[name] for name in ("DATASET_MIRROR",) if name in os.environ}
 
 
-def clone(folder: Path) -> Workplace:
-    place = workplace.copy(folder)
+def clone(folder: Path) -> Clone:
+    place = project_clone.copy(folder)
     place.set("train", epochs=1)
     if (ROOT / ".cache/archives").is_dir():
         shutil.copytree(ROOT / ".cache/archives", folder / ".cache/archives")
@@ -54,20 +54,20 @@ def clone(folder: Path) -> Workplace:
     return place
 
 
-def toy(folder: Path, config: str) -> Workplace:
+def toy(folder: Path, config: str) -> Clone:
     """A repository with one stage that copies a file, under these settings of DVC."""
     (folder / ".dvc").mkdir()
     (folder / ".dvc/config").write_text(config)
     (folder / ".dvc/.gitignore").write_text("/cache\n/tmp\n")
     (folder / "dvc.yaml").write_text(TOY)
     (folder / "in").write_text("1")
-    place = Workplace(folder)
+    place = Clone(folder)
     place.commit()
     place.must("dvc", "repro", **NOWHERE)
     return place
 
 
-def no_op(*places: Workplace) -> list[float]:
+def no_op(*places: Clone) -> list[float]:
     """Median seconds of a `dvc repro` with nothing to do in each of the repositories, taken in turns."""
     rounds = [[seconds(place, "dvc", "repro", **NOWHERE)[0] for place in places] for _ in range(REPEATS)]
     return [statistics.median(column) for column in zip(*rounds, strict=True)]
@@ -82,7 +82,7 @@ def overhead(folder: Path) -> tuple[float, float]:
 
 def imports() -> float:
     """Seconds that importing takes in all stages together, when the files are in memory."""
-    place = Workplace(ROOT)
+    place = Clone(ROOT)
     return sum(seconds(place, "python", "-c", f"import pipeline.{name}{more}")[0] for name, more in IMPORTS.items())
 
 
@@ -96,7 +96,7 @@ def main() -> None:
         for folder in folders:
             folder.mkdir()
         from_nothing = [overhead(folder) for folder in folders[:CLONES]]
-        place = Workplace(folders[0])
+        place = Clone(folders[0])
         ours, stock, alike = no_op(place, toy(folders[-2], STOCK), toy(folders[-1], OURS))
         place.set("score", worst=12)
         score, score_stages = seconds(place, "dvc", "repro")

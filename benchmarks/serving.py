@@ -23,7 +23,7 @@ import numpy as np
 from benchmarks import load
 from benchmarks.hardware import hardware
 from serving.model import Model
-from serving.trial import command, free_port, wait_until_ready
+from serving.smoke_test import command, free_port, wait_until_ready
 
 ROUNDS: Final = 3
 BATCH: Final = 1024
@@ -61,7 +61,7 @@ def servers(port: int) -> dict[str, Server]:
     plain_one, plain_many = (load.request("/predict", JSON, as_json(count)) for count in (1, 64))
     uvicorn = [sys.executable, "-m", "uvicorn", "--log-level", "warning", *address]
     fastapi, empty = [*uvicorn, "benchmarks.fastapi_baseline:app"], [*uvicorn, "benchmarks.empty_baseline:app"]
-    alone = [sys.executable, "-m", "tests.service", str(MODEL), str(port)]
+    alone = [sys.executable, "-m", "tests.support.inprocess_service", str(MODEL), str(port)]
     bentoml = ["bentoml", "serve", "benchmarks.bentoml_baseline:Baseline", *address]
     empty_bento = ["bentoml", "serve", "benchmarks.empty_bento:Empty", *address]
     return {

@@ -20,16 +20,17 @@ from typing import Final
 import torch
 from dvc.utils.serialize import dump_yaml
 
-from benchmarks import peer, profiles
+from benchmarks import pytorch_example
 from benchmarks.comparison import Result, goals, plot, table
 from benchmarks.costs import arithmetic, where
+from benchmarks.datasets import accuracy, data, trainer
 from benchmarks.hardware import hardware
-from benchmarks.material import accuracy, data, trainer
 from benchmarks.pipeline import clone, seconds
-from pipeline.device import choose, describe
-from pipeline.files import write_bytes
+from pipeline.core import profiles
+from pipeline.core.files import write_bytes
 from pipeline.train import Params
-from pipeline.training import EpochRow, OnDevice, Row, to_device
+from pipeline.training.device import choose, describe
+from pipeline.training.trainer import EpochRow, OnDevice, Row, to_device
 
 PLOT: Final = Path("docs/images/training.png")
 
@@ -72,8 +73,8 @@ def example(seed: int, epochs: int) -> Result:
     parts = zip(*((part.images, part.labels) for part in (given.train, given.validation)), strict=True)
     everything, test = OnDevice(*map(torch.cat, parts)), to_device(given.test, given.train.images.device)
     curve: list[tuple[float, float]] = []
-    for took, trained in peer.train(everything, seed, epochs):
-        curve.append((took, peer.accuracy(trained, test)))
+    for took, trained in pytorch_example.train(everything, seed, epochs):
+        curve.append((took, pytorch_example.accuracy(trained, test)))
         print(f"  peer, seed {seed}, test accuracy after {took:.0f} s: {curve[-1][1]:.2%}", flush=True)
     return Result(curve[-1][0], curve, curve[-1][1])
 
@@ -96,7 +97,7 @@ def main() -> None:
     parser.add_argument("--first-seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--peer-seeds", type=int, default=1)
-    parser.add_argument("--peer-epochs", type=int, default=peer.EPOCHS)
+    parser.add_argument("--peer-epochs", type=int, default=pytorch_example.EPOCHS)
     parser.add_argument("--whole", type=int, default=0)
     parser.add_argument("--plot", type=Path, default=PLOT)
     asked = parser.parse_args()

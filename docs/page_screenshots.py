@@ -3,7 +3,8 @@
 Reads    the page of the Bento that `make bento` built last.
 Writes   docs/images/page-*.png.
 
-The digits are drawn by the pointer, stroke by stroke, as the project's synthetic hand writes them (`tests.strokes`).
+The digits are drawn by the pointer, stroke by stroke, from the templates in
+`tests.support.stroke_templates`.
 """
 
 import shutil
@@ -14,8 +15,8 @@ import numpy as np
 from playwright.sync_api import Browser, Locator, Page, ViewportSize, expect, sync_playwright
 
 from docs.screenshots import IMAGES, SWITCHES
-from serving.trial import running
-from tests.strokes import Points, fit, write
+from serving.smoke_test import running
+from tests.support.stroke_templates import Points, fit, write
 
 PHONE: Final[ViewportSize] = {"width": 412, "height": 915}  # pixels
 DESKTOP: Final[ViewportSize] = {"width": 1280, "height": 720}

@@ -23,31 +23,31 @@ from typing import Final
 
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 
-from pipeline.record import EXPERIMENT
-from tests import workplace
+from pipeline.tracking.mlflow_store import EXPERIMENT
+from tests.support import project_clone
 
-IMAGES: Final = workplace.ROOT / "docs" / "images"
+IMAGES: Final = project_clone.ROOT / "docs" / "images"
 RATES: Final = {"rate-0.1": 0.1, "rate-0.001": 0.001}  # learning rates by the name of the experiment
-COLUMNS: Final = ("train.optimiser.learning_rate", "test_accuracy", "handwriting_accuracy")
+COLUMNS: Final = ("train.optimizer.learning_rate", "test_accuracy", "handwriting_accuracy")
 WIDTH: Final = 1600  # pixels
 DISABLED: Final = ("background-networking", "component-update", "gpu", "quic", "sync")  # features of Chromium
 SWITCHES: Final = ["--no-sandbox", "--no-first-run", *(f"--disable-{feature}" for feature in DISABLED)]
 
 
-def two_experiments(folder: str) -> workplace.Workplace:
+def two_experiments(folder: str) -> project_clone.Clone:
     """A copy of the repository that has trained with both learning rates and told its own MLflow store."""
-    place = workplace.copy(Path(folder))
+    place = project_clone.copy(Path(folder))
     place.set("download", dataset="digits")
     place.set("train", batch=64, epochs=15)
     place.commit()
     for name, rate in RATES.items():
         print(f"running experiment {name}", flush=True)
-        place.must("dvc", "exp", "run", "--name", name, "--set-param", f"train.optimiser.learning_rate={rate}")
+        place.must("dvc", "exp", "run", "--name", name, "--set-param", f"train.optimizer.learning_rate={rate}")
     return place
 
 
 @contextmanager
-def mlflow_ui(place: workplace.Workplace) -> Iterator[str]:
+def mlflow_ui(place: project_clone.Clone) -> Iterator[str]:
     """The address of the server that `make ui` starts on a free port, until it is ended with all its processes."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         url = f"http://127.0.0.1:{probe.getsockname()[1]}"

@@ -1,4 +1,4 @@
-"""Stage `download`: the raw images and labels of the data set named in params.yaml.
+"""Stage `download`: the raw images and labels of the data set named in config.yaml.
 
 Reads    the published archives (through DATASET_MIRROR if it is set), or scikit-learn's embedded digits.
 Writes   artifacts/download/: dataset.json, {train,test}_{images,labels}.npy.
@@ -13,15 +13,16 @@ from typing import Final, Literal
 import numpy as np
 from PIL import Image
 
-from pipeline import archives, errors, params
-from pipeline.dataset import DIGITS, Description, Split
-from pipeline.image import normalised
+from pipeline.core import config, entrypoint
+from pipeline.data import mnist_archives
+from pipeline.data.dataset import DIGITS, Description, Split
+from pipeline.data.image import normalised
 
 OUT: Final = Path("artifacts/download")
 ENLARGED: Final = 80  # pixels; 8×8 pictures are made this large before they take the road of any picture
 
 
-class Params(params.Section):
+class Params(config.Section):
     dataset: Literal["mnist", "fashion_mnist", "kmnist", "digits"]
 
 
@@ -46,11 +47,11 @@ def load(name: str, cache: Path, own_mirror: str | None) -> tuple[Description, S
     """Description, training split and test split of a data set. Raises FetchError."""
     if name == "digits":
         return Description("digits", DIGITS, {}), *embedded_digits()
-    return archives.load(name, cache / name, own_mirror)
+    return mnist_archives.load(name, cache / name, own_mirror)
 
 
 def main() -> None:
-    settings = params.load("download", Params)
+    settings = config.load("download", Params)
     # A queued experiment runs in a folder of its own; what was fetched is shared with the main one.
     cache = Path(os.environ.get("DVC_ROOT", ".")) / ".cache" / "archives"
     description, train, test = load(settings.dataset, cache, os.environ.get("DATASET_MIRROR"))
@@ -61,4 +62,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    errors.run(main)
+    entrypoint.run(main)

@@ -14,16 +14,17 @@ import numpy.typing as npt
 import pandas as pd
 from pydantic import Field
 
-from pipeline import charts, errors, params
-from pipeline.dataset import Split, load_description, load_split
-from pipeline.files import write_bytes, write_json, write_text
-from pipeline.pictures import contact_sheet
+from pipeline.core import config, entrypoint
+from pipeline.core.files import write_bytes, write_json, write_text
+from pipeline.data.dataset import Split, load_description, load_split
+from pipeline.reports import plots
+from pipeline.reports.contact_sheet import contact_sheet
 
 RAW: Final = Path("artifacts/download")
 OUT: Final = Path("artifacts/eda")
 
 
-class Params(params.Section):
+class Params(config.Section):
     mosaic_columns: Annotated[int, Field(ge=1, le=50)]
     """Images of each class in the mosaic."""
 
@@ -121,7 +122,7 @@ def save_table(name: str, table: pd.DataFrame) -> None:
 
 
 def main() -> None:
-    settings = params.load("eda", Params)
+    settings = config.load("eda", Params)
     names = load_description(RAW / "dataset.json").classes
     splits = {name: load_split(RAW, name, len(names)) for name in ("train", "test")}
     train = splits["train"]
@@ -135,11 +136,11 @@ def main() -> None:
     write_text(OUT / "tables" / "first_image.txt", as_text(train.images[0]))
     write_bytes(OUT / "figures" / "mosaic.png", mosaic(train, settings.mosaic_columns, len(names)))
     write_bytes(OUT / "figures" / "mean_images.png", mean_images(train, names))
-    write_bytes(OUT / "figures" / "class_balance.png", charts.class_balance(counts))
-    write_bytes(OUT / "figures" / "ink.png", charts.ink_by_class(inks, names))
+    write_bytes(OUT / "figures" / "class_balance.png", plots.class_balance(counts))
+    write_bytes(OUT / "figures" / "ink.png", plots.ink_by_class(inks, names))
     write_json(OUT / "tables" / "summary.json", summary(splits, inks, twins))
     print(f"first image, a {names[train.labels[0]]}:\n{as_text(train.images[0])}", end="")
 
 
 if __name__ == "__main__":
-    errors.run(main)
+    entrypoint.run(main)

@@ -24,16 +24,17 @@ from PIL import Image
 from pydantic import Field
 from torch.export import Dim, ExportedProgram
 
-from pipeline import classifier, errors, params
-from pipeline.classifier import Classifier
-from pipeline.dataset import Description, load_description, load_split
-from pipeline.device import set_threads
-from pipeline.drawing import draw
-from pipeline.errors import ExportError
-from pipeline.files import read_json, write_bytes, write_json
-from pipeline.image import SIDE, canonical
-from pipeline.layers import Layer, layers_of, summary
-from pipeline.model_card import model_card
+from pipeline.core import config, entrypoint
+from pipeline.core.errors import ExportError
+from pipeline.core.files import read_json, write_bytes, write_json
+from pipeline.data.dataset import Description, load_description, load_split
+from pipeline.data.image import SIDE, canonical
+from pipeline.model import classifier
+from pipeline.model.classifier import Classifier
+from pipeline.model.summary import Layer, layers_of, summary
+from pipeline.reports.model_card import model_card
+from pipeline.reports.network_svg import draw
+from pipeline.training.device import set_threads
 
 RAW: Final = Path("artifacts/download")
 NORMALISED: Final = Path("artifacts/normalise")
@@ -43,7 +44,7 @@ OUT: Final = Path("artifacts/export")
 TOLERANCE: Final = 1e-4  # of a probability
 
 
-class Params(params.Section):
+class Params(config.Section):
     opset: Annotated[int, Field(ge=18, le=25)]
     """Version of ONNX's operators; an onnxruntime reads all up to its own."""
 
@@ -131,7 +132,7 @@ def card(description: Description, layers: list[Layer], sha256: str) -> str:
 
 
 def main() -> None:
-    settings = params.load("export", Params)
+    settings = config.load("export", Params)
     set_threads()
     description = load_description(RAW / "dataset.json")
     test = load_split(RAW, "test", len(description.classes))
@@ -158,4 +159,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    errors.run(main)
+    entrypoint.run(main)

@@ -15,16 +15,16 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from pipeline import errors, params
-from pipeline.dataset import load_description, load_split
-from pipeline.errors import DataError
-from pipeline.files import write_json
+from pipeline.core import config, entrypoint
+from pipeline.core.errors import DataError
+from pipeline.core.files import write_json
+from pipeline.data.dataset import load_description, load_split
 
 RAW: Final = Path("artifacts/download")
 OUT: Final = Path("artifacts/normalise")
 
 
-class Params(params.Section):
+class Params(config.Section):
     validation_share: Annotated[float, Field(gt=0, lt=1)]
     """Share of each class that is kept from training, 0 to 1."""
     method: Literal["standardise", "unit"]
@@ -66,7 +66,7 @@ def statistics(images: npt.NDArray[np.uint8]) -> tuple[float, float]:
 
 
 def main() -> None:
-    settings = params.load("normalise", Params)
+    settings = config.load("normalise", Params)
     raw = load_split(RAW, "train", len(load_description(RAW / "dataset.json").classes))
     check_polarity(raw.images)
     validates = split(raw.labels, settings.validation_share, settings.seed)
@@ -90,4 +90,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    errors.run(main)
+    entrypoint.run(main)

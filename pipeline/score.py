@@ -16,12 +16,14 @@ import numpy.typing as npt
 import torch
 from pydantic import Field
 
-from pipeline import classifier, errors, handwriting, params
-from pipeline.dataset import Split, load_description, load_split
-from pipeline.device import set_threads
-from pipeline.files import write_bytes, write_csv, write_json
-from pipeline.metrics import confusion_matrix, cross_entropy, per_class
-from pipeline.pictures import contact_sheet
+from pipeline.core import config, entrypoint
+from pipeline.core.files import write_bytes, write_csv, write_json
+from pipeline.data import handwriting
+from pipeline.data.dataset import Split, load_description, load_split
+from pipeline.model import classifier
+from pipeline.reports.contact_sheet import contact_sheet
+from pipeline.reports.metrics import confusion_matrix, cross_entropy, per_class
+from pipeline.training.device import set_threads
 
 RAW: Final = Path("artifacts/download")
 TRAINED: Final = Path("artifacts/train/model")
@@ -31,7 +33,7 @@ OUT: Final = Path("artifacts/score")
 Probabilities = npt.NDArray[np.float32]
 
 
-class Params(params.Section):
+class Params(config.Section):
     first: Annotated[int, Field(ge=1)]
     """Test images at the beginning whose labels and predictions are put side by side."""
     worst: Annotated[int, Field(ge=1)]
@@ -115,7 +117,7 @@ def save_own(own: handwriting.Handwriting, probabilities: Probabilities, names: 
 
 
 def main() -> None:
-    settings = params.load("score", Params)
+    settings = config.load("score", Params)
     set_threads()
     description = load_description(RAW / "dataset.json")
     network = classifier.load(TRAINED)
@@ -133,4 +135,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    errors.run(main)
+    entrypoint.run(main)

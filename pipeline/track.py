@@ -22,14 +22,15 @@ from typing import Any, Final
 from filelock import FileLock
 from tqdm import tqdm
 
-from pipeline import errors, provenance
-from pipeline.dataset import load_description
-from pipeline.errors import TrackingError
-from pipeline.files import read_json, write_json
-from pipeline.record import PARENT, Record, Run, set_manners, talking_to
-from pipeline.registry import ModelVersion, Registry
-from pipeline.stages import Stage, content_md5, locked, version_key
-from pipeline.store import shown_uri
+from pipeline.core import entrypoint
+from pipeline.core.errors import TrackingError
+from pipeline.core.files import read_json, write_json
+from pipeline.data.dataset import load_description
+from pipeline.tracking import git_tags
+from pipeline.tracking.dvc_lock import Stage, content_md5, locked, version_key
+from pipeline.tracking.mlflow_store import PARENT, Record, Run, set_manners, talking_to
+from pipeline.tracking.registry import ModelVersion, Registry
+from pipeline.tracking.store_uri import shown_uri
 
 STAGES: Final = ("download", "eda", "normalise", "train", "score", "export")
 FIGURES: Final = {
@@ -58,7 +59,7 @@ USES: Final = {
 
 
 def flat(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Leaves of nested mappings, named by their path: `train.optimiser.name`."""
+    """Leaves of nested mappings, named by their path: `train.optimizer.name`."""
     for key, value in tree.items():
         name = f"{prefix}.{key}" if prefix else key
         if isinstance(value, Mapping):
@@ -128,7 +129,7 @@ def living_parent(record: Record, run: Run, parent_id: str) -> str:
 
 
 def shown_live(record: Record, stage: Stage) -> Run | None:
-    """The run in which `pipeline.live` has shown the stage, if its result is not known yet."""
+    """The run in which `pipeline.tracking.live_follower` has shown the stage, if its result is not known yet."""
     run = record.find(dvc_stage=stage.name, dvc_inputs_key=stage.inputs_key)
     return run if run and "dvc.key" not in run.data.tags else None
 
@@ -136,7 +137,7 @@ def shown_live(record: Record, stage: Stage) -> Run | None:
 def note_version(record: Record, stages: dict[str, Stage]) -> Run:
     """The finished parent run of a pipeline version, its stages' runs found or completed on the way."""
     key = version_key(stages)
-    name = provenance.experiment() or f"{load_description(DATASET).name}-{key[:8]}"
+    name = git_tags.experiment() or f"{load_description(DATASET).name}-{key[:8]}"
     parent = record.find(dvc_version=key) or record.begin(name, {"dvc.version": key})
     # A far server takes seconds a request: a person at a terminal sees how far it is.
     bar = tqdm(stages.values(), desc="telling MLflow", unit="stage", leave=False, disable=None)
@@ -163,7 +164,7 @@ def origin(parent: Run, stages: dict[str, Stage]) -> dict[str, str]:
     """Tags that say where the version comes from. A commit that holds it whole is kept; a dirty one is replaced."""
     data = {"data.md5": stages["score"].deps.get("data", NO_DATA)}
     known = parent.data.tags.get("git.dirty") == "false"
-    return data if known else data | provenance.tags()
+    return data if known else data | git_tags.tags()
 
 
 def description(record: Record, children: dict[str, Run]) -> str:
@@ -187,18 +188,18 @@ def note_model(record: Record, stages: dict[str, Stage], parent: Run) -> str:
         "data.md5": stages["score"].deps.get("data", NO_DATA),
         "parent_run": parent.info.run_id,
     }
-    registry, classes = Registry(record), len(data.classes)
+    registry = Registry(record)
     version = registry.find(data.name, sha256)
     if version is None:
-        version = registry.register(export, data.name, Path(MODEL), classes, tags)
+        version = registry.register(export, data.name, Path(MODEL), tags)
     elif not registry.is_intact(version):
-        version = registry.repair(version, export, Path(MODEL), classes)
+        version = registry.repair(version, export, Path(MODEL))
     if not record.is_active(version.tags["parent_run"]):
         registry.tag(version, {"parent_run": parent.info.run_id})
     champion = registry.champion(data.name)
     if "alias_at_registration" not in version.tags or champion is None:
         registry.decide(version, alias_for(champion, accuracy, tags["validation_images.md5"]))
-    if alias := provenance.alias(provenance.experiment()):
+    if alias := git_tags.alias(git_tags.experiment()):
         registry.set_alias(version, alias)
     holders = record.client.get_model_version(data.name, str(version.version)).aliases
     return f"{data.name} version {version.version} ({', '.join(holders) or 'no alias'})"
@@ -233,8 +234,8 @@ def main() -> None:
         raise TrackingError(f"{error}. {advice}") from error
     write_json(OUT / "track" / "told.json", {"version": version_key(stages)})
     said = f"MLflow at {shown_uri(root)}: run {parent.info.run_name}, model {model}"
-    print(f"{said}{provenance.advice(stages)}")
+    print(f"{said}{git_tags.advice(stages)}")
 
 
 if __name__ == "__main__":
-    errors.run(main)
+    entrypoint.run(main)

@@ -1,4 +1,4 @@
-"""Stage `train`: the network named in params.yaml, trained on the device at hand.
+"""Stage `train`: the network named in config.yaml, trained on the device at hand.
 
 Reads    artifacts/download/dataset.json (how many classes), artifacts/normalise/: both splits and the scaling.
 Writes   artifacts/train/: model/ (architecture.json, weights.safetensors), history.csv (epochs), steps.csv (thinned),
@@ -16,16 +16,18 @@ from typing import Final, Literal
 import torch
 from pydantic import ValidationError
 
-from pipeline import classifier, errors, params, progress, stages
-from pipeline.architecture import CnnParams, MlpParams
-from pipeline.checkpoint import restore, write
-from pipeline.classifier import Architecture
-from pipeline.dataset import load_description, load_split
-from pipeline.device import DeviceName, Threads, choose, describe, make_deterministic, set_threads
-from pipeline.errors import DataError
-from pipeline.files import read_json, write_csv, write_json
-from pipeline.ranks import Ranks, joined
-from pipeline.training import EpochRow, Recipe, Row, StepRow, Trainer, Training, to_device
+from pipeline.core import config, entrypoint
+from pipeline.core.errors import DataError
+from pipeline.core.files import read_json, write_csv, write_json
+from pipeline.data.dataset import load_description, load_split
+from pipeline.model import classifier
+from pipeline.model.classifier import Architecture
+from pipeline.model.networks import CnnParams, MlpParams
+from pipeline.tracking import dvc_lock, live_writer
+from pipeline.training.checkpoint import restore, write
+from pipeline.training.device import DeviceName, Threads, choose, describe, make_deterministic, set_threads
+from pipeline.training.distributed import Ranks, joined
+from pipeline.training.trainer import EpochRow, Recipe, Row, StepRow, Trainer, Training, to_device
 
 RAW: Final = Path("artifacts/download")
 NORMALISED: Final = Path("artifacts/normalise")
@@ -50,7 +52,7 @@ def architecture(settings: Params, classes: int, statistics: dict[str, float]) -
         raise DataError(f"{STATISTICS}: expected numbers to scale pixels by, got {scaling}") from error
 
 
-def tell(row: Row, follower: progress.Progress) -> None:
+def tell(row: Row, follower: live_writer.Progress) -> None:
     """Pass a row of the history on to whoever follows, and each epoch to the terminal."""
     values = row._asdict()
     follower.metrics(values.pop("step" if isinstance(row, StepRow) else "epoch"), values)
@@ -103,7 +105,7 @@ def trainer_of(settings: Params, built: Architecture, device: torch.device, rank
 
 
 def main() -> None:
-    settings, root = params.load("train", Params), Path(os.environ.get("DVC_ROOT", "."))
+    settings, root = config.load("train", Params), Path(os.environ.get("DVC_ROOT", "."))
     classes = len(load_description(RAW / "dataset.json").classes)
     built = architecture(settings, classes, read_json(STATISTICS, "subtract", "divide_by"))
     device = choose(settings.device)
@@ -112,13 +114,13 @@ def main() -> None:
     with joined(device) as ranks:
         trainer = trainer_of(settings, built, device, ranks)
         parameters = sum(weight.numel() for weight in trainer.classifier.parameters())
-        task = stages.about_to_run("train")
+        task = dvc_lock.about_to_run("train")
         checkpoint = root / ".cache" / "checkpoints" / f"train-{task.inputs_key[:16]}-{ranks.size}.safetensors"
         if ranks.rank:
             go_on(trainer, checkpoint, lambda row: None)
             return
         print(f"training {settings.model} with {parameters:,} parameters on {describe(device)}{ranks}", flush=True)
-        with progress.start(task, root) as follower:
+        with live_writer.start(task, root) as follower:
             training = go_on(trainer, checkpoint, lambda row: tell(row, follower))
     best = save(training, built, parameters)
     for file in checkpoint.parent.glob(f"*{checkpoint.name}*"):  # itself, and what a kill has left half-written
@@ -127,4 +129,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    errors.run(main)
+    entrypoint.run(main)

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from pipeline.image import canonical
+from pipeline.data.image import canonical
 
 CHUNK: Final = 128  # images at once: more are no faster, and their activations take memory
 TOLERANCE: Final = 1e-4  # of a probability; what the export stage promises

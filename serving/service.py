@@ -14,7 +14,7 @@ from pydantic import BaseModel
 if TYPE_CHECKING:
     from starlette.types import ASGIApp
 
-    from serving.app import Api
+    from serving.http.app import Api
 
 
 class Arguments(BaseModel):
@@ -40,9 +40,9 @@ image = bentoml.images.Image(  # a distribution that BentoML does not know gets 
 
 
 def set_manners() -> None:
-    from serving import protocol  # only now: it sets up the metrics
+    from serving.http import uvicorn_protocol  # only now: it sets up the metrics
 
-    protocol.install()
+    uvicorn_protocol.install()
 
 
 set_manners()
@@ -51,14 +51,14 @@ set_manners()
 @cache
 def api() -> "Api":
     """What answers. Only the worker imports it: the supervisor, which loads this file first, has no use for it."""
-    from serving.app import Api
+    from serving.http.app import Api
 
     return Api()
 
 
 def door(bentoml: "ASGIApp") -> "ASGIApp":
-    from serving.cors import cors_settings, with_cors
-    from serving.door import Door
+    from serving.http.cors import cors_settings, with_cors
+    from serving.http.limits import Door
 
     return with_cors(Door(bentoml, api=api()), cors_settings())
 
@@ -82,7 +82,7 @@ class Digits:
     stored = BentoModel(arguments.model)
 
     def __init__(self) -> None:
-        from serving import metrics
+        from serving.http import metrics
         from serving.model import Model
 
         api().watchdog.watch(asyncio.get_running_loop())

@@ -10,25 +10,18 @@ import pytest
 import torch
 from filelock import FileLock
 
-from pipeline.architecture import CnnParams, cnn
-from pipeline.classifier import Classifier
-from pipeline.dataset import DIGITS, Split
-from pipeline.device import set_threads
+from pipeline.data.dataset import DIGITS, Split
 from pipeline.export import golden, onnx_bytes, traced
+from pipeline.model.classifier import Classifier
+from pipeline.model.networks import CnnParams, cnn
+from pipeline.training.device import set_threads
 from serving.model import Model
-from tests import workplace
-from tests.pen import synthetic_images
-from tests.workplace import Workplace
+from tests.support import project_clone
+from tests.support.project_clone import Clone
+from tests.support.synthetic_digits import synthetic_images
 
 # No terminal is worse: nothing but ASCII, in the locale and in Python's own streams.
 ASCII_ONLY = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
-
-
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark the tests of files that run DVC and the stages in a clone; the others are unit tests."""
-    for item in items:
-        if isinstance(item, pytest.Function) and "Workplace" in vars(item.module):
-            item.add_marker("integration")
 
 
 @pytest.fixture(autouse=True)
@@ -38,17 +31,17 @@ def one_thread() -> None:
 
 
 @pytest.fixture(scope="session")
-def computed(tmp_path_factory: pytest.TempPathFactory) -> Workplace:
+def computed(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     """A clone in which `dvc repro` was typed once, by a person whose files are nobody else's, on a terminal that knows
     ASCII only. All processes of the tests share it; a test that changes something, or runs DVC in it, takes a copy."""
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "computed"
     with FileLock(folder.with_suffix(".lock")):
-        log = folder / workplace.LOG
+        log = folder / project_clone.LOG
         if log.is_file():
-            return Workplace(folder)
+            return Clone(folder)
         shutil.rmtree(folder, ignore_errors=True)
-        made = workplace.make(folder)
+        made = project_clone.make(folder)
         printed = made.must("bash", "-c", "umask 077; dvc repro", **ASCII_ONLY)
         log.write_text(printed)
     return made

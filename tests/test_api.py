@@ -19,14 +19,14 @@ from starlette.responses import Response
 from starlette.testclient import TestClient
 from starlette.types import Message
 
-from pipeline.dataset import Split
-from pipeline.image import canonical
-from serving import app, body, door
+from pipeline.data.dataset import Split
+from pipeline.data.image import canonical
+from serving.http import app, limits, parsing
+from serving.http.errors import STATUS, Problem
+from serving.http.openapi import describe
 from serving.model import Model
-from serving.openapi import describe
-from serving.problems import STATUS, Problem
-from tests.pen import pictures
-from tests.service import service
+from tests.support.inprocess_service import service
+from tests.support.synthetic_digits import pictures
 from tests.test_image import encoded, ink, page, png_header
 
 PNG = {"content-type": "image/png"}
@@ -81,7 +81,7 @@ def test_a_file_in_a_form_gets_the_same_answer_as_the_body(client: TestClient, p
     assert form.json() == client.post(path, content=FIVE, headers=PNG).json()
 
 
-@pytest.mark.parametrize("media_type", [*body.PICTURE_TYPES, "IMAGE/JPG", "image/x-ms-bmp; charset=binary"])
+@pytest.mark.parametrize("media_type", [*parsing.PICTURE_TYPES, "IMAGE/JPG", "image/x-ms-bmp; charset=binary"])
 def test_the_bytes_decide_what_a_picture_is_under_any_name_of_its_type(client: TestClient, media_type: str) -> None:
     raw = client.post("/predict", content=FIVE, headers={"content-type": media_type})
     form = client.post("/predict", files={"picture": ("five", FIVE, media_type)})
@@ -92,7 +92,7 @@ def test_the_bytes_decide_what_a_picture_is_under_any_name_of_its_type(client: T
 
 @pytest.mark.parametrize("media_type", ["image/jpg", "image/pjpeg", "image/x-png", "image/x-ms-bmp", "image/x-bmp"])
 def test_the_usual_other_names_of_picture_types_are_taken(media_type: str) -> None:
-    assert media_type in body.PICTURE_TYPES
+    assert media_type in parsing.PICTURE_TYPES
 
 
 def test_the_picture_that_the_model_saw_comes_with_the_answer(client: TestClient) -> None:
@@ -239,7 +239,7 @@ def test_bad_input_gets_its_status_and_a_reason(client: TestClient, kind: str) -
 
 def test_the_first_wrong_pixel_ends_the_look(client: TestClient) -> None:
     with pytest.raises(ValidationError) as caught:
-        body.BATCH.validate_python(image_list(100, 28, 28, value=-1))
+        parsing.BATCH.validate_python(image_list(100, 28, 28, value=-1))
     assert caught.value.error_count() == 1
 
     problem = client.post("/predict_batch", content=batch_of(image_list(100, 28, 28, value=-1)), headers=JSON).json()
@@ -289,7 +289,7 @@ def test_an_unknown_method_is_told_which_there_is(client: TestClient) -> None:
 
 
 def test_a_body_over_the_limit_is_not_read(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "MAX_BODY", 1000)
+    monkeypatch.setattr(limits, "MAX_BODY", 1000)
 
     def drops() -> Iterator[bytes]:  # of no announced length
         for _ in range(5):
@@ -305,7 +305,7 @@ def test_a_body_over_the_limit_is_not_read(client: TestClient, monkeypatch: pyte
 
 
 def test_a_busy_service_says_so_and_still_answers_its_probes(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "MAX_ACTIVE", 0)
+    monkeypatch.setattr(limits, "MAX_ACTIVE", 0)
     with TestClient(service(model)) as client:
         refused = client.post("/predict", content=FIVE, headers=PNG)
 
@@ -317,7 +317,7 @@ def test_a_busy_service_says_so_and_still_answers_its_probes(model: Model, monke
 def test_too_many_bytes_at_once_are_refused_before_they_fill_the_memory(
     model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(door, "MAX_BYTES", 100)
+    monkeypatch.setattr(limits, "MAX_BYTES", 100)
     with TestClient(service(model)) as client:
         assert client.post("/predict", content=FIVE, headers=PNG).status_code == 429
         assert client.post("/predict_batch", content=b"{}", headers=JSON).status_code == 422  # given back
@@ -338,7 +338,7 @@ def test_the_service_is_ready_only_if_the_golden_picture_gets_its_golden_answer(
 def test_an_error_of_our_own_is_told_without_its_details(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("serving.answers.canonical", lambda content: 1 / 0)
+    monkeypatch.setattr("serving.http.handlers.canonical", lambda content: 1 / 0)
 
     response = client.post("/predict", content=FIVE, headers=PNG)
 
@@ -418,15 +418,15 @@ def test_the_page_and_the_description_are_served_from_here(client: TestClient, p
 
 def test_serving_imports_nothing_that_the_image_lacks() -> None:
     script = (
-        "import sys, serving.app, serving.door, serving.model, serving.openapi\n"
+        "import sys, serving.http.app, serving.http.limits, serving.model, serving.http.openapi\n"
         "print([name for name in ('torch', 'mlflow', 'dvc', 'matplotlib', 'pandas', 'sklearn') if name in sys.modules])"
     )
     assert subprocess.check_output([sys.executable, "-c", script], text=True).strip() == "[]"
 
 
 def test_the_limits_are_those_that_the_memory_allows() -> None:
-    assert door.MAX_BYTES <= 64 * 2**20
-    assert body.MAX_BATCH * body.PIXELS <= body.MAX_BODY
+    assert limits.MAX_BYTES <= 64 * 2**20
+    assert parsing.MAX_BATCH * parsing.PIXELS <= parsing.MAX_BODY
 
 
 UPLOAD = {
@@ -457,8 +457,8 @@ def test_a_client_that_leaves_amid_its_body_is_no_error(model: Model, caplog: py
 
 
 def test_a_client_that_does_not_send_its_body_is_not_waited_for(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "BODY_SECONDS", 0.2)
-    monkeypatch.setattr(door, "LOOK_EVERY", 0.05)
+    monkeypatch.setattr(limits, "BODY_SECONDS", 0.2)
+    monkeypatch.setattr(limits, "LOOK_EVERY", 0.05)
     sent: list[Message] = []
 
     async def receive() -> Message:

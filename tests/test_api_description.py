@@ -10,18 +10,18 @@ import pytest
 from starlette.testclient import TestClient
 from starlette.types import Message
 
-from pipeline.image import MAX_JPEG_PIXELS, MAX_PIXELS
-from serving import app, door, protocol
-from serving.body import MAX_BATCH, MAX_BODY, MAX_JSON, PICTURE_TYPES
-from serving.door import BODY_SECONDS, MAX_ACTIVE, Visit
+from pipeline.data.image import MAX_JPEG_PIXELS, MAX_PIXELS
+from serving.http import app, limits, uvicorn_protocol
+from serving.http.errors import Problem
+from serving.http.limits import BODY_SECONDS, MAX_ACTIVE, Visit
+from serving.http.openapi import EXAMPLES, describe, problem_example
+from serving.http.parsing import MAX_BATCH, MAX_BODY, MAX_JSON, PICTURE_TYPES
 from serving.model import Model
-from serving.openapi import EXAMPLES, describe, problem_example
-from serving.problems import Problem
-from serving.several import MOST
-from tests.service import service
+from serving.rows.reader import MOST
+from tests.support.inprocess_service import service
 from tests.test_api import FIVE, JSON, MULTIPART, PNG, RAW, batch_of, gif, image_list
 from tests.test_image import encoded
-from tests.test_several import page, row, stroke
+from tests.test_row_reader import page, row, stroke
 
 LINES = np.vstack([row("4207")[80:160], np.zeros((30, 500), np.uint8), row("4207")[80:160]])
 ONES = page(*((stroke(4, 30), 12 * number + 5, 40) for number in range(MOST + 1)))
@@ -67,7 +67,7 @@ def test_the_example_of_a_busy_service_is_what_it_answers(model: Model) -> None:
 
 
 def test_the_example_of_a_slow_body_is_what_the_service_answers(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "LOOK_EVERY", 0.01)
+    monkeypatch.setattr(limits, "LOOK_EVERY", 0.01)
 
     async def receive() -> Message:
         await asyncio.sleep(60)
@@ -119,7 +119,7 @@ def test_the_limits_in_the_description_are_those_of_the_service() -> None:
         f"bodies of up to {MAX_BODY / 2**20:g} MB that come in within {BODY_SECONDS:g} seconds",
         f"pictures of up to {MAX_PIXELS / 1e6:g} million pixels (JPEG: {MAX_JPEG_PIXELS / 1e6:g} million)",
         f"waits {app.TURN:g} seconds at most for its turn",
-        f"up to {protocol.LINGER_BYTES / 2**20:g} MB of the rest are read and discarded",
+        f"up to {uvicorn_protocol.LINGER_BYTES / 2**20:g} MB of the rest are read and discarded",
     ],
 )
 def test_the_limits_in_the_readme_are_those_of_the_service(sentence: str) -> None:

@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from serving import door
-from serving.body import MAX_BODY
-from serving.cors import with_cors
+from serving.http import limits
+from serving.http.cors import with_cors
+from serving.http.parsing import MAX_BODY
 from serving.model import Model
-from tests.service import service
+from tests.support.inprocess_service import service
 from tests.test_api import FIVE, PNG
 
 ORIGIN = "https://example.org"
@@ -26,7 +26,7 @@ CORS = {"enabled": True, "access_control_allow_origins": [ORIGIN], "access_contr
 EXPECTED = {"allow_origins": [ORIGIN], "allow_methods": ["POST"]}
 AS_THE_WORKER = """
 import json, bentoml
-from serving.cors import cors_settings
+from serving.http.cors import cors_settings
 
 @bentoml.service(name="handwritten-digits")
 class Digits: ...
@@ -86,7 +86,7 @@ def test_every_answer_can_be_read_by_an_allowed_page(
 
 
 def test_a_refusal_of_a_busy_service_can_be_read_too(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(door, "MAX_ACTIVE", 0)
+    monkeypatch.setattr(limits, "MAX_ACTIVE", 0)
 
     answer = client.post("/predict", content=FIVE, headers=PNG | {"origin": ORIGIN})
 

@@ -1,6 +1,6 @@
 """deploy/ is valid, agrees with the service and with the lock, and gives no container more than it needs.
 
-No engine and no cluster: the files are read. `tests/whole/test_postgres.py` starts MLflow as compose.yaml says.
+No engine and no cluster: the files are read. `tests/e2e/test_postgres.py` starts MLflow as compose.yaml says.
 """
 
 import re
@@ -16,7 +16,7 @@ import yaml
 from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.container.generate import BENTO_UID_GID
 
-from serving.door import PROBES
+from serving.http.limits import PROBES
 
 DEPLOY: Final = Path("deploy")
 COMPOSE: Final[dict[str, Any]] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())

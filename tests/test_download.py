@@ -12,12 +12,13 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from pipeline import archives, download
-from pipeline.dataset import DIGITS, Split, load_description
-from pipeline.errors import FetchError
+from pipeline import download
+from pipeline.core.errors import FetchError
+from pipeline.data import mnist_archives
+from pipeline.data.dataset import DIGITS, Split, load_description
 
 NOBODY = "http://127.0.0.1:9/"  # refuses the connection, as a machine without a network does
-NAMES = (*archives.TRAIN, *archives.TEST)
+NAMES = (*mnist_archives.TRAIN, *mnist_archives.TEST)
 
 
 def gzipped(content: bytes) -> bytes:
@@ -55,7 +56,7 @@ class Published:
 def published(digits: Split, monkeypatch: pytest.MonkeyPatch) -> Published:
     """A data set that no official mirror has, because there is no network."""
     source = Published(digits, [NOBODY])
-    monkeypatch.setattr(archives, "published", lambda name: source)
+    monkeypatch.setattr(mnist_archives, "published", lambda name: source)
     return source
 
 
@@ -83,7 +84,7 @@ def broken_off(monkeypatch: pytest.MonkeyPatch) -> Iterator[str]:
 
 
 def fetch(content: bytes, sources: list[str], folder: Path) -> Path:
-    return archives.fetch("a.gz", md5(content), sources, folder)
+    return mnist_archives.fetch("a.gz", md5(content), sources, folder)
 
 
 def mirror(folder: Path, content: bytes) -> str:
@@ -121,7 +122,7 @@ def test_every_mirror_that_failed_is_named_with_its_reason(tmp_path: Path, broke
 
 def test_a_published_data_set_is_loaded_as_it_was_written(tmp_path: Path, digits: Split, published: Published) -> None:
     published.put(tmp_path / "mnist")
-    description, train, test = archives.load("mnist", tmp_path / "cache", f"{tmp_path.as_uri()}/{{dataset}}")
+    description, train, test = mnist_archives.load("mnist", tmp_path / "cache", f"{tmp_path.as_uri()}/{{dataset}}")
     assert (description.name, description.classes, description.sources) == ("mnist", DIGITS, dict(published.resources))
     assert np.array_equal(np.concatenate([train.images, test.images]), digits.images[:6])
     assert np.array_equal(np.concatenate([train.labels, test.labels]), digits.labels[:6])
@@ -129,7 +130,7 @@ def test_a_published_data_set_is_loaded_as_it_was_written(tmp_path: Path, digits
 
 def test_the_official_mirrors_serve_where_there_is_no_own_one(tmp_path: Path, published: Published) -> None:
     published.mirrors.append(published.put(tmp_path / "official"))
-    _, train, _ = archives.load("fashion_mnist", tmp_path / "cache", None)
+    _, train, _ = mnist_archives.load("fashion_mnist", tmp_path / "cache", None)
     assert len(train) == 5
 
 
@@ -137,9 +138,9 @@ def test_what_was_fetched_is_not_fetched_again(
     tmp_path: Path, published: Published, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     published.mirrors.append(published.put(tmp_path / "official"))
-    first = archives.load("mnist", tmp_path / "cache", None)
-    monkeypatch.setattr(archives, "published", None)  # nobody is asked any more
-    again = archives.load("mnist", tmp_path / "cache", None)
+    first = mnist_archives.load("mnist", tmp_path / "cache", None)
+    monkeypatch.setattr(mnist_archives, "published", None)  # nobody is asked any more
+    again = mnist_archives.load("mnist", tmp_path / "cache", None)
     assert first[0] == again[0]
     assert np.array_equal(first[1].images, again[1].images)
 
@@ -149,11 +150,11 @@ def test_a_damaged_note_beside_the_archives_is_written_again(
     tmp_path: Path, published: Published, content: str
 ) -> None:
     published.mirrors.append(published.put(tmp_path / "official"))
-    first, *_ = archives.load("mnist", tmp_path / "cache", None)
+    first, *_ = mnist_archives.load("mnist", tmp_path / "cache", None)
     (tmp_path / "cache" / "dataset.json").write_text(content)
     (tmp_path / "cache" / NAMES[0]).write_bytes(b"half")  # still found by its checksum
 
-    again, train, _ = archives.load("mnist", tmp_path / "cache", None)
+    again, train, _ = mnist_archives.load("mnist", tmp_path / "cache", None)
 
     assert again == first == load_description(tmp_path / "cache" / "dataset.json")
     assert len(train) == 5
@@ -163,21 +164,21 @@ def test_what_was_fetched_stays_when_a_later_file_fails(tmp_path: Path, publishe
     published.mirrors.append(published.put(tmp_path / "official"))
     (tmp_path / "official" / NAMES[3]).write_bytes(b"half")
     with pytest.raises(FetchError, match=NAMES[3]):
-        archives.load("mnist", tmp_path / "cache", None)
+        mnist_archives.load("mnist", tmp_path / "cache", None)
     assert {path.name for path in (tmp_path / "cache").iterdir()} == set(NAMES[:3])
 
 
 def test_an_archive_damaged_on_disk_is_fetched_again(tmp_path: Path, published: Published) -> None:
     published.mirrors.append(published.put(tmp_path / "official"))
-    archives.load("mnist", tmp_path / "cache", None)
+    mnist_archives.load("mnist", tmp_path / "cache", None)
     (tmp_path / "cache" / NAMES[0]).write_bytes(b"half")
-    assert len(archives.load("mnist", tmp_path / "cache", None)[1]) == 5
+    assert len(mnist_archives.load("mnist", tmp_path / "cache", None)[1]) == 5
 
 
 @pytest.mark.parametrize("own", ["", "http://mirror/mnist", "/mirror/{dataset}", "{dataset}"])
 def test_an_own_mirror_that_names_no_data_set_is_refused(published: Published, own: str) -> None:
     with pytest.raises(FetchError, match=r"DATASET_MIRROR: got .*, expected an URL with {dataset} in it"):
-        archives.mirrors("mnist", own)
+        mnist_archives.mirrors("mnist", own)
 
 
 @pytest.mark.parametrize(
@@ -186,17 +187,17 @@ def test_an_own_mirror_that_names_no_data_set_is_refused(published: Published, o
 def test_an_archive_of_something_else_is_refused(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.gz").write_bytes(gzip.compress(content))
     with pytest.raises(FetchError, match=r"a\.gz: expected an IDX file of unsigned bytes"):
-        archives.read_idx(tmp_path / "a.gz")
+        mnist_archives.read_idx(tmp_path / "a.gz")
 
 
 def test_the_published_checksums_are_those_of_torchvision() -> None:
-    assert archives.describe("mnist").sources == {
+    assert mnist_archives.describe("mnist").sources == {
         "train-images-idx3-ubyte.gz": "f68b3c2dcbeaaa9fbdd348bbdeb94873",
         "train-labels-idx1-ubyte.gz": "d53e105ee54ea40749a09fcbcd1e9432",
         "t10k-images-idx3-ubyte.gz": "9fb629c4189551a2d022fa330f9573f3",
         "t10k-labels-idx1-ubyte.gz": "ec29112dd5afa0611ce80d1b7f02629c",
     }
-    assert archives.describe("kmnist").classes[1] == "ki"
+    assert mnist_archives.describe("kmnist").classes[1] == "ki"
 
 
 def test_the_embedded_digits_need_neither_mirror_nor_disk(tmp_path: Path) -> None:
@@ -216,4 +217,4 @@ def test_an_archive_that_is_no_idx_file_is_named(tmp_path: Path, content: bytes)
     (tmp_path / "a.gz").write_bytes(content)
 
     with pytest.raises(FetchError, match=r"a\.gz: expected an IDX file of unsigned bytes"):
-        archives.read_idx(tmp_path / "a.gz")
+        mnist_archives.read_idx(tmp_path / "a.gz")

@@ -1,4 +1,4 @@
-"""dvc.yaml, params.yaml, the modules and the README are kept honest with each other."""
+"""dvc.yaml, config.yaml, the modules and the README are kept honest with each other."""
 
 import ast
 from pathlib import Path
@@ -6,37 +6,15 @@ from typing import Any
 
 import pytest
 
-from pipeline import download, eda, export, normalise, params, score, train
-from pipeline.files import read_yaml
+from pipeline import download, eda, export, normalise, score, train
+from pipeline.core import config
+from pipeline.core.files import read_yaml
 from pipeline.track import STAGES
+from tests.support.imports import closure, modules
+from tests.support.project_clone import ROOT
 
 DVC_YAML: dict[str, Any] = read_yaml(Path("dvc.yaml"))["stages"]
 PARAMS_YAML: dict[str, Any] = read_yaml(Path("params.yaml"))
-PIPELINE = Path("pipeline")
-ABOVE = ("preflight", "experiment")  # they run before the stages and know them
-MODULES = sorted(path.stem for path in PIPELINE.glob("*.py") if path.stem != "__init__")
-
-
-def imported(module: str) -> set[str]:
-    """Names of all modules that a module of ours imports, wherever in it."""
-    names = set()
-    for node in ast.walk(ast.parse((PIPELINE / f"{module}.py").read_text())):
-        if isinstance(node, ast.Import):
-            names |= {alias.name for alias in node.names}
-        elif isinstance(node, ast.ImportFrom):
-            names.add(node.module or "")
-            names |= {f"{node.module}.{alias.name}" for alias in node.names}
-    return names
-
-
-def closure(module: str, seen: frozenset[str] = frozenset()) -> frozenset[str]:
-    """The modules of ours that run when `module` does, itself among them."""
-    seen |= {module}
-    for name in imported(module):
-        leaf = name.removeprefix("pipeline.")
-        if name.startswith("pipeline.") and leaf in MODULES and leaf not in seen:
-            seen = closure(leaf, seen)
-    return seen
 
 
 def paths(entry: dict[str, Any], key: str) -> list[str]:
@@ -51,14 +29,7 @@ def written(stage: str) -> list[str]:
 def test_a_stage_depends_on_exactly_the_modules_that_it_imports(stage: str) -> None:
     code = {path for path in DVC_YAML[stage]["deps"] if path.endswith(".py")}
 
-    assert code == {f"pipeline/{module}.py" for module in closure(stage)}
-
-
-@pytest.mark.parametrize("module", MODULES)
-def test_nothing_that_a_result_could_depend_on_is_in_the_package_itself_where_dvc_would_miss_it(module: str) -> None:
-    taken = {name.removeprefix("pipeline.") for name in imported(module) if name.startswith("pipeline.")}
-
-    assert {name.split(".")[0] for name in taken} <= set(MODULES)
+    assert code == {modules()[name].relative_to(ROOT).as_posix() for name in closure(f"pipeline.{stage}")}
 
 
 @pytest.mark.parametrize("stage", STAGES)
@@ -72,7 +43,7 @@ def test_a_stage_has_one_name_for_its_file_section_command_and_folder(stage: str
 def test_a_stage_mentions_no_folder_that_dvc_does_not_know_it_to_use(stage: str) -> None:
     mentioned = {
         Path(node.value)
-        for node in ast.walk(ast.parse((PIPELINE / f"{stage}.py").read_text()))
+        for node in ast.walk(ast.parse(modules()[f"pipeline.{stage}"].read_text()))
         if isinstance(node, ast.Constant) and isinstance(node.value, str) and node.value.startswith("artifacts/")
     }
     known = [Path(path) for path in [*DVC_YAML[stage]["deps"], *written(stage)]]
@@ -97,30 +68,10 @@ def test_uncached_files_are_metrics_or_plots_else_dvc_would_not_use_its_run_cach
 def test_every_section_of_params_yaml_is_what_its_stage_expects(module: Any) -> None:
     stage = module.__name__.removeprefix("pipeline.")
 
-    settings = params.load(stage, module.Params)
+    settings = config.load(stage, module.Params)
 
     assert settings.model_dump() == PARAMS_YAML[stage]
 
 
 def test_params_yaml_has_no_section_without_a_stage() -> None:
     assert list(PARAMS_YAML) == list(STAGES)
-
-
-@pytest.mark.parametrize("module", MODULES)
-def test_two_modules_import_mlflow_and_no_leaf_imports_a_stage(module: str) -> None:
-    names = imported(module)
-
-    assert module in ("record", "registry") or not any(name.split(".")[0] == "mlflow" for name in names)
-    assert module in ABOVE or not any(name == f"pipeline.{stage}" for stage in DVC_YAML for name in names)
-    assert not any(name.split(".")[0] == "serving" for name in names)
-
-
-@pytest.mark.parametrize("module", ["download", "eda", "normalise"])
-def test_what_trains_no_tensor_imports_no_torch(module: str) -> None:
-    assert not any(name.split(".")[0] == "torch" for leaf in closure(module) for name in imported(leaf))
-
-
-def test_the_image_vocabulary_needs_only_numpy_and_pillow() -> None:
-    outside = {name.split(".")[0] for leaf in closure("image") for name in imported(leaf)}
-
-    assert outside & {"torch", "mlflow", "dvc", "matplotlib", "pandas", "torchvision"} == set()

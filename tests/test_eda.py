@@ -8,9 +8,9 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from pipeline.charts import class_balance, ink_by_class
-from pipeline.dataset import DIGITS, Split
+from pipeline.data.dataset import DIGITS, Split
 from pipeline.eda import as_text, duplicates, ink, label_counts, mean_images, mosaic, summary
+from pipeline.reports.plots import class_balance, ink_by_class
 
 
 def images(*boxes: tuple[int, int, int, int]) -> npt.NDArray[np.uint8]:

@@ -13,14 +13,14 @@ import onnxruntime
 import pytest
 import torch
 
-from pipeline.architecture import ACTIVATIONS, CnnParams, MlpParams, cnn, mlp
-from pipeline.classifier import Classifier, predict
-from pipeline.dataset import DIGITS, Description, Split
-from pipeline.drawing import draw
-from pipeline.errors import ExportError
+from pipeline.core.errors import ExportError
+from pipeline.data.dataset import DIGITS, Description, Split
 from pipeline.export import check_agreement, onnx_bytes, pt2_bytes, traced
-from pipeline.layers import layers_of, summary
-from pipeline.model_card import model_card
+from pipeline.model.classifier import Classifier, predict
+from pipeline.model.networks import ACTIVATIONS, CnnParams, MlpParams, cnn, mlp
+from pipeline.model.summary import layers_of, summary
+from pipeline.reports.model_card import model_card
+from pipeline.reports.network_svg import draw
 
 OPSET = 20
 TEXTBOOK = MlpParams(hidden=[256], activation="none", dropout=0.2)

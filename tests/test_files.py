@@ -11,12 +11,12 @@ import pytest
 import torch
 from dvc.utils.serialize import YAMLFileCorruptedError, dump_yaml, load_yaml
 
-from pipeline import classifier
-from pipeline.architecture import CnnParams, MlpParams
-from pipeline.classifier import Architecture
-from pipeline.dataset import Split, load_split
-from pipeline.errors import DataError, StorageError
-from pipeline.files import read_array, read_json, read_yaml, write_array, write_bytes, write_csv, write_json
+from pipeline.core.errors import DataError, StorageError
+from pipeline.core.files import read_array, read_json, read_yaml, write_array, write_bytes, write_csv, write_json
+from pipeline.data.dataset import Split, load_split
+from pipeline.model import classifier
+from pipeline.model.classifier import Architecture
+from pipeline.model.networks import CnnParams, MlpParams
 
 
 def saved(array: Any, allow_pickle: bool = False) -> bytes:

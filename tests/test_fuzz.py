@@ -6,7 +6,7 @@ from pathlib import Path
 import psutil
 import pytest
 
-from tests.fuzz import MEMORY, check_memory, memory, peak, reset_peak
+from tests.support.fuzz import MEMORY, check_memory, memory, peak, reset_peak
 
 
 @pytest.mark.parametrize(

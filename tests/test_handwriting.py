@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.errors import DataError
-from pipeline.handwriting import NOTHING, read
-from pipeline.image import canonical
-from tests.pen import draw, pictures
+from pipeline.core.errors import DataError
+from pipeline.data.handwriting import NOTHING, read
+from pipeline.data.image import canonical
+from tests.support.synthetic_digits import draw, pictures
 
 DATA = Path(__file__).parent.parent / "data"
 

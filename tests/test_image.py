@@ -12,12 +12,12 @@ import numpy.typing as npt
 import pytest
 from PIL import Image
 
-from pipeline.dataset import Split
-from pipeline.errors import PictureError
-from pipeline.image import BOX, FORMATS, SIDE, canonical, ink_of, open_picture
-from tests.pen import MEDIA, draw
-from tests.strokes import Ink, fit, write
-from tests.strokes import ink_of as written
+from pipeline.core.errors import PictureError
+from pipeline.data.dataset import Split
+from pipeline.data.image import BOX, FORMATS, SIDE, canonical, ink_of, open_picture
+from tests.support.stroke_templates import Ink, fit, write
+from tests.support.stroke_templates import ink_of as written
+from tests.support.synthetic_digits import MEDIA, draw
 
 Pixels = npt.NDArray[np.uint8]
 TURNS = {  # EXIF's orientation: how the camera stored an upright picture

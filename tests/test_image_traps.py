@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 from PIL import ExifTags, Image
 
-from pipeline.errors import PictureError
-from pipeline.image import canonical, normalised, open_picture
+from pipeline.core.errors import PictureError
+from pipeline.data.image import canonical, normalised, open_picture
 from tests.test_image import PLAIN, difference, encoded, ink, page
 
 

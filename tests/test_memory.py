@@ -8,9 +8,9 @@ from typing import Any
 import pytest
 from starlette.types import Message, Scope
 
-from serving import door
+from serving.http import limits
 from serving.model import Model
-from tests.service import service
+from tests.support.inprocess_service import service
 from tests.test_api import FIVE, JSON, MULTIPART, PICKLE, PNG, RAW
 
 LARGE = 2**20  # bytes
@@ -74,7 +74,7 @@ async def send_to(app: Any, path: str, content: bytes, headers: dict[str, str], 
 def test_no_answer_leaves_what_was_sent_to_the_garbage_collector(
     model: Model, kind: str, kept: list[Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(door, "MAX_BODY", 2 * LARGE)
+    monkeypatch.setattr(limits, "MAX_BODY", 2 * LARGE)
     path, content, headers, status = SENT[kind]
     app = service(model)
 

@@ -6,8 +6,8 @@ import numpy as np
 import numpy.typing as npt
 import pytest
 
-from pipeline.dataset import Split
-from pipeline.metrics import confusion_matrix, cross_entropy, per_class
+from pipeline.data.dataset import Split
+from pipeline.reports.metrics import confusion_matrix, cross_entropy, per_class
 from pipeline.score import figures, table, worst
 
 LABELS = np.array([0, 0, 0, 0, 1, 1, 2], np.uint8)

@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from pipeline.dataset import Split
-from pipeline.errors import DataError
+from pipeline.core.errors import DataError
+from pipeline.data.dataset import Split
 from pipeline.normalise import check_polarity, split, statistics
 
 MIXED = np.random.default_rng(0).choice(3, 600, p=[0.6, 0.3, 0.1]).astype(np.uint8)

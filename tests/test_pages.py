@@ -16,15 +16,15 @@ from PIL import Image
 from starlette.testclient import TestClient
 from starlette.types import Message, Scope
 
-from pipeline.errors import PictureError
-from pipeline.image import MAX_ASPECT, MIN_SIDE, open_picture
-from serving import door, pages
-from serving.body import MAX_BODY, PICTURES
+from pipeline.core.errors import PictureError
+from pipeline.data.image import MAX_ASPECT, MIN_SIDE, open_picture
+from serving.http import limits, pages
+from serving.http.pages import LIMITS, PAGES
+from serving.http.parsing import MAX_BODY, PICTURES
 from serving.model import Model
-from serving.pages import LIMITS, PAGES
-from tests.service import service
+from tests.support.inprocess_service import service
 
-FILES: Final = Path(pages.__file__).parent / "page"
+FILES: Final = Path(pages.__file__).parents[1] / "page"
 SCRIPTS: Final = sorted(FILES.glob("*.js"))
 PNG: Final = {"content-type": "image/png"}
 STRICT: Final = {
@@ -142,9 +142,9 @@ def test_no_answers_type_is_guessed(client: TestClient, kind: str) -> None:
 
 
 def test_nor_that_of_an_error_or_of_a_busy_service(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serving.answers.canonical", lambda content: 1 / 0)
+    monkeypatch.setattr("serving.http.handlers.canonical", lambda content: 1 / 0)
     failed = client.post("/predict", content=b"x", headers=PNG)
-    monkeypatch.setattr(door, "MAX_ACTIVE", 0)
+    monkeypatch.setattr(limits, "MAX_ACTIVE", 0)
     busy = client.post("/predict", content=b"x", headers=PNG)
 
     assert (failed.status_code, busy.status_code) == (500, 429)

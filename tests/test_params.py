@@ -9,9 +9,9 @@ from dvc.utils.serialize import dump_yaml
 from pydantic import ValidationError
 
 from pipeline import download, eda, export, normalise, score, train
-from pipeline.errors import ParamsError
-from pipeline.files import read_yaml
-from pipeline.params import SECTIONS, Section, did_you_mean, load
+from pipeline.core.config import SECTIONS, Section, did_you_mean, load
+from pipeline.core.errors import ParamsError
+from pipeline.core.files import read_yaml
 
 COMMITTED = Path(__file__).parent.parent / "params.yaml"
 STAGES: dict[str, type[Section]] = {
@@ -25,7 +25,7 @@ STAGES: dict[str, type[Section]] = {
 
 
 def changed(folder: Path, key: str, value: Any) -> Path:
-    """The committed file with another value under a path such as `train.optimiser.name`."""
+    """The committed file with another value under a path such as `train.optimizer.name`."""
     tree = read_yaml(COMMITTED)
     *groups, last = key.split(".")
     place = tree
@@ -61,7 +61,7 @@ def test_settings_cannot_be_changed_once_loaded(stage: str) -> None:
                 setattr(section, name, value)
 
 
-@pytest.mark.parametrize("key", ["normalise.sed", "train.optimiser.beta", "train.cnn.depth"])
+@pytest.mark.parametrize("key", ["normalise.sed", "train.optimizer.beta", "train.cnn.depth"])
 def test_an_unknown_key_is_named(tmp_path: Path, key: str) -> None:
     stage = key.split(".")[0]
     with pytest.raises(ParamsError, match=rf"params\.yaml: {key} is not a setting of this stage"):
@@ -79,8 +79,8 @@ def test_an_unknown_section_is_named(tmp_path: Path) -> None:
     ("key", "meant"),
     [
         ("train.epoch", "train.epochs"),
-        ("train.optimizer", "train.optimiser"),
-        ("train.learning_rate", "train.optimiser.learning_rate"),
+        ("train.optimiser", "train.optimizer"),
+        ("train.learning_rate", "train.optimizer.learning_rate"),
         ("train.cnn.width", "train.cnn.widths"),
         ("normalise.sed", "normalise.seed"),
     ],
@@ -99,7 +99,7 @@ def test_a_section_spelt_otherwise_comes_with_the_one_that_was_meant(tmp_path: P
 
 
 def test_a_key_that_is_like_no_other_comes_with_no_advice() -> None:
-    assert did_you_mean("train.colour", ["train.epochs", "train.optimiser.name"]) == ""
+    assert did_you_mean("train.colour", ["train.epochs", "train.optimizer.name"]) == ""
 
 
 def test_a_missing_key_is_named(tmp_path: Path) -> None:
@@ -115,8 +115,8 @@ def test_a_missing_key_is_named(tmp_path: Path) -> None:
         ("normalise.seed", 1.0, "integer"),
         ("normalise.seed", True, "integer"),
         ("train.epochs", None, "integer"),
-        ("train.optimiser.learning_rate", "fast", "number"),
-        ("train.optimiser", "sgd", "dictionary"),
+        ("train.optimizer.learning_rate", "fast", "number"),
+        ("train.optimizer", "sgd", "dictionary"),
         ("train.cnn.widths", [16, 32, "64"], "integer"),
         ("train.threads", "four", "'auto' or a whole number from 1 to 256"),
         ("train.threads", 0, "'auto' or a whole number from 1 to 256"),
@@ -125,8 +125,8 @@ def test_a_missing_key_is_named(tmp_path: Path) -> None:
         ("normalise.validation_share", 0.0, "greater than 0"),
         ("normalise.validation_share", 1.0, "less than 1"),
         ("normalise.seed", -1, "greater than or equal to 0"),
-        ("train.optimiser.learning_rate", 11.0, "less than or equal to 10"),
-        ("train.optimiser.learning_rate", float("nan"), "less than or equal to 10"),
+        ("train.optimizer.learning_rate", 11.0, "less than or equal to 10"),
+        ("train.optimizer.learning_rate", float("nan"), "less than or equal to 10"),
         ("train.augmentation.rotation", 90.0, "less than or equal to 45"),
         ("train.cnn.widths", [16, 32], "at least 3 items"),
         ("train.batch", 1, "greater than or equal to 2"),

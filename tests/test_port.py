@@ -73,7 +73,7 @@ def test_the_command_ends_with_one_line() -> None:
     assert done.stderr.startswith("error: got port ")
 
 
-@pytest.mark.parametrize(("target", "server"), [("serve", "bentoml serve"), ("ui", "pipeline.ui")])
+@pytest.mark.parametrize(("target", "server"), [("serve", "bentoml serve"), ("ui", "pipeline.tracking.ui")])
 def test_make_looks_before_it_starts_a_server(target: str, server: str) -> None:
     lines = subprocess.check_output(["make", "--dry-run", target, "PORT=3141"], text=True)
 

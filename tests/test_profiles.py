@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import profiles
-from tests import workplace
+from pipeline.core import profiles
+from tests.support import project_clone
 from tests.test_params import STAGES
 
 NAMES = sorted(path.stem for path in profiles.FOLDER.glob("*.txt"))
@@ -40,7 +40,7 @@ def test_a_setting_that_is_none_is_named(monkeypatch: pytest.MonkeyPatch) -> Non
 
 
 def test_what_is_tried_has_to_be_a_setting(tmp_path: Path) -> None:
-    done = workplace.copy(tmp_path).run("python", "-m", "benchmarks.tried", "train.epoch=3")
+    done = project_clone.copy(tmp_path).run("python", "-m", "benchmarks.ablation", "train.epoch=3")
 
     assert done.returncode == 1
     assert done.stderr == "error: expected settings of params.yaml, got 'default: train.epoch'\n"

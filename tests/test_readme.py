@@ -9,7 +9,7 @@ import pytest
 
 README = Path("README.md").read_text()
 METRICS = json.loads(Path("artifacts/score/metrics.json").read_text())
-TARGETS = sorted(set(re.findall(r"\bmake ([a-z-]+)", README)))
+TARGETS = sorted(set(re.findall(r"\bmake ([a-z][a-z0-9-]*)", README)))
 
 
 @pytest.mark.parametrize(("row", "name"), [("MNIST test set", "test"), ("`data/`", "handwriting")])

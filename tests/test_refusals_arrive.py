@@ -13,11 +13,11 @@ from typing import NamedTuple
 import pytest
 import uvicorn
 
-from serving import protocol
-from serving.door import Door
+from serving.http import uvicorn_protocol
+from serving.http.limits import Door
+from serving.http.uvicorn_protocol import Protocol
 from serving.model import Model
-from serving.protocol import Protocol
-from tests.service import service
+from tests.support.inprocess_service import service
 
 MB = 2**20
 LARGE = bytes(9 * MB)  # more than the sockets' buffers hold, and less than the service's limit
@@ -100,12 +100,12 @@ def test_a_refusal_arrives_while_the_body_is_still_being_sent(live: Live, kind: 
 
 
 def test_busy_and_slow_refusals_arrive_too(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serving.door.MAX_ACTIVE", 0)
+    monkeypatch.setattr("serving.http.limits.MAX_ACTIVE", 0)
     assert ask(live, "POST", "/predict", LARGE, PNG) == (429, "overloaded")
 
-    monkeypatch.setattr("serving.door.MAX_ACTIVE", 32)
-    monkeypatch.setattr("serving.door.BODY_SECONDS", 0.0)
-    monkeypatch.setattr("serving.door.LOOK_EVERY", 0.05)
+    monkeypatch.setattr("serving.http.limits.MAX_ACTIVE", 32)
+    monkeypatch.setattr("serving.http.limits.BODY_SECONDS", 0.0)
+    monkeypatch.setattr("serving.http.limits.LOOK_EVERY", 0.05)
     head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: %d\r\n\r\n" % len(LARGE)
     with socket.create_connection(live.address, timeout=60) as slow:
         slow.sendall(head)
@@ -137,7 +137,7 @@ def test_what_is_refused_before_the_application_sees_it_arrives_too(
 def test_a_client_that_sends_without_end_is_cut_off_after_so_many_bytes(
     live: Live, header: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(protocol, "LINGER_BYTES", MB)
+    monkeypatch.setattr(uvicorn_protocol, "LINGER_BYTES", MB)
     with socket.create_connection(live.address, timeout=60) as connection:
         connection.sendall(ENDLESS % header)
 
@@ -149,8 +149,8 @@ def test_a_client_that_sends_without_end_is_cut_off_after_so_many_bytes(
 def test_a_client_that_sends_without_end_is_cut_off_after_so_long(
     live: Live, header: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(protocol, "LINGER_SECONDS", 0.5)
-    monkeypatch.setattr(protocol, "LINGER_IDLE", 0.4)
+    monkeypatch.setattr(uvicorn_protocol, "LINGER_SECONDS", 0.5)
+    monkeypatch.setattr(uvicorn_protocol, "LINGER_IDLE", 0.4)
     with socket.create_connection(live.address, timeout=60) as connection:
         connection.sendall(ENDLESS % header)
 
@@ -162,7 +162,7 @@ def test_a_client_that_sends_without_end_is_cut_off_after_so_long(
 def test_a_client_that_sends_no_more_is_not_waited_for(
     live: Live, header: bytes, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(protocol, "LINGER_IDLE", 0.2)
+    monkeypatch.setattr(uvicorn_protocol, "LINGER_IDLE", 0.2)
     with socket.create_connection(live.address, timeout=60) as connection:
         connection.sendall(ENDLESS % header)
         assert connection.recv(12) == b"HTTP/1.1 404"
@@ -219,8 +219,8 @@ def test_what_is_no_http_behind_an_answer_gets_no_second_answer(live: Live) -> N
 def test_a_client_that_hangs_does_not_hold_up_the_end_of_the_service(
     live: Live, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(protocol, "LINGER_IDLE", 3600.0)
-    monkeypatch.setattr(protocol, "LINGER_SECONDS", 3600.0)
+    monkeypatch.setattr(uvicorn_protocol, "LINGER_IDLE", 3600.0)
+    monkeypatch.setattr(uvicorn_protocol, "LINGER_SECONDS", 3600.0)
     with contextlib.ExitStack() as stack:
         for head in (ENDLESS % b"", ENDLESS % b"Connection: close\r\n", b"rubbish\r\n\r\n"):
             connection = stack.enter_context(socket.create_connection(live.address, timeout=60))

@@ -1,4 +1,4 @@
-"""The parts of training, each on its own: augmentation, optimisers, schedules, the device, and the loop."""
+"""The parts of training, each on its own: augmentation, optimizers, schedules, the device, and the loop."""
 
 import math
 import random
@@ -12,13 +12,13 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from pipeline import checkpoint, device
-from pipeline.augmentation import AugmentationParams, augment
-from pipeline.classifier import Architecture
-from pipeline.dataset import Split
-from pipeline.errors import DataError, DeviceError, TrainingError
-from pipeline.optimisation import OptimiserParams, ScheduleParams, optimiser, schedule
-from pipeline.training import MAX_STEP_ROWS, Recipe, Row, Trainer, Training, to_device
+from pipeline.core.errors import DataError, DeviceError, TrainingError
+from pipeline.data.dataset import Split
+from pipeline.model.classifier import Architecture
+from pipeline.training import checkpoint, device
+from pipeline.training.augmentation import AugmentationParams, augment
+from pipeline.training.optimizers import OptimizerParams, ScheduleParams, optimizer, schedule
+from pipeline.training.trainer import MAX_STEP_ROWS, Recipe, Row, Trainer, Training, to_device
 
 CPU = torch.device("cpu")
 OFF = AugmentationParams(shift=0, rotation=0, scale=0, shear=0, elastic=0, stroke=0, erase=0, mirror=False)
@@ -47,7 +47,7 @@ def trainer(
     hidden: list[int] | None = None,
     validation: Split | None = None,
     rate: float = 0.1,
-    optimiser: str = "sgd",
+    optimizer: str = "sgd",
     dropout: float = 0.0,
     **changes: Any,
 ) -> Trainer:
@@ -59,7 +59,7 @@ def trainer(
     }
     shape = "one_cycle" if hidden is None else "constant"
     recipe = {
-        "optimiser": {"name": optimiser, "learning_rate": rate, "momentum": 0.9, "weight_decay": 0.0},
+        "optimizer": {"name": optimizer, "learning_rate": rate, "momentum": 0.9, "weight_decay": 0.0},
         "schedule": {
             "name": shape,
             "warmup": 0.2,
@@ -145,13 +145,13 @@ def test_a_square_of_the_given_side_is_erased_and_nothing_else() -> None:
     assert (kept == 0).float().mean(dim=0).min() > 0.005
 
 
-@pytest.mark.parametrize("name", get_args(OptimiserParams.model_fields["name"].annotation))
-def test_each_optimiser_lowers_the_loss(name: str, digits: Split) -> None:
+@pytest.mark.parametrize("name", get_args(OptimizerParams.model_fields["name"].annotation))
+def test_each_optimizer_lowers_the_loss(name: str, digits: Split) -> None:
     pixels, labels = torch.from_numpy(digits.images).flatten(1) / 255, torch.from_numpy(digits.labels).long()
     network = nn.Linear(784, 10)
     nn.init.zeros_(network.weight)
     values = {"name": name, "learning_rate": 0.01, "momentum": 0.9, "weight_decay": 1e-4}
-    steps = optimiser(OptimiserParams.model_validate(values), network)
+    steps = optimizer(OptimizerParams.model_validate(values), network)
     losses = []
     for _ in range(20):
         losses.append(F.cross_entropy(network(pixels), labels))
@@ -261,12 +261,12 @@ class Killed(Exception):
     pass
 
 
-@pytest.mark.parametrize("optimiser", get_args(OptimiserParams.model_fields["name"].annotation))
-def test_a_training_killed_at_any_step_ends_with_the_same_bytes(optimiser: str, digits: Split, tmp_path: Path) -> None:
-    settings: dict[str, Any] = {"optimiser": optimiser, "rate": 0.01, "averaging": 0.9, "dropout": 0.2}
+@pytest.mark.parametrize("optimizer", get_args(OptimizerParams.model_fields["name"].annotation))
+def test_a_training_killed_at_any_step_ends_with_the_same_bytes(optimizer: str, digits: Split, tmp_path: Path) -> None:
+    settings: dict[str, Any] = {"optimizer": optimizer, "rate": 0.01, "averaging": 0.9, "dropout": 0.2}
     settings |= {"epochs": 2, "checkpoint_steps": 3, "augmentation": USUAL.model_dump()}
     whole = train(digits, **settings)
-    path, deaths = tmp_path / "checkpoint", random.Random(optimiser)
+    path, deaths = tmp_path / "checkpoint", random.Random(optimizer)
     for attempt in range(30):
         going = trainer(digits, **settings)
         if path.is_file():

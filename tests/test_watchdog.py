@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 import pytest
 
-from serving.watchdog import LIMIT, Watchdog
+from serving.http.watchdog import LIMIT, Watchdog
 
 
 def ends(block: Callable[[Watchdog, threading.Event], object], in_loop: bool) -> bool:

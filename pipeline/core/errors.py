@@ -1,0 +1,65 @@
+"""Errors that a person can mend.
+
+PipelineError
+├── ParamsError      params.yaml holds something that a stage cannot use
+├── FetchError       an archive could not be fetched, or is not the published one
+├── DataError        a file in artifacts/ or data/ is not what its reader expects
+├── PictureError     a picture cannot be brought to 28×28
+├── DeviceError      the device asked for is not there
+├── TrainingError    training came to nothing, e.g. a loss that is no longer finite
+├── StorageError     a file could not be written
+├── ExportError      the exported model does not agree with the trained one
+├── RepositoryError  this is no git repository in which DVC can work
+└── TrackingError    MLflow cannot be brought into agreement with dvc.lock
+"""
+
+
+class PipelineError(Exception):
+    """One sentence: what was got, what was expected, and where."""
+
+
+class ParamsError(PipelineError):
+    pass
+
+
+class FetchError(PipelineError):
+    pass
+
+
+class DataError(PipelineError):
+    pass
+
+
+class PictureError(PipelineError):
+    """`code` tells a program what the sentence tells a person: not_a_picture, damaged_picture, animated_picture,
+    picture_size or blank_page."""
+
+    def __init__(self, code: str, got: str, expected: str) -> None:
+        super().__init__(f"got {got}, expected {expected}")
+        self.code = code
+        self.got = got
+        self.expected = expected
+
+
+class DeviceError(PipelineError):
+    pass
+
+
+class TrainingError(PipelineError):
+    pass
+
+
+class StorageError(PipelineError):
+    pass
+
+
+class ExportError(PipelineError):
+    pass
+
+
+class RepositoryError(PipelineError):
+    pass
+
+
+class TrackingError(PipelineError):
+    pass

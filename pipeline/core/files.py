@@ -1,0 +1,110 @@
+"""Reading and writing files: written under a temporary name and renamed, JSON sorted, arrays checked when read."""
+
+import contextlib
+import csv
+import io
+import json
+import os
+import re
+import tokenize
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from pipeline.core.errors import DataError, StorageError
+
+
+def write_bytes(path: Path, content: bytes) -> None:
+    """Write `content` so that `path` is either absent, as it was, or whole.
+
+    Raises StorageError when the disk is full or the folder cannot be written to.
+    """
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        temporary.write_bytes(content)
+        temporary.replace(path)
+    except OSError as error:
+        raise StorageError(f"cannot write {path}: {error.strerror or error}") from error
+    finally:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+
+
+def write_text(path: Path, text: str) -> None:
+    write_bytes(path, text.encode())
+
+
+def write_json(path: Path, value: Mapping[str, Any]) -> None:
+    write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
+
+
+def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """Write a header and rows; floats are written so that they are read back exactly."""
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="\n").writerows([header, *rows])
+    write_text(path, buffer.getvalue())
+
+
+def write_array(path: Path, array: npt.NDArray[Any]) -> None:
+    buffer = io.BytesIO()
+    np.save(buffer, array, allow_pickle=False)
+    write_bytes(path, buffer.getvalue())
+
+
+def read_yaml(path: Path) -> Any:
+    """The content of a YAML 1.2 file, parsed as DVC parses it: the value that a stage reads is the one in dvc.lock.
+
+    PyYAML would read YAML 1.1, where `010` is 8, `1:30` is 90, `yes` is true and `1e-3` is text.
+
+    Raises OSError, or ValueError of one line when the file is not YAML.
+    """
+    text = path.read_text(encoding="utf-8")
+    if conflict := re.search(r"^<{7} ", text, re.MULTILINE):
+        line = text.count("\n", 0, conflict.start()) + 1
+        raise ValueError(f"a merge conflict that begins at line {line} and is not resolved")
+    try:
+        return YAML(typ="safe").load(text)
+    except YAMLError as error:
+        raise ValueError(" ".join(str(error).split())) from error
+
+
+def read_json(path: Path, *keys: str) -> dict[str, Any]:
+    """The object in a JSON file.
+
+    Raises DataError when the file is absent, is no JSON, holds something else or lacks one of the `keys`.
+    """
+    try:
+        value = json.loads(path.read_bytes())
+    except (OSError, ValueError) as error:
+        raise DataError(f"{path}: expected a JSON object, got {_reason(error)}") from error
+    if not isinstance(value, dict):
+        raise DataError(f"{path}: expected a JSON object, got {type(value).__name__}")
+    if any(key not in value for key in keys):
+        raise DataError(f"{path}: expected the keys {', '.join(keys)}, got {', '.join(value) or 'none'}")
+    return value
+
+
+def read_array(path: Path, dtype: npt.DTypeLike, shape: tuple[int | None, ...]) -> npt.NDArray[Any]:
+    """The array in a .npy file, whose dtype and shape (None: any length) must be as expected; else DataError."""
+    wanted = f"{np.dtype(dtype).name} ({', '.join('N' if n is None else str(n) for n in shape)})"
+    try:
+        with path.open("rb") as file:
+            array: npt.NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
+    except (OSError, ValueError, EOFError, MemoryError, tokenize.TokenError) as error:
+        raise DataError(f"{path}: expected an array of {wanted}, got {_reason(error)}") from error
+    fits = len(array.shape) == len(shape) and all(n in (None, m) for n, m in zip(shape, array.shape, strict=True))
+    if array.dtype != dtype or not fits:
+        raise DataError(f"{path}: expected an array of {wanted}, got {array.dtype.name} {array.shape}")
+    return array
+
+
+def _reason(error: Exception) -> str:
+    if isinstance(error, FileNotFoundError):
+        return "no file"
+    return f"a file that cannot be read ({str(error).splitlines()[0] if str(error) else type(error).__name__})"

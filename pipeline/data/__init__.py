@@ -1,0 +1,1 @@
+"""Images: from picture files and archives to arrays."""

@@ -1,0 +1,71 @@
+"""Labelled images on disk: two arrays a split, and the description of the data set that they belong to."""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Self
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.core.errors import DataError
+from pipeline.core.files import read_array, read_json, write_array, write_json
+from pipeline.data.image import SIDE
+
+DIGITS = tuple("0123456789")
+
+
+@dataclass(frozen=True)
+class Split:
+    """Images `(N, 28, 28) uint8, 0 = paper, 255 = ink` with their labels `(N,) uint8`."""
+
+    images: npt.NDArray[np.uint8]
+    labels: npt.NDArray[np.uint8]
+
+    def __len__(self) -> int:
+        return len(self.labels)
+
+    def take(self, index: npt.NDArray[np.int64]) -> Self:
+        return type(self)(self.images[index], self.labels[index])
+
+    def save(self, folder: Path, name: str) -> None:
+        """Write `<name>_images.npy` and `<name>_labels.npy`."""
+        write_array(folder / f"{name}_images.npy", self.images)
+        write_array(folder / f"{name}_labels.npy", self.labels)
+
+
+def load_split(folder: Path, name: str, classes: int) -> Split:
+    """What `Split.save` wrote, of a data set with so many classes.
+
+    Raises DataError when a file is absent, damaged or empty, does not fit the other, or a label names no class.
+    """
+    images = read_array(folder / f"{name}_images.npy", np.uint8, (None, SIDE, SIDE))
+    labels = read_array(folder / f"{name}_labels.npy", np.uint8, (None,))
+    if len(images) != len(labels):
+        raise DataError(f"{folder}/{name}_labels.npy: got {len(labels)} labels for {len(images)} images")
+    if not len(labels) or labels.max() >= classes:
+        got = f"the label {labels.max()}" if len(labels) else "no label"
+        raise DataError(f"{folder}/{name}_labels.npy: got {got}, expected labels from 0 to {classes - 1}")
+    return Split(images, labels)
+
+
+@dataclass(frozen=True)
+class Description:
+    """The data set's name, its classes in the order of their labels, and each source file's published checksum."""
+
+    name: str
+    classes: tuple[str, ...]
+    sources: dict[str, str]
+
+    @property
+    def is_digits(self) -> bool:
+        return self.classes == DIGITS
+
+    def save(self, path: Path) -> None:
+        write_json(path, {"name": self.name, "classes": list(self.classes), "sources": self.sources})
+
+
+def load_description(path: Path) -> Description:
+    value = read_json(path, "name", "classes", "sources")
+    if not isinstance(value["classes"], list):
+        raise DataError(f"{path}: classes: expected a list of names, got {value['classes']!r}")
+    return Description(value["name"], tuple(value["classes"]), value["sources"])

@@ -1,0 +1,1 @@
+"""DVC experiments. The one package above the stages: it runs them."""

@@ -1,0 +1,1 @@
+"""The networks, and a trained one as a classifier."""

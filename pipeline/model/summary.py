@@ -1,0 +1,69 @@
+"""The layers of a network as numbers: what each gives, how many parameters it has and what it costs."""
+
+import math
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from pipeline.data.image import SIDE
+from pipeline.model.classifier import Classifier
+
+
+class Layer(NamedTuple):
+    """One layer: output shape without the batch, learned parameters, multiplications with addition for one image."""
+
+    kind: str
+    output: tuple[int, ...]
+    parameters: int
+    multiplications: int
+
+
+def layers_of(classifier: Classifier) -> list[Layer]:
+    """The layers in the order in which one image passes through them."""
+    layers: list[Layer] = []
+
+    def note(module: nn.Module, inputs: Any, output: Tensor) -> None:
+        shape = tuple(output.shape[1:])
+        parameters = sum(weight.numel() for weight in module.parameters())
+        layers.append(Layer(_kind(module), shape, parameters, _multiplications(module, shape)))
+
+    handles = [module.register_forward_hook(note) for module in classifier.network]
+    with torch.inference_mode():
+        classifier(torch.zeros(1, SIDE, SIDE, dtype=torch.uint8))
+    for handle in handles:
+        handle.remove()
+    return layers
+
+
+def _kind(module: nn.Module) -> str:
+    name = type(module).__name__
+    match module:
+        case nn.Conv2d():
+            return f"{name} {module.kernel_size[0]}×{module.kernel_size[1]}"
+        case nn.MaxPool2d():
+            return f"{name} {module.kernel_size}×{module.kernel_size}"
+        case nn.Dropout():
+            return f"{name} {module.p}"
+    return name
+
+
+def _multiplications(module: nn.Module, shape: tuple[int, ...]) -> int:
+    match module:
+        case nn.Conv2d():
+            return math.prod(shape) * module.in_channels * math.prod(module.kernel_size)
+        case nn.Linear():
+            return math.prod(shape) * module.in_features
+    return 0
+
+
+def summary(layers: list[Layer]) -> str:
+    """The layers as a table of text, with totals."""
+    rows: list[tuple[str, ...]] = [("layer", "output", "parameters", "multiplications")]
+    rows += [
+        (layer.kind, "×".join(map(str, layer.output)), f"{layer.parameters:,}", f"{layer.multiplications:,}")
+        for layer in layers
+    ]
+    totals = sum(layer.parameters for layer in layers), sum(layer.multiplications for layer in layers)
+    rows.append(("total", "", *(f"{total:,}" for total in totals)))
+    return "".join("{:<18}{:<12}{:>12}{:>18}\n".format(*row) for row in rows)

@@ -1,0 +1,1 @@
+"""From DVC to MLflow. Knows nothing about digits."""

@@ -1,0 +1,1 @@
+"""The HTTP API: limits, parsing, handlers, errors and its description."""

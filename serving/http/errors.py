@@ -1,0 +1,81 @@
+"""What can be wrong with a request: every refusal is a Problem, and every Problem is JSON of one schema."""
+
+from types import MappingProxyType
+from typing import Any, Final
+
+import orjson
+from starlette.responses import Response
+
+from serving.http import metrics
+
+STATUS: Final = MappingProxyType(
+    {
+        "bad_query": 400,
+        "malformed_json": 400,
+        "malformed_request": 400,
+        "malformed_multipart": 400,
+        "missing_part": 400,
+        "no_content": 400,
+        "not_found": 404,
+        "method_not_allowed": 405,
+        "slow_body": 408,
+        "not_digits": 409,
+        "body_too_large": 413,
+        "unsupported_media_type": 415,
+        "animated_picture": 422,
+        "damaged_picture": 422,
+        "more_than_one_line": 422,
+        "not_a_picture": 422,
+        "picture_size": 422,
+        "too_many_digits": 422,
+        "wrong_shape": 422,
+        "wrong_value": 422,
+        "overloaded": 429,
+        "head_too_large": 431,
+        "internal_error": 500,
+        "not_ready": 503,
+    }
+)
+
+
+class Problem(Exception):
+    """A refusal: `code` is a key of STATUS; `message` a sentence; `got` and `expected` where they help."""
+
+    def __init__(self, code: str, message: str, *, got: str | None = None, expected: str | None = None) -> None:
+        super().__init__(message)
+        self.code = code
+        self.got = got
+        self.expected = expected
+
+    @property
+    def status(self) -> int:
+        return STATUS[self.code]
+
+    def content(self) -> dict[str, str]:
+        """What the client gets as JSON: `code` and `message`, and `got` and `expected` where they are known."""
+        details = {"got": self.got, "expected": self.expected}
+        return {"code": self.code, "message": str(self)} | {k: v for k, v in details.items() if v is not None}
+
+    def response(self) -> Response:
+        headers = {}
+        if self.code == "method_not_allowed":
+            headers["Allow"] = self.expected or ""
+        if self.code == "overloaded":
+            headers["Retry-After"] = "1"
+        if self.code in ("overloaded", "body_too_large", "slow_body"):
+            headers["Connection"] = "close"  # the rest of the body is not waited for
+        return json_response(self.content(), self.status, headers)
+
+
+def json_response(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY), status, headers, "application/json")
+
+
+def got_instead(code: str, got: str, expected: str) -> Problem:
+    return Problem(code, f"got {got}, expected {expected}", got=got, expected=expected)
+
+
+def refused(problem: Problem) -> Response:
+    """What the client is told; the metrics count it."""
+    metrics.REJECTED.labels(problem.code).inc()
+    return problem.response()

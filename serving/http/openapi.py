@@ -1,0 +1,209 @@
+"""The description of the API at `/docs.json`, which the Swagger page at `/docs` shows."""
+
+from types import MappingProxyType
+from typing import Any, Final
+
+from pipeline.data.image import FORMATS, LIMITS, SIDE
+from serving.http.errors import STATUS, Problem, got_instead
+from serving.http.limits import BODY_SECONDS, MAX_ACTIVE
+from serving.http.parsing import (
+    IMAGES,
+    JSON,
+    MAX_BATCH,
+    MAX_BODY,
+    MAX_JSON,
+    MULTIPART,
+    PICTURE_TYPES,
+    PICTURES,
+    PIXELS,
+    RAW,
+)
+from serving.http.schemas import Json, schemas
+from serving.rows.reader import MOST
+
+EVERYWHERE: Final = ("method_not_allowed", "internal_error")
+PICTURE_PROBLEMS: Final = (
+    "bad_query", "malformed_multipart", "missing_part", "no_content", "slow_body", "body_too_large",
+    "unsupported_media_type", "not_a_picture", "damaged_picture", "animated_picture", "picture_size", "overloaded",
+)  # fmt: skip
+BATCH_PROBLEMS: Final = (
+    "bad_query", "malformed_json", "slow_body", "body_too_large", "unsupported_media_type", "wrong_shape",
+    "wrong_value", "overloaded",
+)  # fmt: skip
+EXAMPLES: Final = MappingProxyType(  # what was got and what was expected, or only a sentence
+    {
+        "animated_picture": ("an animated picture", "a still one"),
+        "bad_query": ("seen=yes", "seen=true or seen=false"),
+        "body_too_large": (f"a body of {2 * MAX_BODY} bytes", f"at most {MAX_BODY} bytes"),
+        "damaged_picture": ("a damaged picture (image file is truncated)", "a whole one"),
+        "internal_error": ("this is an error of ours; it has been logged",),
+        "malformed_json": ("the body is no JSON: unexpected end of data: line 1 column 12 (char 11)",),
+        "malformed_multipart": ("512 bytes", "parts, the last followed by --boundary--"),
+        "method_not_allowed": ("method PUT", "POST"),
+        "missing_part": ("form fields 'note' and no file", "one file part, e.g. named 'picture'"),
+        "more_than_one_line": ("more than one line", "one line"),
+        "no_content": ("0 bytes", "a picture file"),
+        "not_a_picture": ("5 bytes that are no picture", ", ".join(FORMATS)),
+        "not_digits": ("the model fashion_mnist:v1-0123abcd tells Trouser, Coat apart, not digits",),
+        "not_ready": ("the model mnist:v1-0123abcd does not answer as it was trained to",),
+        "overloaded": (f"{MAX_ACTIVE} requests are being answered; try again in a second",),
+        "picture_size": ("a picture of 2×2 pixels", LIMITS),
+        "slow_body": ("1000 bytes", f"the whole body within {BODY_SECONDS:g} seconds"),
+        "too_many_digits": (f"{MOST + 1} pieces of ink", f"at most {MOST} digits"),
+        "unsupported_media_type": ("content type 'text/plain'", " or ".join((MULTIPART, *PICTURES, RAW))),
+        "wrong_shape": (f"{PIXELS - 1} bytes", f"{PIXELS} bytes of uint8 for shape 1,{SIDE},{SIDE}"),
+        "wrong_value": ("256", IMAGES),
+    }
+)
+SEEN: Final = {
+    "name": "seen",
+    "in": "query",
+    "description": f"also answer with the {SIDE}×{SIDE} picture that the model saw",
+    "schema": {"type": "string", "enum": ["true", "false"], "default": "false"},
+}
+SHAPE: Final = {
+    "name": "shape",
+    "in": "query",
+    "description": f"of raw bytes: N,{SIDE},{SIDE} with N from 1 to {MAX_BATCH}. Bytes alone do not tell two images "
+    "from a tall one.",
+    "schema": {"type": "string", "pattern": f"^[1-9][0-9]{{0,{len(str(MAX_BATCH)) - 1}}},{SIDE},{SIDE}$"},
+    "example": f"1,{SIDE},{SIDE}",
+}
+
+
+def reference(name: str) -> Json:
+    return {"$ref": f"#/components/schemas/{name}"}
+
+
+def picture_body() -> Json:
+    description = (
+        f"one still picture, {', '.join(PICTURES)}; {LIMITS}; "
+        f"at most {MAX_BODY} bytes within {BODY_SECONDS:g} seconds; "
+        "other names of these types are taken as well, since the bytes decide"
+    )
+    part = {
+        "type": "object",
+        "properties": {"picture": {"type": "string", "format": "binary"}},
+        "required": ["picture"],
+    }
+    raw = {media_type: {"schema": {"type": "string", "format": "binary"}} for media_type in PICTURE_TYPES}
+    content = {MULTIPART: {"schema": part}} | raw
+    return {"required": True, "description": description, "content": content}
+
+
+def batch_body() -> Json:
+    blank = [[0] * SIDE] * SIDE
+    return {
+        "required": True,
+        "description": f"1 to {MAX_BATCH} images, 0 = paper, 255 = ink: as JSON of at most {MAX_JSON} bytes, or as raw "
+        f"bytes with `shape` in the query; within {BODY_SECONDS:g} seconds",
+        "content": {
+            JSON: {"schema": reference("Batch"), "example": {"images": [blank]}},
+            RAW: {"schema": {"type": "string", "format": "binary"}},
+        },
+    }
+
+
+def responses(answer: str, example: Json, problems: tuple[str, ...]) -> Json:
+    """The answer and, by status, the problems of an operation, each with an example."""
+    described: Json = {
+        "200": {
+            "description": "the answer",
+            "content": {"application/json": {"schema": reference(answer), "example": example}},
+        }
+    }
+    for code in (*problems, *EVERYWHERE):
+        status = str(STATUS[code])
+        entry = described.setdefault(
+            status,
+            {
+                "description": "",
+                "content": {"application/json": {"schema": reference("Problem"), "examples": {}}},
+            },
+        )
+        entry["description"] = f"{entry['description']}, {code}".removeprefix(", ")
+        entry["content"]["application/json"]["examples"][code] = {"value": problem_example(code)}
+        if code == "overloaded":
+            entry["headers"] = {"Retry-After": {"description": "seconds", "schema": {"type": "integer"}}}
+    return described
+
+
+def problem_example(code: str) -> Json:
+    words = EXAMPLES[code]
+    problem = got_instead(code, *words) if len(words) == 2 else Problem(code, *words)
+    return problem.content()
+
+
+def operation(name: str, summary: str, **parts: Any) -> Json:
+    return {"operationId": name, "summary": summary, "tags": ["digits"], **parts}
+
+
+def describe(tag: str, dataset: str, classes: tuple[str, ...]) -> Json:
+    """The OpenAPI 3.1 description of the service with this model."""
+    probabilities = [round(0.991 if label == 7 else 0.001, 3) for label in range(len(classes))]
+    judged: Json = {"digit": 7, "class": classes[7], "confidence": 0.991, "probabilities": probabilities}
+    box = {"left": 0.1, "top": 0.2, "width": 0.15, "height": 0.6}
+    predict = operation(
+        "predict",
+        "a picture of one digit; a page with nothing on it has is_blank and no digit",
+        parameters=[SEEN],
+        requestBody=picture_body(),
+        responses=responses("Prediction", {"model": tag, "is_blank": False, **judged}, PICTURE_PROBLEMS),
+    )
+    read = operation(
+        "read",
+        f"a picture of up to {MOST} digits in a row: the number, and each digit with its box in shares of the sides of "
+        "the picture as it stands upright",
+        parameters=[SEEN],
+        requestBody=picture_body(),
+        responses=responses(
+            "Reading",
+            {"model": tag, "is_blank": False, "text": "7", "digits": [judged | {"box": box}]},
+            (*PICTURE_PROBLEMS, "more_than_one_line", "too_many_digits", "not_digits"),
+        ),
+    )
+    batch = operation(
+        "predict_batch",
+        f"many images of {SIDE}×{SIDE} pixels at once",
+        parameters=[SHAPE],
+        requestBody=batch_body(),
+        responses=responses(
+            "Predictions",
+            {"model": tag, "is_blank": [False], "digits": [7], "probabilities": [probabilities]},
+            BATCH_PROBLEMS,
+        ),
+    )
+    about = operation(
+        "model", "the model that answers", responses=responses("Model", about_example(tag, dataset, classes), ())
+    )
+    alive = operation("livez", "the process answers", responses=responses("Status", {"status": "alive"}, ()))
+    ready = operation(
+        "readyz",
+        "a golden picture gets its golden answer from the model",
+        responses=responses("Status", {"status": "ready"}, ("not_ready",)),
+    )
+    page = {"text/plain": {"schema": {"type": "string"}, "example": 'digits_predictions_total{class_name="7"} 1.0'}}
+    measured = operation(
+        "metrics",
+        "requests, latencies, predictions, confidence, refusals and the model's tag, as Prometheus reads them",
+        responses=responses("Status", {}, ()) | {"200": {"description": "the answer", "content": page}},
+    )
+    return {
+        "openapi": "3.1.0",
+        "info": {"title": "Handwritten digits", "version": tag, "description": "A picture in, the digit out."},
+        "servers": [{"url": ".", "description": "this service, also behind a prefix"}],
+        "paths": {
+            "/predict": {"post": predict},
+            "/read": {"post": read},
+            "/predict_batch": {"post": batch},
+            "/model": {"get": about},
+            "/livez": {"get": alive},
+            "/readyz": {"get": ready},
+            "/metrics": {"get": measured},
+        },
+        "components": {"schemas": schemas(len(classes))},
+    }
+
+
+def about_example(tag: str, dataset: str, classes: tuple[str, ...]) -> Json:
+    return {"model": tag, "dataset": dataset, "classes": list(classes), "labels": {"commit": "…", "data": "…"}}

@@ -1,0 +1,155 @@
+"""What uvicorn's reading of HTTP lacks: a limit on a request's head, refusals in our one schema, a lingering close.
+
+To close a connection while the client is still sending resets it, and the client loses the answer (RFC 9112, 9.6). So
+whatever is answered before its body has been read, by the application or here, is answered at once; then the rest is
+read and discarded, within LINGER_BYTES, LINGER_SECONDS and LINGER_IDLE. This takes no memory and none of the door's
+places: the request is over.
+"""
+
+from asyncio import TimerHandle
+from types import SimpleNamespace
+from typing import Any, Final
+
+import orjson
+from uvicorn.protocols.http import auto
+from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
+
+from serving.http import metrics
+from serving.http.errors import Problem, got_instead
+from serving.http.headers import NOSNIFF
+
+MAX_HEAD: Final = 2**16  # bytes of a request before its body; browsers send a thousand
+LINGER_BYTES: Final = 64 * 2**20  # discarded of a request that has been answered; six times what is accepted
+LINGER_SECONDS: Final = 30.0  # for all of them; as nginx's lingering_time
+LINGER_IDLE: Final = 5.0  # without a byte; as nginx's lingering_timeout
+
+
+class Protocol(HttpToolsProtocol):
+    """One connection."""
+
+    def __init__(self, *arguments: Any, **settings: Any) -> None:
+        super().__init__(*arguments, **settings)
+        self.head: int | None = None  # bytes of a head that has not ended yet
+        self.discarded = 0  # bytes since the answer to a request that has not been read to its end
+        self.linger_timer: TimerHandle | None = None  # while such a rest is discarded
+        self.is_closing = False  # what comes is no longer parsed, and the connection is closed after it
+        self.is_shutting_down = False
+
+    def connection_made(self, transport: Any) -> None:
+        super().connection_made(transport)
+        # What uvicorn writes answers to, and closes after an answer with `Connection: close`.
+        self.answers = SimpleNamespace(write=transport.write, is_closing=transport.is_closing, close=self.close)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.stop_discarding()
+        super().connection_lost(exc)
+
+    def data_received(self, data: bytes) -> None:
+        if self.linger_timer is not None:
+            self.discarded += len(data)
+            if self.discarded > LINGER_BYTES:
+                self.transport.abort()
+                return
+        if self.is_closing:
+            return
+        super().data_received(data)
+        if self.head is not None:
+            self.head += len(data)
+            if self.head > MAX_HEAD:
+                self.refuse(got_instead("head_too_large", f"{self.head} bytes of headers", f"at most {MAX_HEAD}"))
+
+    def on_message_begin(self) -> None:
+        self.head = 0
+        self._unset_keepalive_if_required()
+        super().on_message_begin()
+
+    def on_headers_complete(self) -> None:
+        self.head = None
+        super().on_headers_complete()
+        if self.cycle is not None:  # an upgrade to WebSocket has none
+            self.cycle.transport = self.answers  # type: ignore[assignment]
+
+    def on_message_complete(self) -> None:
+        super().on_message_complete()
+        if self.linger_timer is not None:  # the rest of an answered request has come: the connection is kept
+            self.cycle.more_body = False
+            self.stop_discarding()
+            super().on_response_complete()
+
+    def on_response_complete(self) -> None:
+        if self.is_closing:
+            return
+        if self.cycle.more_body and not self.pipeline:  # where others wait, the answered one has been read
+            self.discard()
+        else:
+            super().on_response_complete()
+
+    def shutdown(self) -> None:
+        self.is_shutting_down = True
+        if self.is_closing:
+            self.transport.close()
+        super().shutdown()
+
+    def send_400_response(self, msg: str) -> None:
+        self.head = None
+        self.refuse(Problem("malformed_request", msg))
+
+    def refuse(self, problem: Problem) -> None:
+        """Answer, unless the request has been answered already, and close."""
+        metrics.REJECTED.labels(problem.code).inc()
+        if self.cycle is None or not (self.cycle.response_started and self.cycle.more_body):
+            body = orjson.dumps(problem.content())
+            head = f"HTTP/1.1 {problem.status} \r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
+            head += f"{NOSNIFF[0].decode()}: {NOSNIFF[1].decode()}\r\n"
+            self.transport.write(head.encode() + b"connection: close\r\n\r\n" + body)
+        if self.cycle is not None:  # the application is no longer waited for
+            self.cycle.disconnected = True
+            self.cycle.message_event.set()
+        self.close_after_rest()
+
+    def close(self) -> None:
+        """Close without losing the answer: at once where everything has been read."""
+        if self.head is not None or self.pipeline or self.cycle.more_body:
+            self.close_after_rest()
+        else:
+            self.transport.close()
+
+    def close_after_rest(self) -> None:
+        """End the answers now, and the connection when the client does, or at the limits."""
+        if self.is_shutting_down:
+            self.transport.close()
+        elif not self.is_closing:
+            self.is_closing = True
+            self.answers.write = lambda data: None  # of an earlier request, whose answer would come too late
+            if self.transport.can_write_eof():  # not under TLS
+                self.transport.write_eof()
+            self.discard()
+
+    def discard(self) -> None:
+        """Begin to discard what comes."""
+        self.stop_discarding()
+        self._unset_keepalive_if_required()
+        if self.cycle is not None:
+            self.cycle.body.clear()
+        self.flow.resume_reading()
+        self.discarded = 0
+        self.linger_timer = self.loop.call_later(LINGER_IDLE, self.check_rest, 0, self.loop.time() + LINGER_SECONDS)
+
+    def stop_discarding(self) -> None:
+        if self.linger_timer is not None:
+            self.linger_timer.cancel()
+            self.linger_timer = None
+
+    def check_rest(self, before: int, deadline: float) -> None:
+        """End the connection if nothing has come since `before` bytes, or at the deadline."""
+        left = deadline - self.loop.time()
+        if self.discarded == before or left <= 0:
+            self.transport.abort()
+        else:
+            delay = min(LINGER_IDLE, left)
+            self.linger_timer = self.loop.call_later(delay, self.check_rest, self.discarded, deadline)
+
+
+def install() -> None:
+    """Have uvicorn take it where it is told to choose by itself, as BentoML tells it. Before the server is set up."""
+    auto.AutoHTTPProtocol = Protocol

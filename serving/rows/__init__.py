@@ -1,0 +1,1 @@
+"""Several digits in a picture: geometry, no HTTP."""

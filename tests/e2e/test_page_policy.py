@@ -1,0 +1,120 @@
+"""The pages' content security policy in a real browser: nothing that they do breaks it, and it stops what it should."""
+
+from typing import Final
+
+import pytest
+from playwright.sync_api import Browser, Page, Route, expect
+
+from docs.page_screenshots import PATIENCE, draw, settle, sheet
+from tests.e2e.page_actions import answer, execute, new_page, offer, picture
+
+COLLECT: Final = """
+window.violations = [];
+addEventListener("securitypolicyviolation", ({ effectiveDirective, blockedURI, sourceFile }) =>
+    violations.push([effectiveDirective, blockedURI, sourceFile].join(" ")));
+"""
+INJECTED: Final = """
+<script>window.ran = "a script";</script>
+<img src="data:," onerror="window.ran = 'a handler'">
+<script src="data:text/javascript,window.ran = 'a data URL'"></script>
+</body>"""
+
+
+@pytest.fixture
+def console(page: Page) -> list[str]:
+    """What the console of `page` says from its loading on."""
+    said: list[str] = []
+    page.on("console", lambda message: said.append(message.text))
+    page.add_init_script(COLLECT)
+    page.reload()
+    return said
+
+
+def test_nothing_on_the_page_breaks_its_policy_or_leaves_its_origin(
+    page: Page, page_url: str, console: list[str]
+) -> None:
+    asked: list[str] = []
+    page.on("request", lambda request: asked.append(request.url))
+    page.reload()
+    for mode in ("One digit", "Four boxes", "A line"):
+        page.get_by_role("radio", name=mode).check()
+        draw(sheet(page), 3)
+        settle(page)
+    page.locator("#tiles button").first.click()
+    for action in ("drop", "paste"):
+        page.get_by_role("button", name="Clear").click()
+        offer(page, action, picture(3))
+        expect(page.locator("#answer")).to_have_text("3")
+    page.get_by_role("radio", name="One digit").check()
+    page.locator("#file").set_input_files(picture(5))
+    expect(page.locator("#answer")).to_have_text("5")
+
+    assert page.evaluate("violations") == []
+    assert console == []
+    assert {url.split("/")[2] for url in asked if not url.startswith(("data:", "blob:"))} == {page_url.split("/")[2]}
+
+
+def test_nothing_in_the_description_breaks_its_policy(browser: Browser, page_url: str) -> None:
+    with new_page(browser) as page:
+        said: list[str] = []
+        page.on("console", lambda message: said.append(message.text))
+        page.add_init_script(COLLECT)
+        page.goto(f"{page_url}/docs")
+        assert execute(page, "predict_batch").status == 200
+        assert execute(page, "predict", picture(3)).json()["digit"] == 3
+        closed = page.locator(".opblock:not(.is-open) .opblock-summary-control")
+        while closed.count():
+            closed.first.click()
+        for model in page.locator(".models .model-box-control").all():
+            model.click()
+
+        assert page.evaluate("violations") == []
+        assert said == []
+
+
+@pytest.mark.parametrize(("path", "ready"), [("/", "#model:not(:text-is('…'))"), ("/docs", ".opblock")])
+@pytest.mark.parametrize("policy", ["as served", "none"])
+def test_an_injected_script_does_not_run(browser: Browser, page_url: str, path: str, ready: str, policy: str) -> None:
+    """It would without the policy."""
+
+    def inject(route: Route) -> None:
+        response = route.fetch()
+        headers = dict(response.headers)
+        if policy == "none":
+            del headers["content-security-policy"]
+        route.fulfill(response=response, headers=headers, body=response.text().replace("</body>", INJECTED))
+
+    with new_page(browser) as page:
+        page.add_init_script(COLLECT)
+        page.route(page_url + path, inject)
+        page.goto(page_url + path)
+        page.locator(ready).first.wait_for(timeout=PATIENCE)
+
+        if policy == "none":
+            assert page.evaluate("window.ran")
+        else:
+            assert page.evaluate("window.ran === undefined")
+            directives = {violation.split()[0] for violation in page.evaluate("violations")}
+            assert directives == {"script-src-elem", "script-src-attr"}
+
+
+def test_the_page_makes_no_code_from_text(page: Page, console: list[str]) -> None:
+    draw(sheet(page), 3)
+    assert answer(page) == "3"
+
+    outcome = page.evaluate("""() => {
+        const node = document.createElement("div");
+        const attempts = [() => document.body.append(node) ?? (node.innerHTML = "<b>3</b>"), () => setTimeout("1", 0)];
+        return attempts.map((attempt) => { try { attempt(); return "done"; } catch { return "refused"; } });
+    }""")
+
+    assert outcome == ["refused", "refused"]
+
+
+def test_no_page_shows_it_in_a_frame(browser: Browser, page_url: str) -> None:
+    with new_page(browser) as page:
+        frame = f'<iframe src="{page_url}/"></iframe>'
+        page.route(f"{page_url}/frame", lambda route: route.fulfill(content_type="text/html", body=frame))
+        with page.expect_console_message(lambda message: "frame-ancestors" in message.text):
+            page.goto(f"{page_url}/frame")
+        assert page.frame_locator("iframe").locator("#model").count() == 0

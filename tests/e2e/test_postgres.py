@@ -1,0 +1,180 @@
+"""MLflow as deploy/compose.yaml starts it, on a real PostgreSQL. Needs Debian's package `postgresql`."""
+
+import contextlib
+import hashlib
+import os
+import re
+import secrets
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from pipeline.track import STAGES
+from tests.integration.test_tracking_server import free_port
+from tests.support import project_clone
+from tests.support.project_clone import ROOT, Clone
+
+DEPLOYED: dict[str, Any] = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())["services"]["mlflow"]
+UNPRIVILEGED: dict[str, Any] = {"user": "nobody", "group": "nogroup", "extra_groups": []}  # PostgreSQL refuses root
+AS_WHOM = UNPRIVILEGED if os.geteuid() == 0 else {}
+
+
+def binaries() -> Path:
+    """The folder of `initdb` and `postgres`, the newest where there are several."""
+    found = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"), key=lambda path: float(path.parts[4]))
+    if not found:
+        raise RuntimeError("no /usr/lib/postgresql/*/bin/initdb: expected PostgreSQL; `apt-get install -y postgresql`")
+    return found[-1].parent
+
+
+def wait_for(process: "subprocess.Popen[bytes]", command: list[str], log: Path) -> None:
+    """Wait until `command` says that the process is ready."""
+    deadline = time.monotonic() + 180
+    while subprocess.run(command, capture_output=True).returncode:
+        assert process.poll() is None, log.read_text()
+        assert time.monotonic() < deadline, log.read_text()
+        time.sleep(0.2)
+
+
+@contextlib.contextmanager
+def ended(process: "subprocess.Popen[bytes]", by: signal.Signals = signal.SIGTERM) -> Iterator[None]:
+    try:
+        yield
+    finally:
+        process.send_signal(by)
+        process.wait(60)
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URI of an empty database `mlflow`, on loopback, with a password."""
+    programs, port, password = binaries(), free_port(), secrets.token_hex(24)
+    log = tmp_path_factory.mktemp("postgres") / "log"
+    with tempfile.TemporaryDirectory() as name:  # pytest's own folders are closed to `nobody`
+        folder = Path(name)
+        (folder / "password").write_text(password)
+        if AS_WHOM:
+            for path in (folder, folder / "password"):
+                shutil.chown(path, AS_WHOM["user"], AS_WHOM["group"])
+        initdb = [f"{programs}/initdb", f"--pgdata={folder}/data", "--username=mlflow", f"--pwfile={folder}/password"]
+        initdb += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"]
+        subprocess.run(initdb, check=True, cwd=folder, stdout=subprocess.DEVNULL, **AS_WHOM)
+        command = [f"{programs}/postgres", "-D", f"{folder}/data", "-p", str(port), "-k", name]
+        command += ["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
+        with log.open("wb") as out:
+            process = subprocess.Popen(command, cwd=folder, stdout=out, stderr=out, **AS_WHOM)
+        with ended(process, signal.SIGINT):  # at SIGTERM it waits for its clients
+            address = ["--host=127.0.0.1", f"--port={port}", "--username=mlflow"]
+            wait_for(process, [f"{programs}/pg_isready", *address], log)
+            environment = os.environ | {"PGPASSWORD": password}
+            subprocess.run([f"{programs}/createdb", *address, "mlflow"], check=True, env=environment)
+            yield f"postgresql+psycopg2://mlflow:{password}@127.0.0.1:{port}/mlflow"
+
+
+def deployed_command(**instead: str) -> list[str]:
+    """The command in compose.yaml, `${NAME:-default}` replaced by its default, and options replaced by `instead`."""
+    words = [re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", word) for word in DEPLOYED["command"]]
+    options = dict(word.removeprefix("--").split("=", 1) for word in words if word.startswith("--"))
+    return [*(word for word in words if "=" not in word), *(f"--{k}={v}" for k, v in (options | instead).items())]
+
+
+@pytest.fixture(scope="session")
+def server(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The URI of the MLflow server, with the options and settings of compose.yaml and a folder in place of S3."""
+    folder, port = tmp_path_factory.mktemp("mlflow"), free_port()
+    settings = {name: value for name, value in DEPLOYED["environment"].items() if "$" not in value}
+    settings |= {"HOME": str(folder), "MLFLOW_BACKEND_STORE_URI": postgres}
+    settings |= {"MLFLOW_ARTIFACTS_DESTINATION": str(folder / "artifacts")}
+    settings |= {"PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"}
+    with (folder / "log").open("wb") as log:
+        command = deployed_command(host="127.0.0.1", port=str(port))
+        process = subprocess.Popen(command, cwd=folder, env=settings, stdout=log, stderr=log)
+    with ended(process):
+        probe = [word.replace(":5000/", f":{port}/") for word in DEPLOYED["healthcheck"]["test"][2:]]
+        wait_for(process, [sys.executable, *probe], folder / "log")
+        yield f"http://127.0.0.1:{port}"
+
+
+@pytest.fixture(scope="session")
+def place(server: str, tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """A clone in which the pipeline has run, with its record on the server."""
+    made = project_clone.make(tmp_path_factory.mktemp("clone"))
+    made.environment |= {"MLFLOW_TRACKING_URI": server, "BENTOML_HOME": str(tmp_path_factory.mktemp("bentoml"))}
+    made.must("dvc", "repro")
+    return made
+
+
+def test_the_record_of_the_pipeline_is_in_postgresql(place: Clone, server: str, postgres: str) -> None:
+    for uri in (server, postgres):  # as clients see it, and without any server
+        (parent,) = place.parents(uri)
+        children = place.children(uri)
+        (version,) = place.versions("mnist", uri)
+
+        assert {stage: len(runs) for stage, runs in children.items()} == dict.fromkeys(STAGES, 1)
+        assert {run.data.tags["mlflow.parentRunId"] for (run,) in children.values()} == {parent.info.run_id}
+        assert {run.info.status for run in place.runs(uri)} == {"FINISHED"}
+        assert version.aliases == ["champion"]
+
+
+def test_the_files_of_a_run_come_through_the_server(place: Clone, server: str) -> None:
+    (parent,) = place.parents(server)
+
+    files = {file.path for file in place.client(server).list_artifacts(parent.info.run_id)}
+
+    assert parent.info.artifact_uri.startswith("mlflow-artifacts:")
+    assert {"dvc.lock", "params.yaml"} <= files
+
+
+def test_telling_it_again_changes_nothing(place: Clone, server: str) -> None:
+    before = sorted((run.info.run_id, str(run.data)) for run in place.runs(server))
+
+    place.must("python", "-m", "pipeline.track")
+
+    assert sorted((run.info.run_id, str(run.data)) for run in place.runs(server)) == before
+    assert len(place.versions("mnist", server)) == 1
+
+
+def stored(place: Clone) -> dict[str, tuple[int, str]]:
+    """Time and content of every file in BentoML's store."""
+    store = Path(place.environment["BENTOML_HOME"])
+    files = [path for path in store.rglob("*") if path.is_file()]
+    return {str(path): (path.stat().st_mtime_ns, hashlib.sha256(path.read_bytes()).hexdigest()) for path in files}
+
+
+def test_the_registered_model_becomes_a_bento_once(place: Clone, server: str) -> None:
+    (version,) = place.versions("mnist", server)
+    tag = f"v1-{version.tags['sha256'][:8]}"
+
+    said = place.must("python", "-m", "pipeline.packaging.bento", "--name", "mnist")
+    before = stored(place)
+    said_again = place.must("python", "-m", "pipeline.packaging.bento", "--name", "mnist")
+
+    assert re.fullmatch(r"v1-[0-9a-f]{8}", tag)
+    assert f"mnist:{tag}" in said
+    model = Path(place.environment["BENTOML_HOME"]) / "models/mnist" / tag / "model.onnx"
+    assert before[str(model)][1] == version.tags["sha256"]
+    assert stored(place) == before
+    assert said_again == said
+
+
+@pytest.mark.parametrize(("host", "status"), [("mlflow:5000", 200), ("localhost", 403), ("evil.example.org", 403)])
+def test_only_the_names_that_compose_allows_are_answered(server: str, host: str, status: int) -> None:
+    asked = f"{server}/api/2.0/mlflow/experiments/search?max_results=1"
+    request = urllib.request.Request(asked, headers={"Host": host})
+    try:
+        answer = urllib.request.urlopen(request, timeout=30).status
+    except urllib.error.HTTPError as error:
+        answer = error.code
+
+    assert answer == status

@@ -1,0 +1,297 @@
+"""The Bento of the champion, served by BentoML as `make serve` does it, on the loopback."""
+
+import concurrent.futures
+import contextlib
+import csv
+import http.client
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import httpx2
+import numpy as np
+import psutil
+import pytest
+
+from serving.http import limits, uvicorn_protocol
+from serving.smoke_test import GRACE, command, free_port, running, wait_until_ready
+from tests.support.bad_requests import KINDS
+from tests.support.fuzz import fuzz
+from tests.support.project_clone import ROOT, Clone
+
+PNG = {"content-type": "image/png"}
+TOLERANCE = 1e-5
+
+
+def drawn(place: Clone) -> dict[str, list[float]]:
+    """What `score` answered to each picture in data/: probabilities by file name."""
+    with (place.folder / "artifacts/score/tables/handwriting.csv").open(newline="") as file:
+        return {row["file"]: [float(row[f"p{digit}"]) for digit in range(10)] for row in csv.DictReader(file)}
+
+
+def answers_of(url: str, place: Clone, names: list[str]) -> list[list[float]]:
+    found = []
+    with httpx2.Client(base_url=url, timeout=30) as client:
+        for name in names:
+            response = client.post("/predict", files={"picture": (place.folder / "data" / name).read_bytes()})
+            assert response.status_code == 200, (name, response.text)
+            found.append(response.json()["probabilities"])
+    return found
+
+
+class Live(NamedTuple):
+    process: subprocess.Popen[bytes]
+    url: str
+
+    def worker(self) -> psutil.Process:
+        """The process that answers; its parent only looks after it."""
+        (worker,) = [
+            child for child in psutil.Process(self.process.pid).children() if "worker" in " ".join(child.cmdline())
+        ]
+        return worker
+
+
+@pytest.fixture
+def live(bento: str, tmp_path: Path) -> Iterator[Live]:
+    """A service of the test's own, to be ill-treated."""
+    port, log = free_port(), tmp_path / "log"
+    with log.open("w") as output:
+        process = subprocess.Popen(command(bento, port), stdout=output, stderr=output, start_new_session=True)
+    try:
+        wait_until_ready(f"http://127.0.0.1:{port}", process, log)
+        yield Live(process, f"http://127.0.0.1:{port}")
+    finally:
+        if process.poll() is None:
+            for child in psutil.Process(process.pid).children(recursive=True):
+                child.kill()
+            process.kill()
+        process.wait()
+
+
+def test_the_same_registered_model_gives_the_same_bento_and_builds_nothing_twice(mnist: Clone, bento: str) -> None:
+    store = Path(mnist.environment["BENTOML_HOME"])
+    before = sorted((path, path.stat().st_mtime_ns) for path in (store / "bentos").rglob("*.yaml"))
+
+    said = mnist.must("python", "-m", "pipeline.packaging.bento", "--version", "1")
+
+    assert bento in said
+    assert sorted((path, path.stat().st_mtime_ns) for path in (store / "bentos").rglob("*.yaml")) == before
+
+
+def test_only_the_service_the_image_vocabulary_and_the_model_travel(mnist: Clone, bento: str) -> None:
+    name, version = bento.split(":")
+    folder = Path(mnist.environment["BENTOML_HOME"]) / "bentos" / name / version / "src"
+
+    modules = {path.relative_to(folder).as_posix() for path in folder.rglob("*.py")}
+
+    assert {path for path in modules if not path.startswith("serving/")} == {
+        "pipeline/__init__.py", "pipeline/core/errors.py", "pipeline/data/image.py"
+    }  # fmt: skip
+    assert not [path for path in folder.rglob("*") if path.suffix in (".png", ".npy", ".csv", ".db")]
+
+
+def test_a_model_that_is_not_registered_is_told_in_a_sentence(mnist: Clone) -> None:
+    for wish in (["--name", "letters"], ["--version", "99"], ["--alias", "hero"]):
+        done = mnist.run("python", "-m", "pipeline.packaging.bento", *wish)
+        assert done.returncode == 1
+        assert "the registry of" in done.stderr
+        assert "Traceback" not in done.stderr
+
+
+def test_the_drawn_digits_get_over_http_what_score_has_written(mnist: Clone, service_url: str) -> None:
+    scored = drawn(mnist)
+
+    answered = answers_of(service_url, mnist, list(scored))
+
+    assert len(scored) >= 100
+    assert np.abs(np.array(answered) - np.array(list(scored.values()))).max() < TOLERANCE
+
+
+def test_the_test_images_get_over_http_what_score_has_written(mnist: Clone, service_url: str) -> None:
+    images = np.load(mnist.folder / "artifacts/download/test_images.npy")
+    with (mnist.folder / "artifacts/score/predictions.csv").open(newline="") as file:
+        digits = [int(row["digit"]) for row in csv.DictReader(file)]
+
+    with httpx2.Client(base_url=service_url, timeout=60) as client:
+        for start in range(0, len(images), 2000):
+            part = images[start : start + 2000]
+            headers = {"content-type": "application/octet-stream"}
+            answer = client.post(
+                f"/predict_batch?shape={len(part)},28,28", content=part.tobytes(), headers=headers
+            ).json()
+            assert answer["digits"] == digits[start : start + 2000]
+
+
+def test_the_service_says_which_model_it_is_and_where_it_comes_from(mnist: Clone, service_url: str) -> None:
+    about = httpx2.get(f"{service_url}/model").json()
+    (version,) = [v for v in mnist.versions("mnist") if "champion" in v.aliases]
+
+    assert about["model"] == f"mnist:v{version.version}-{version.tags['sha256'][:8]}"
+    assert about["labels"]["data"] == version.tags["data.md5"]
+    assert about["labels"]["run"] == version.tags["parent_run"]
+    assert f'digits_model{{tag="{about["model"]}"}} 1.0' in httpx2.get(f"{service_url}/metrics").text
+
+
+def test_the_readmes_calls_work_as_they_stand(service_url: str) -> None:
+    readme = (ROOT / "README.md").read_text().replace("http://127.0.0.1:3000", service_url)
+    (client,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    (curls,) = [block for block in re.findall(r"```console\n(.*?)```", readme, re.DOTALL) if "curl" in block]
+
+    printed = subprocess.check_output([sys.executable, "-c", client], cwd=ROOT, text=True)
+    script = re.sub(r"^\$ ", "", curls, flags=re.MULTILINE)
+    answered = subprocess.check_output(["bash", "-ec", script], cwd=ROOT, text=True)
+
+    assert printed.split() == ["7", "7", "[None,", "None]", "[None,", "None]"]
+    assert answered.count('"model":"mnist:v1-') == 4
+
+
+def slowest(url: str, path: str) -> float:
+    """An upper bound, by the service's own stopwatch, of the seconds that any request to `path` has taken."""
+    page = httpx2.get(f"{url}/metrics", timeout=10).text
+    buckets = re.findall(rf'digits_request_seconds_bucket{{le="(.*?)",path="{path}"}} (.*)', page)
+    requests = float(buckets[-1][1])
+    return next(float(limit) for limit, count in buckets if float(count) == requests)
+
+
+def test_over_its_capacity_it_refuses_at_once_and_the_probes_answer(mnist: Clone, live: Live) -> None:
+    picture = (mnist.folder / "data" / next(iter(drawn(mnist)))).read_bytes()
+    many = httpx2.Limits(max_connections=None)
+
+    # The time is taken in the service: so many clients on the same two cores are slow themselves.
+    with (
+        httpx2.Client(base_url=live.url, headers=PNG, timeout=60, limits=many) as client,
+        concurrent.futures.ThreadPoolExecutor(4 * limits.MAX_ACTIVE) as pool,
+    ):
+        asked = [pool.submit(client.post, "/predict", content=picture) for _ in range(20 * limits.MAX_ACTIVE)]
+        probes = [httpx2.get(f"{live.url}/{probe}", timeout=10).status_code for probe in ("livez", "readyz") * 5]
+        found = [future.result() for future in asked]
+
+    assert probes == [200] * 10
+    assert {response.status_code for response in found} == {200, 429}
+    assert sum(response.status_code == 200 for response in found) > limits.MAX_ACTIVE
+    assert slowest(live.url, "/predict") <= 5  # at most app.TURN of waiting, and the answering
+    assert all(int(response.headers["retry-after"]) > 0 for response in found if response.status_code == 429)
+
+
+def exchange(url: str, *parts: bytes) -> tuple[int, dict[str, str]]:
+    """Status and problem of what is sent as it stands; the service hangs up."""
+    host, port = url.removeprefix("http://").split(":")
+    with socket.create_connection((host, int(port)), timeout=10) as connection:
+        with contextlib.suppress(ConnectionError):  # it need not read to the end
+            for part in parts:
+                connection.sendall(part)
+        head, _, content = b"".join(iter(lambda: connection.recv(65536), b"")).partition(b"\r\n\r\n")
+    assert b"content-type: application/json" in head
+    assert b"x-content-type-options: nosniff" in head
+    return int(head.split()[1]), json.loads(content)
+
+
+@pytest.mark.parametrize(
+    "head",
+    [
+        b"FOO / HTTP/1.1\r\n",
+        b"GET /\xff HTTP/1.1\r\n",
+        b"POST /predict HTTP/1.1\r\nContent-Length: 99999999999999999999999999\r\n",
+        b"POST /predict HTTP/1.1\r\nContent-Length: 1\r\nContent-Length: 2\r\n",
+        b"POST /predict HTTP/1.1\r\nTransfer-Encoding: chunked\r\nContent-Type: image/png\r\n\r\nxyz\r\n",
+    ],
+)
+def test_what_is_no_http_is_refused_as_all_else(service_url: str, head: bytes) -> None:
+    status, problem = exchange(service_url, head + b"Host: x\r\n\r\n")
+
+    assert (status, problem["code"]) == (400, "malformed_request")
+
+
+@pytest.mark.parametrize("part", [b"X-More: %b\r\n" % (b"a" * 1000), b"a" * 1000])
+def test_headers_without_end_are_not_read_to_the_end(service_url: str, part: bytes) -> None:
+    begun = b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: "
+    status, problem = exchange(service_url, begun, *[part] * (uvicorn_protocol.MAX_HEAD // len(part) + 1))
+
+    assert (status, problem["code"]) == (431, "head_too_large")
+    assert httpx2.get(f"{service_url}/livez").status_code == 200
+
+
+@pytest.mark.parametrize("connection", ["keep-alive", "close"])
+def test_a_refusal_arrives_while_the_body_is_still_being_sent(service_url: str, connection: str) -> None:
+    headers = PNG | {"connection": connection}
+    for path, megabytes, status in (("/predict", 11, 413), ("/guess", 9, 404), ("/predict?seen=perhaps", 9, 400)):
+        for _ in range(3):
+            client = http.client.HTTPConnection(service_url.removeprefix("http://"), timeout=60)
+            client.request("POST", path, bytes(megabytes * 2**20), headers)  # it sends all before it reads
+            assert client.getresponse().status == status
+            client.close()
+
+
+def test_bentomls_settings_of_cors_are_honoured(bento: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (setting,) = re.findall(r"BENTOML_CONFIG_OVERRIDES='(.*?)'", (ROOT / "README.md").read_text(), re.DOTALL)
+    monkeypatch.setenv("BENTOML_CONFIG_OVERRIDES", setting)
+    origin = {"origin": "https://example.org"}
+
+    with running(bento, tmp_path / "log") as url, httpx2.Client(base_url=url, headers=origin) as client:
+        preflight = client.options("/predict_batch", headers={"access-control-request-method": "POST"})
+        refused = client.post("/predict", content=bytes(11 * 2**20), headers=PNG)
+
+    assert (preflight.status_code, refused.status_code) == (200, 413)
+    assert {answer.headers["access-control-allow-origin"] for answer in (preflight, refused)} == {origin["origin"]}
+
+
+def test_bad_requests_of_every_kind_get_their_status(live: Live) -> None:
+    assert fuzz(live.url, 12, say=lambda line: None) > 12 * len(KINDS) / 2
+
+
+def test_a_worker_that_dies_is_replaced(live: Live) -> None:
+    old = live.worker()
+
+    old.kill()
+
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        try:
+            if httpx2.get(f"{live.url}/readyz", timeout=2).status_code == 200:
+                break
+        except httpx2.TransportError:
+            time.sleep(0.2)
+    assert live.worker().pid != old.pid
+    assert httpx2.get(f"{live.url}/readyz", timeout=5).status_code == 200
+
+
+def test_told_to_end_it_answers_what_it_has_accepted_and_ends_in_time(mnist: Clone, live: Live) -> None:
+    picture = (mnist.folder / "data" / next(iter(drawn(mnist)))).read_bytes()
+    host, port = live.url.removeprefix("http://").split(":")
+    head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: {len(picture)}\r\n\r\n"
+
+    address = (host, int(port))
+    with socket.create_connection(address) as hanging, socket.create_connection(address, timeout=20) as accepted:
+        hanging.sendall(head.encode())
+        accepted.sendall(head.encode() + picture[:10])
+        time.sleep(0.5)  # the service has begun to read it
+        live.process.send_signal(signal.SIGTERM)
+        started = time.monotonic()
+        time.sleep(0.5)
+        accepted.sendall(picture[10:])
+        answer = b"".join(iter(lambda: accepted.recv(65536), b"")).decode()
+        live.process.wait(timeout=20)
+
+    assert answer.startswith("HTTP/1.1 200")
+    assert json.loads(answer.partition("\r\n\r\n")[2])["is_blank"] is False
+    assert time.monotonic() - started < 10
+    assert GRACE < 10
+
+
+def test_make_serve_says_where_everything_is() -> None:
+    said = subprocess.run(["make", "-n", "serve"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+
+    for address in ("http://127.0.0.1:3000/ ", "http://127.0.0.1:3000/docs", "http://127.0.0.1:3000/metrics"):
+        assert address in said
+
+
+def test_a_bento_is_served_where_the_store_is(bento: str, tmp_path: Path) -> None:
+    with running(bento, tmp_path / "log") as url:
+        assert httpx2.get(f"{url}/readyz").status_code == 200

@@ -1,0 +1,1 @@
+"""Tests that run DVC, MLflow and the stages in a clone."""

@@ -1,0 +1,1 @@
+"""What tests, benchmarks and documents share. Imports none of the three."""

@@ -1,0 +1,153 @@
+"""`make fuzz`: many kinds of bad input against the live service.
+
+`python -m tests.support.fuzz [N]` sends N examples of each kind.
+
+It ends well if every answer has a status that its kind allows and the one JSON schema, no worker died, and the memory
+keeps its limit and does not leak; then schemathesis compares the service with its own description.
+
+The memory grows in any case at first: allocators keep, for each thread, room for the largest request that it had. So a
+part of the same requests is repeated. A leak grows in every repeat, a plateau does not.
+"""
+
+import contextlib
+import subprocess
+import sys
+import tempfile
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from itertools import pairwise
+from pathlib import Path
+from typing import Final
+
+import httpx2
+import psutil
+from hypothesis import HealthCheck, Phase, given, seed, settings
+
+from serving.http.errors import STATUS
+from serving.smoke_test import running
+from tests.support.bad_requests import KINDS, Kind, Request
+
+BENTO: Final = Path(".cache/bento")
+EXAMPLES: Final = 800  # of each kind
+REQUESTS: Final = 20_000  # at least, of so many examples
+REPEATS: Final = 3  # of a quarter of them
+GROWTH: Final = 8.0  # MB; what grows by more in every repeat, of 7,000 requests, is a leak of at least a kilobyte each
+MEMORY: Final = 512.0  # MB that the service is meant to live in, worker and supervisor; deploy/ sets this limit
+KEYS: Final = {"code", "message", "got", "expected"}
+
+
+def check(request: Request, response: httpx2.Response, statuses: set[int]) -> None:
+    """AssertionError when the answer is not one that bad input should get."""
+    asked = f"{request.method} {request.path} {request.headers} {request.content[:80]!r}"
+    told = f"{asked}: {response.status_code} {response.text[:300]}"
+    assert response.status_code in statuses, told
+    if response.status_code != 200 and request.method != "HEAD":
+        problem = response.json()
+        assert set(problem) <= KEYS, told
+        assert STATUS[problem["code"]] == response.status_code, told
+
+
+def attack(client: httpx2.Client, kind: Kind, examples: int) -> Counter[int]:
+    """Statuses of the answers to so many requests of a kind, the same ones each time."""
+    seen: Counter[int] = Counter()
+
+    @seed(1)
+    @settings(
+        max_examples=examples,
+        deadline=None,
+        database=None,
+        phases=[Phase.generate],
+        suppress_health_check=list(HealthCheck),
+    )
+    @given(kind.requests)
+    def one(request: Request) -> None:
+        response = client.request(request.method, request.path, headers=request.headers, content=request.content)
+        seen[response.status_code] += 1
+        check(request, response, kind.statuses)
+
+    one()
+    return seen
+
+
+def worker_of(port: str) -> psutil.Process:
+    """The process that answers there: BentoML's worker."""
+    for process in psutil.process_iter(["cmdline"]):
+        line = " ".join(process.info["cmdline"] or [])
+        if "_bentoml_impl.worker.service" in line:
+            with contextlib.suppress(psutil.Error):
+                parent = process.parent()
+                if parent is not None and f"--port {port}" in " ".join(parent.cmdline()):
+                    return process
+    raise AssertionError(f"no worker answers at port {port}")
+
+
+def by_its_description(url: str, examples: int) -> None:
+    """Schemathesis: whatever the description allows is answered, and every answer is as described."""
+    tool = str(Path(sys.executable).parent / "schemathesis")
+    command = [tool, "run", f"{url}/docs.json", "--url", url, "--seed", "1"]
+    checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
+    subprocess.run([*command, "--max-examples", str(examples), "--checks", checks, "--workers", "1"], check=True)
+
+
+def memory(process: psutil.Process) -> float:
+    """MB that the process has in memory."""
+    return float(process.memory_info().rss / 2**20)
+
+
+def peak(process: psutil.Process) -> float:
+    """The most MB that it has had, where Linux says so; else what it has now."""
+    with contextlib.suppress(OSError):
+        status = Path(f"/proc/{process.pid}/status").read_text()
+        return int(status.partition("VmHWM:")[2].split()[0]) / 2**10
+    return memory(process)
+
+
+def reset_peak(process: psutil.Process) -> None:
+    """Begin a new peak, where Linux allows it; else it is that since the process was started."""
+    with contextlib.suppress(OSError):
+        Path(f"/proc/{process.pid}/clear_refs").write_text("5")
+
+
+def check_memory(after: Sequence[float], most: float) -> None:
+    """AssertionError for a leak, or for too much: MB after all requests and after each repeat, and the most at once."""
+    growth = min(later - earlier for earlier, later in pairwise(after))
+    assert growth < GROWTH, f"the worker grew by at least {growth:.0f} MB in each repeat: {[*map(round, after)]}"
+    assert most < MEMORY, f"worker and supervisor had {most:.0f} MB at once, expected less than {MEMORY:.0f}"
+
+
+def fuzz(url: str, examples: int, say: Callable[[str], None] = print) -> int:
+    """All kinds against the service at `url`, and the repeats; how many requests that were."""
+    worker = worker_of(url.rpartition(":")[2])
+    supervisor = sum(map(memory, worker.parents()[:1]))
+    total, after, most = 0, list[float](), 0.0
+    with httpx2.Client(base_url=url, timeout=30) as client:
+        for count in (examples, *[max(1, examples // 4)] * REPEATS):
+            for name, kind in KINDS.items():
+                started = time.perf_counter()
+                reset_peak(worker)
+                seen = attack(client, kind, count)
+                total += seen.total()
+                most = max(most, supervisor + peak(worker))
+                statuses = ", ".join(f"{status}: {number}" for status, number in sorted(seen.items()))
+                took, sizes = time.perf_counter() - started, f"{memory(worker):4.0f} MB, at most {peak(worker):4.0f}"
+                if not after:
+                    say(f"{name:35} {seen.total():5} requests  {took:5.1f} s  {sizes}  {statuses}")
+            after.append(memory(worker))
+            say(f"{len(after)}: {total} requests, worker {after[-1]:.0f} MB, at most {most:.0f} with its supervisor")
+    assert worker.is_running(), "the worker died"
+    check_memory(after, most)
+    say(f"{total} requests of {len(KINDS)} kinds: no wrong status, no dead worker, no leak, at most {most:.0f} MB")
+    return total
+
+
+def main() -> None:
+    examples = int(sys.argv[1]) if len(sys.argv) > 1 else EXAMPLES
+    with tempfile.TemporaryDirectory() as folder, running(BENTO.read_text(), Path(folder) / "log") as url:
+        total = fuzz(url, examples)
+        assert total >= REQUESTS or examples < EXAMPLES, f"only {total} requests"
+        by_its_description(url, max(5, examples // 8))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,169 @@
+"""A copy of the repository in a temporary folder, with small synthetic archives in place of the published ones."""
+
+import gzip
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from typing import Any
+
+import mlflow
+import numpy as np
+import numpy.typing as npt
+from dvc.utils.serialize import dump_yaml
+from mlflow.entities import Metric, Run
+from mlflow.entities.model_registry import ModelVersion
+
+from pipeline.core.files import read_yaml
+from pipeline.tracking.mlflow_store import EXPERIMENT
+from tests.support.synthetic_digits import synthetic_images
+
+ROOT = Path(__file__).parents[2]
+SMALL: dict[str, Any] = {"cnn": {"widths": [4, 8, 8], "dropout": 0.0}, "epochs": 2, "batch": 50}
+# Settings of whoever runs the tests, by how their names begin: of the stages, and of all that they use.
+STAGE_SETTINGS = ("MLFLOW_", "DVC_", "DATASET_MIRROR")
+SETTINGS = (
+    *STAGE_SETTINGS, "BENTOML_", "GIT_", "HOME", "XDG_", "LANG", "LC_", "PYTHON", "OMP_",
+    "CUDA_VISIBLE_DEVICES", "MPLCONFIGDIR",
+)  # fmt: skip
+LOG = ".cache/repro.log"  # in a clone that was computed: what `dvc repro` printed
+HOME = tempfile.TemporaryDirectory(prefix="home-")  # an empty one, for all commands of this process's tests
+
+
+def idx(array: npt.NDArray[np.uint8]) -> bytes:
+    """A gzipped IDX file, the same bytes each time."""
+    header = bytes([0, 0, 8, array.ndim]) + b"".join(size.to_bytes(4, "big") for size in array.shape)
+    return gzip.compress(header + array.tobytes(), mtime=0)
+
+
+class Clone:
+    """A clone that runs DVC and the stages as a person would, and looks into its MLflow store."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.environment = {name: value for name, value in os.environ.items() if not name.startswith(SETTINGS)} | {
+            "PATH": f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}",
+            "HOME": HOME.name,
+            "DVC_SITE_CACHE_DIR": f"{HOME.name}/dvc",  # else in a folder that is shared with other users
+            "GIT_CONFIG_NOSYSTEM": "1",
+            "MLFLOW_DISABLE_TELEMETRY": "true",
+            "BENTOML_DO_NOT_TRACK": "true",
+        }
+
+    def run(self, *command: str, **environment: str) -> "subprocess.CompletedProcess[str]":
+        return subprocess.run(
+            command, cwd=self.folder, env=self.environment | environment, capture_output=True, text=True, timeout=900
+        )
+
+    def must(self, *command: str, **environment: str) -> str:
+        """What a command prints; AssertionError with all its words when it fails."""
+        done = self.run(*command, **environment)
+        assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
+        return done.stdout + done.stderr
+
+    def commit(self) -> None:
+        """Make a git repository of the folder, everything in one commit."""
+        self.must("git", "init", "--quiet", "--initial-branch", "main")
+        self.must("git", "add", "--all")
+        # In the repository itself: DVC's experiments want them, and a fresh machine has none.
+        self.must("git", "config", "user.name", "nobody")
+        self.must("git", "config", "user.email", "nobody@example.org")
+        self.must("git", "commit", "--quiet", "--message", "start")
+
+    def set(self, section: str, **values: Any) -> None:
+        path = self.folder / "params.yaml"
+        tree = read_yaml(path)
+        tree[section] |= values
+        dump_yaml(path, tree)
+
+    def client(self, uri: str | None = None) -> mlflow.MlflowClient:
+        uri = uri or f"sqlite:///{self.folder}/mlflow.db"
+        return mlflow.MlflowClient(uri, uri)
+
+    def runs(self, uri: str | None = None) -> list[Run]:
+        experiment = self.client(uri).get_experiment_by_name(EXPERIMENT)
+        return list(self.client(uri).search_runs([experiment.experiment_id])) if experiment else []
+
+    def history(self, run: Run, metric: str) -> list[Metric]:
+        return sorted(self.client().get_metric_history(run.info.run_id, metric), key=lambda point: point.step)
+
+    def versions(self, name: str, uri: str | None = None) -> list[ModelVersion]:
+        """The registered versions with their aliases, which a search leaves out."""
+        client = self.client(uri)
+        found = client.search_model_versions(f"name = '{name}'")
+        return [client.get_model_version(name, str(version.version)) for version in found]
+
+    def download(self, version: ModelVersion) -> Path:
+        """The ONNX file of a registered version."""
+        uri = self.client().get_model_version_download_uri(version.name, str(version.version))
+        return (
+            Path(mlflow.artifacts.download_artifacts(uri, tracking_uri=f"sqlite:///{self.folder}/mlflow.db"))
+            / "model.onnx"
+        )
+
+    def parents(self, uri: str | None = None) -> list[Run]:
+        return [run for run in self.runs(uri) if "dvc.version" in run.data.tags]
+
+    def children(self, uri: str | None = None) -> dict[str, list[Run]]:
+        """The child runs by stage."""
+        found: dict[str, list[Run]] = {}
+        for run in self.runs(uri):
+            if "dvc.stage" in run.data.tags:
+                found.setdefault(run.data.tags["dvc.stage"], []).append(run)
+        return found
+
+
+def copy(folder: Path) -> Clone:
+    """Copy what git tracks, or would, into `folder`, without what the stages have written."""
+    for name in tracked():
+        if (ROOT / name).is_file() and not name.startswith(("artifacts/", "dvc.lock")):
+            (folder / name).parent.mkdir(parents=True, exist_ok=True)
+            shutil.copy(ROOT / name, folder / name)
+    return Clone(folder)
+
+
+def tracked() -> list[str]:
+    """The files of this repository that git tracks, or would; of a tarball without git all but what is made."""
+    command = ["git", "-c", "safe.directory=*", "ls-files", "-co", "--exclude-standard", "-z"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    if listed.returncode == 0:
+        return [name for name in listed.stdout.split("\0") if name]
+    made = {".venv", ".cache", ".dvc", "mlartifacts", "__pycache__"}
+    found = [path.relative_to(ROOT) for path in ROOT.rglob("*") if path.is_file()]
+    kept = [path for path in found if not made & set(path.parts) and not path.name.startswith("mlflow.db")]
+    return [".dvc/config", ".dvc/.gitignore", *(path.as_posix() for path in kept)]
+
+
+def moved(place: Clone, folder: Path) -> Clone:
+    """A copy of a clone with all that was made in it."""
+    shutil.copytree(place.folder, folder, symlinks=True)
+    copied = Clone(folder)
+    copied.environment = dict(place.environment)
+    return copied
+
+
+def make(folder: Path) -> Clone:
+    """A copy, committed, that trains a small network on the synthetic digits in its cache."""
+    place = copy(folder)
+    put_archives(folder / ".cache" / "archives" / "mnist")
+    place.set("train", **SMALL)
+    place.commit()
+    return place
+
+
+def put_archives(folder: Path) -> None:
+    """400 synthetic training images and 100 test images, as archives with the note of where they come from."""
+    folder.mkdir(parents=True)
+    sources = {}
+    for part, count, seed in (("train", 400, 1), ("t10k", 100, 2)):
+        labels = np.tile(np.arange(10, dtype=np.uint8), count // 10)
+        images = synthetic_images(labels, np.random.default_rng(seed))
+        for name, array in ((f"{part}-images-idx3-ubyte.gz", images), (f"{part}-labels-idx1-ubyte.gz", labels)):
+            (folder / name).write_bytes(idx(array))
+            sources[name] = hashlib.md5(idx(array)).hexdigest()
+    description = {"name": "mnist", "classes": list("0123456789"), "sources": sources}
+    (folder / "dataset.json").write_text(json.dumps(description))
