@@ -17,14 +17,14 @@ from serving.http.limits import BODY_SECONDS, MAX_ACTIVE, Visit
 from serving.http.openapi import EXAMPLES, describe, problem_example
 from serving.http.parsing import MAX_BATCH, MAX_BODY, MAX_JSON, PICTURE_TYPES
 from serving.model import Model
-from serving.rows.reader import MOST
+from serving.rows.reader import MAX_DIGITS
 from tests.support.inprocess_service import service
 from tests.test_api import FIVE, JSON, MULTIPART, PNG, RAW, batch_of, gif, image_list
 from tests.test_image import encoded
 from tests.test_row_reader import page, row, stroke
 
 LINES = np.vstack([row("4207")[80:160], np.zeros((30, 500), np.uint8), row("4207")[80:160]])
-ONES = page(*((stroke(4, 30), 12 * number + 5, 40) for number in range(MOST + 1)))
+ONES = page(*((stroke(4, 30), 12 * number + 5, 40) for number in range(MAX_DIGITS + 1)))
 FIELD = b'--x\r\nContent-Disposition: form-data; name="note"\r\n\r\n5\r\n--x--\r\n'
 REFUSED: dict[str, tuple[str, str, bytes, dict[str, str]]] = {
     "animated_picture": ("POST", "/predict", gif(3), PNG),
@@ -105,8 +105,8 @@ def test_the_limits_in_the_description_are_those_of_the_service() -> None:
     assert f"1 to {MAX_BATCH} images" in batch["requestBody"]["description"]
     assert f"JSON of at most {MAX_JSON} bytes" in batch["requestBody"]["description"]
     assert schemas["Batch"]["properties"]["images"]["maxItems"] == MAX_BATCH
-    assert schemas["Reading"]["properties"]["digits"]["maxItems"] == MOST
-    assert f"up to {MOST} digits" in paths["/read"]["post"]["summary"]
+    assert schemas["Reading"]["properties"]["digits"]["maxItems"] == MAX_DIGITS
+    assert f"up to {MAX_DIGITS} digits" in paths["/read"]["post"]["summary"]
     assert re.fullmatch(shape["schema"]["pattern"], f"{MAX_BATCH},28,28")
     assert not re.fullmatch(shape["schema"]["pattern"], f"{MAX_BATCH}0,28,28")
 
@@ -115,7 +115,7 @@ def test_the_limits_in_the_description_are_those_of_the_service() -> None:
     "sentence",
     [
         f"up to {MAX_BATCH:,} images of 28×28 at once, as raw bytes or as JSON of up to {MAX_JSON / 2**20:g} MB",
-        f"up to {MOST} digits in a row",
+        f"up to {MAX_DIGITS} digits in a row",
         f"bodies of up to {MAX_BODY / 2**20:g} MB that come in within {BODY_SECONDS:g} seconds",
         f"pictures of up to {MAX_PIXELS / 1e6:g} million pixels (JPEG: {MAX_JPEG_PIXELS / 1e6:g} million)",
         f"waits {app.TURN:g} seconds at most for its turn",

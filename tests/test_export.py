@@ -15,7 +15,7 @@ import torch
 
 from pipeline.core.errors import ExportError
 from pipeline.data.dataset import DIGITS, Description, Split
-from pipeline.export import check_agreement, onnx_bytes, pt2_bytes, traced
+from pipeline.export import CLASS_IN_GRAPH, check_agreement, onnx_bytes, pt2_bytes, traced
 from pipeline.model.classifier import Classifier, predict
 from pipeline.model.networks import ACTIVATIONS, CnnParams, MlpParams, cnn, mlp
 from pipeline.model.summary import layers_of, summary
@@ -137,6 +137,14 @@ def test_the_files_tell_nothing_of_the_machine_that_made_them(exported: Exported
     for place in (str(Path(__file__).parent.parent), sys.prefix, sys.base_prefix, str(Path.home()), "site-packages"):
         assert place.encode() not in exported.onnx
         assert place.encode() not in exported.pt2
+
+
+def test_the_bytes_do_not_depend_on_the_module_that_the_network_is_written_in(exported: Exported) -> None:
+    name = f"{Classifier.__module__}.{Classifier.__qualname__}"
+
+    assert name != CLASS_IN_GRAPH
+    assert CLASS_IN_GRAPH.encode() in exported.pt2
+    assert name.encode() not in exported.pt2
 
 
 def members(content: bytes) -> dict[str, bytes]:

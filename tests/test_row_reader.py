@@ -10,7 +10,7 @@ import pytest
 from pipeline.core.errors import PictureError
 from pipeline.data.dataset import Split
 from pipeline.data.image import normalised
-from serving.rows.reader import MOST, Found, find
+from serving.rows.reader import MAX_DIGITS, Found, find
 from tests.support.stroke_templates import fit, ink_of, write
 from tests.support.synthetic_digits import synthetic_images
 
@@ -175,8 +175,8 @@ def test_more_than_one_line_is_refused(model: Nearest, gap: int, shift: int, lin
 
 
 def test_more_digits_than_a_number_has_are_refused(model: Nearest) -> None:
-    ones = [(stroke(4, 30), 12 * number + 5, 40) for number in range(MOST + 1)]
-    assert len(find(model, page(*ones[:-1]))) == MOST
+    ones = [(stroke(4, 30), 12 * number + 5, 40) for number in range(MAX_DIGITS + 1)]
+    assert len(find(model, page(*ones[:-1]))) == MAX_DIGITS
     with pytest.raises(PictureError) as caught:
         find(model, page(*ones))
     assert caught.value.code == "too_many_digits"
@@ -206,5 +206,5 @@ def test_whatever_the_ink_the_answer_comes_in_time(model: Nearest, name: str) ->
     ink = worst()[name]
     started = time.perf_counter()
     with contextlib.suppress(PictureError):
-        assert len(find(model, ink)) <= MOST
+        assert len(find(model, ink)) <= MAX_DIGITS
     assert time.perf_counter() - started < 1

@@ -19,7 +19,7 @@ from serving.http.parsing import (
     RAW,
 )
 from serving.http.schemas import Json, schemas
-from serving.rows.reader import MOST
+from serving.rows.reader import MAX_DIGITS
 
 EVERYWHERE: Final = ("method_not_allowed", "internal_error")
 PICTURE_PROBLEMS: Final = (
@@ -49,7 +49,7 @@ EXAMPLES: Final = MappingProxyType(  # what was got and what was expected, or on
         "overloaded": (f"{MAX_ACTIVE} requests are being answered; try again in a second",),
         "picture_size": ("a picture of 2×2 pixels", LIMITS),
         "slow_body": ("1000 bytes", f"the whole body within {BODY_SECONDS:g} seconds"),
-        "too_many_digits": (f"{MOST + 1} pieces of ink", f"at most {MOST} digits"),
+        "too_many_digits": (f"{MAX_DIGITS + 1} pieces of ink", f"at most {MAX_DIGITS} digits"),
         "unsupported_media_type": ("content type 'text/plain'", " or ".join((MULTIPART, *PICTURES, RAW))),
         "wrong_shape": (f"{PIXELS - 1} bytes", f"{PIXELS} bytes of uint8 for shape 1,{SIDE},{SIDE}"),
         "wrong_value": ("256", IMAGES),
@@ -152,7 +152,7 @@ def describe(tag: str, dataset: str, classes: tuple[str, ...]) -> Json:
     )
     read = operation(
         "read",
-        f"a picture of up to {MOST} digits in a row: the number, and each digit with its box in shares of the sides of "
+        f"a picture of up to {MAX_DIGITS} digits in a row: the number, and each digit with its box in shares of the sides of "
         "the picture as it stands upright",
         parameters=[SEEN],
         requestBody=picture_body(),

@@ -5,7 +5,7 @@ from typing import Any
 from pipeline.data.image import SIDE
 from serving.http.errors import STATUS
 from serving.http.parsing import MAX_BATCH
-from serving.rows.reader import MOST
+from serving.rows.reader import MAX_DIGITS
 
 Json = dict[str, Any]
 
@@ -50,7 +50,7 @@ def schemas(classes: int) -> Json:
                 "model": model,
                 "is_blank": {"type": "boolean"},
                 "text": text,
-                "digits": {"type": "array", "items": record(judged | {"box": box}, seen=seen), "maxItems": MOST},
+                "digits": {"type": "array", "items": record(judged | {"box": box}, seen=seen), "maxItems": MAX_DIGITS},
             }
         ),
         "Batch": record({"images": {"type": "array", "items": image, "minItems": 1, "maxItems": MAX_BATCH}}),

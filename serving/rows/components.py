@@ -15,7 +15,7 @@ from pipeline.core.errors import PictureError
 from pipeline.data.image import Ink
 
 INKED: Final = 64  # of 255; the same as for `pipeline.data.image.normalised`
-MOST: Final = 256  # pieces that are looked at, the largest: a page of noise has thousands
+MAX_COMPONENTS: Final = 256  # pieces that are looked at, the largest: a page of noise has thousands
 # Everything below is a share of the row's height.
 DUST: Final = 0.1  # what is smaller both ways is none of a digit's strokes
 SMALL: Final = 0.35  # what is lower than this is not a digit: a stroke of one, a point, a comma, a hyphen
@@ -114,7 +114,7 @@ def _measured(numbers: Indices, rows: Indices, left: Indices, wide: Indices) -> 
     low, high = (left, rows), (left + wide, rows + 1)
     boxes = np.stack([*(np.minimum.reduceat(v, at) for v in low), *(np.maximum.reduceat(v, at) for v in high)], axis=1)
     areas = np.add.reduceat(wide, at)
-    largest = np.argsort(areas, kind="stable")[-MOST:]
+    largest = np.argsort(areas, kind="stable")[-MAX_COMPONENTS:]
     return [Piece((i + 1,), tuple(boxes[i].tolist()), int(areas[i])) for i in largest.tolist()]
 
 

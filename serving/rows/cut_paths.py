@@ -12,7 +12,7 @@ import numpy.typing as npt
 from serving.rows import components
 from serving.rows.components import Box, Labels, Piece
 
-MOST: Final = 48  # cuts in a picture, the cheapest; it bounds the time
+MAX_CUTS: Final = 48  # cuts in a picture, the cheapest; it bounds the time
 DEEP: Final = 2.0  # stroke widths of ink; a cut crosses no more
 BETWEEN: Final = 0.15  # of the row's height, between two cuts
 ASIDE: Final = 0.3  # pixels of ink that a path crosses rather than go a column aside
@@ -38,7 +38,7 @@ def apart(labels: Labels, found: list[Piece], height: float) -> tuple[Labels, li
     owner = owners[labels]
     insides = [owner[top:bottom, left:right] == i for i, (left, top, right, bottom) in enumerate(p.box for p in found)]
     cuts = [between(inside, height) for inside in insides]
-    limit = max(sorted(cost for some in cuts for cost, _ in some)[:MOST], default=0.0)
+    limit = max(sorted(cost for some in cuts for cost, _ in some)[:MAX_CUTS], default=0.0)
     numbers = np.where(owner < 0, owner, 0)
     parts: list[Part] = []
     for piece, inside, some in zip(found, insides, cuts, strict=True):

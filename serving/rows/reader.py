@@ -21,8 +21,8 @@ from serving.rows import components
 from serving.rows.components import Box, Labels
 from serving.rows.cut_paths import Part, apart
 
-MOST: Final = 32  # digits in a picture
-PARTS: Final = 8  # to a digit; with MOST and cuts.MOST this bounds the time
+MAX_DIGITS: Final = 32  # digits in a picture
+PARTS: Final = 8  # to a digit; with MAX_DIGITS and cut_paths.MAX_CUTS this bounds the time
 FAR: Final = 0.12  # of the row's height; strokes of a digit are so far from each other at most
 # By digit, mean and standard deviation over MNIST's training images of log(width / height) of the ink, and of
 # log(1 + edges from ink to paper and back along the rows): two digits seen as one have more. Printed by
@@ -78,7 +78,7 @@ def find(model: Reader, ink: Ink) -> list[Found]:
     Raises PictureError `more_than_one_line` or `too_many_digits`.
     """
     labels, found, height = components.find(ink)
-    if len(found) > MOST:
+    if len(found) > MAX_DIGITS:
         raise _too_many(f"{len(found)} pieces of ink")
     numbers, parts = apart(labels, found, height)
     seen = {span: _image(ink, numbers, parts, span) for span in _spans(parts, height)}
@@ -89,14 +89,14 @@ def find(model: Reader, ink: Ink) -> list[Found]:
     probabilities = model.probabilities(stack)
     costs = _unlikeliness(probabilities, stack, np.array([_box(parts, span) for span in spans]), height)
     chosen = _cheapest(parts, dict(zip(spans, costs.tolist(), strict=True)), height)
-    if len(chosen) > MOST:
+    if len(chosen) > MAX_DIGITS:
         raise _too_many(f"{len(chosen)} digits")
     answers = dict(zip(spans, probabilities, strict=True))
     return [Found(_box(parts, span), answers[span], images[span]) for span in chosen]
 
 
 def _too_many(got: str) -> PictureError:
-    return PictureError("too_many_digits", got, f"at most {MOST} digits")
+    return PictureError("too_many_digits", got, f"at most {MAX_DIGITS} digits")
 
 
 def _spans(parts: list[Part], height: float) -> list[Span]:
