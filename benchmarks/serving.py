@@ -23,7 +23,7 @@ import numpy as np
 from benchmarks import load
 from benchmarks.hardware import hardware
 from serving.model import Model
-from serving.smoke_test import command, free_port, wait_until_ready
+from serving.smoke_test import free_port, serve_command, wait_until_ready
 
 ROUNDS: Final = 3
 BATCH: Final = 1024
@@ -52,7 +52,7 @@ def as_json(count: int) -> bytes:
 
 
 def servers(port: int) -> dict[str, Server]:
-    ours = command(BENTO.read_text(), port)
+    ours = serve_command(BENTO.read_text(), port)
     address = ["--host", "127.0.0.1", "--port", str(port)]
     shape = "/predict_batch?shape={},28,28"
     raw_one = load.request(shape.format(1), RAW, images(1).tobytes())

@@ -8,7 +8,6 @@ from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 
 from pipeline.data.image import canonical
 
@@ -24,10 +23,13 @@ class Model:
     the names of what it tells apart, in their order."""
 
     def __init__(self, path: Path, tag: str, labels: Mapping[str, str] | None = None) -> None:
+        import onnxruntime  # only where a model is loaded: BentoML's supervisor loads none
+
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1  # the network is too small to be worth a second core
         options.inter_op_num_threads = 1
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        self.path = path
         self.session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
         metadata = self.session.get_modelmeta().custom_metadata_map
         self.tag = tag

@@ -3,31 +3,28 @@
 import asyncio
 import gc
 import os
-from functools import cache
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Any
 
 import bentoml
+import numpy as np
+import orjson
 from bentoml.models import BentoModel
 from pydantic import BaseModel
+from starlette.types import ASGIApp
 
-if TYPE_CHECKING:
-    from starlette.types import ASGIApp
-
-    from serving.http.app import Api
+from serving.http import handlers
+from serving.http.parsing import listed_images
+from serving.http.schemas import Prediction, Predictions, Reading
+from serving.model import Model
 
 
 class Arguments(BaseModel):
-    """Given once, when the Bento is built; the Bento carries them."""
+    """Given once, when the Bento is built, and stored in it."""
 
     model: str
     """Tag of the model in BentoML's store, with its version: `mnist:v3-1d8e47a3`."""
 
-
-# In a container BentoML would leave a dead worker dead and go on holding the port, and nobody would notice.
-os.environ.pop("BENTOML_CONTAINERIZED", None)
-# There is one worker: its metrics need not go through files that many workers would share.
-os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
 
 arguments = bentoml.use_arguments(Arguments)
 image = bentoml.images.Image(  # a distribution that BentoML does not know gets no compiler and no git
@@ -39,34 +36,32 @@ image = bentoml.images.Image(  # a distribution that BentoML does not know gets 
 )
 
 
-def set_manners() -> None:
-    from serving.http import uvicorn_protocol  # only now: it sets up the metrics
+def http_api(app: ASGIApp) -> ASGIApp:
+    """The middlewares in front of BentoML's application `app`. Called when a worker starts."""
+    # Metrics in memory: there is one worker, and a second service on this machine would empty the folder of the first.
+    os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
+    from serving.http import uvicorn_protocol
+    from serving.http.app import HttpApi
+    from serving.http.cors import cors_settings, with_cors
+    from serving.http.limits import LimitsMiddleware
+    from serving.http.watchdog import Watchdog
 
     uvicorn_protocol.install()
+    watchdog = Watchdog()
+    watchdog.watch(asyncio.get_running_loop())
+    api = HttpApi(app, lambda: bentoml.get_current_service().model, watchdog)
+    return with_cors(LimitsMiddleware(api), cors_settings())
 
 
-set_manners()
-
-
-@cache
-def api() -> "Api":
-    """What answers. Only the worker imports it: the supervisor, which loads this file first, has no use for it."""
-    from serving.http.app import Api
-
-    return Api()
-
-
-def door(bentoml: "ASGIApp") -> "ASGIApp":
-    from serving.http.cors import cors_settings, with_cors
-    from serving.http.limits import Door
-
-    return with_cors(Door(bentoml, api=api()), cors_settings())
+def as_json(answer: dict[str, Any]) -> Any:
+    """The answer as a client gets it over HTTP."""
+    return orjson.loads(orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY))
 
 
 @bentoml.service(
     name="handwritten-digits",
     workers=1,
-    traffic={"timeout": 30},  # seconds; what the door and the watchdog allow is shorter
+    traffic={"timeout": 30},  # seconds; the limits and the watchdog allow less
     metrics={"enabled": False},  # ours, at the same path, without a span for each request
     tracing={"excluded_urls": ".*"},  # a span for each request takes longer than the network
     logging={"access": {"enabled": False}},
@@ -81,15 +76,40 @@ class Digits:
 
     stored = BentoModel(arguments.model)
 
+    @bentoml.on_deployment
+    @staticmethod
+    def restart_workers_in_containers() -> None:
+        """There BentoML would leave a dead worker dead, and keep its port open."""
+        os.environ.pop("BENTOML_CONTAINERIZED", None)
+
     def __init__(self) -> None:
         from serving.http import metrics
-        from serving.model import Model
 
-        api().watchdog.watch(asyncio.get_running_loop())
         stored = self.stored
-        api().model = model = Model(Path(stored.path_of("model.onnx")), str(stored.tag), stored.info.labels)
-        metrics.MODEL.labels(model.tag).set(1)
-        gc.freeze()  # what was imported is there to stay: to look through it for garbage took 50 ms, now and then
+        self.model = Model(Path(stored.path_of("model.onnx")), str(stored.tag), stored.info.labels)
+        metrics.MODEL.labels(self.model.tag).set(1)
+        gc.freeze()  # what was imported stays: to look through it for garbage took 50 ms, now and then
+
+    def __is_ready__(self) -> bool:
+        return self.model.answers_as_trained()
+
+    @bentoml.api
+    def predict(self, picture: Path, seen: bool = False) -> Prediction:
+        """The digit in a picture file; with `seen` also the image that the model saw."""
+        answer: Prediction = as_json(handlers.predict(self.model, picture.read_bytes(), seen))
+        return answer
+
+    @bentoml.api
+    def read(self, picture: Path, seen: bool = False) -> Reading:
+        """The digits in a row, from left to right, each with its box."""
+        answer: Reading = as_json(handlers.read(self.model, picture.read_bytes(), seen))
+        return answer
+
+    @bentoml.api
+    def predict_batch(self, images: np.ndarray) -> Predictions:
+        """The digits in many images, `(N, 28, 28)` of whole numbers from 0 = paper to 255 = ink."""
+        answer: Predictions = as_json(handlers.predict_batch(self.model, listed_images(images.tolist())))
+        return answer
 
 
-Digits.add_asgi_middleware(door)  # type: ignore[attr-defined]  # the decorator makes it a Service
+Digits.add_asgi_middleware(http_api)  # type: ignore[attr-defined]  # the decorator makes it a Service

@@ -1,4 +1,7 @@
-"""One request to a Bento started for it: `python -m serving.smoke_test BENTO PICTURE`. Also how a test starts one."""
+"""A smoke test of a Bento: `python -m serving.smoke_test BENTO PICTURE` serves it and sends one request.
+
+Tests, benchmarks and the screenshots start services in the same way.
+"""
 
 import json
 import os
@@ -9,12 +12,12 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 READY_SECONDS = 180  # for the service to get ready: many times the usual 3, for machines with other work
-GRACE = 8  # seconds that accepted requests have to be answered, once the service is told to end
+GRACE = 8  # seconds for accepted requests to be answered after SIGTERM
 
 
 def free_port() -> int:
@@ -23,17 +26,26 @@ def free_port() -> int:
         return int(probe.getsockname()[1])
 
 
-def command(bento: str, port: int) -> list[str]:
+def serve_command(bento: str, port: int) -> list[str]:
     grace = ["--timeout-graceful-shutdown", str(GRACE)]
     return ["bentoml", "serve", bento, "--host", "127.0.0.1", "--port", str(port), *grace]
 
 
 @contextmanager
 def running(bento: str, log: Path) -> Iterator[str]:
-    """Serve `bento` on a free port of the loopback; the URL, once it is ready. Raises RuntimeError when it never is."""
+    """Serve `bento` on a free port of the loopback; yields the URL. Raises RuntimeError when it does not get ready."""
     port = free_port()
+    with running_command(serve_command(bento, port), port, log) as url:
+        yield url
+
+
+@contextmanager
+def running_command(
+    command: Sequence[str], port: int, log: Path, environment: Mapping[str, str] | None = None
+) -> Iterator[str]:
+    """As `running`, for any command that serves on `port`."""
     with log.open("w", encoding="utf-8") as output:
-        process = subprocess.Popen(command(bento, port), stdout=output, stderr=output, start_new_session=True)
+        process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True, env=environment)
     try:
         wait_until_ready(f"http://127.0.0.1:{port}", process, log)
         yield f"http://127.0.0.1:{port}"
@@ -49,22 +61,22 @@ def wait_until_ready(url: str, process: subprocess.Popen[bytes], log: Path, path
     deadline = time.monotonic() + READY_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:
-            raise RuntimeError(f"the service ended with status {process.returncode}:\n{text_of(log)}")
+            raise RuntimeError(f"the service exited with status {process.returncode}:\n{read_log(log)}")
         try:
             with urllib.request.urlopen(f"{url}{path}", timeout=5):
                 return
         except (urllib.error.URLError, ConnectionError, TimeoutError):
             time.sleep(0.1)
-    raise RuntimeError(f"the service was not ready after {READY_SECONDS} s:\n{text_of(log)}")
+    raise RuntimeError(f"the service was not ready after {READY_SECONDS} s:\n{read_log(log)}")
 
 
-def text_of(log: Path) -> str:
+def read_log(log: Path) -> str:
     return log.read_text(encoding="utf-8", errors="replace")
 
 
 def main() -> None:
     if len(sys.argv) != 3:
-        sys.exit("error: expected a Bento and a picture to ask it about: is data/ empty?")
+        sys.exit("error: expected a Bento and a picture to send to it: is data/ empty?")
     bento, picture = sys.argv[1], Path(sys.argv[2])
     log = Path(".cache/service.log")
     with running(bento, log) as url:

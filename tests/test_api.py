@@ -6,7 +6,6 @@ import json
 import pickle
 import subprocess
 import sys
-import time
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,11 +20,14 @@ from starlette.types import Message
 
 from pipeline.data.dataset import Split
 from pipeline.data.image import canonical
-from serving.http import app, limits, parsing
+from serving.http import parsing
+from serving.http.app import HttpApi
 from serving.http.errors import STATUS, Problem
+from serving.http.limits import DEFAULT_LIMITS, Limits
 from serving.http.openapi import describe
+from serving.http.watchdog import Watchdog
 from serving.model import Model
-from tests.support.inprocess_service import service
+from tests.support.inprocess_service import bentoml_app, service
 from tests.support.synthetic_digits import pictures
 from tests.test_image import encoded, ink, page, png_header
 
@@ -79,6 +81,16 @@ def test_a_file_in_a_form_gets_the_same_answer_as_the_body(client: TestClient, p
 
     assert form.status_code == 200
     assert form.json() == client.post(path, content=FIVE, headers=PNG).json()
+
+
+def test_a_flag_in_the_form_counts_as_one_in_the_query(client: TestClient) -> None:
+    form = {"picture": ("five.png", FIVE, "image/png")}
+
+    with_flag = client.post("/predict", files=form, data={"seen": "true"}).json()
+    refused = client.post("/predict", files=form, data={"seen": "perhaps"})
+
+    assert with_flag == client.post("/predict?seen=true", files=form).json()
+    assert (refused.status_code, refused.json()["code"]) == (400, "bad_query")
 
 
 @pytest.mark.parametrize("media_type", [*parsing.PICTURE_TYPES, "IMAGE/JPG", "image/x-ms-bmp; charset=binary"])
@@ -260,25 +272,19 @@ def test_content_encodings_are_all_looked_at(client: TestClient) -> None:
     assert client.post("/predict", content=FIVE, headers=headers).status_code == 415
 
 
-def test_nobody_waits_long_for_the_pictures_of_others(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(app, "TURN", 0.05)
-    api = app.Api()
-    api.model = model
+def test_nobody_waits_long_for_the_pictures_of_others(model: Model) -> None:
+    api = HttpApi(bentoml_app, lambda: model, Watchdog(), lock_seconds=0.05)
 
-    async def ask() -> float:
-        began = time.perf_counter()
-        with pytest.raises(Problem, match="other pictures took"):
-            await api._aside(dict)
-        return time.perf_counter() - began
+    async def ask() -> None:
+        with pytest.raises(Problem, match=r"other pictures took 0\.05 seconds"):
+            await api._in_thread(dict)
 
-    async def both() -> tuple[float, object]:
-        async with api.turn:
-            waited = await asyncio.create_task(ask())
-        return waited, await api._aside(dict)
+    async def both() -> object:
+        async with api.lock:
+            await asyncio.create_task(ask())
+        return await api._in_thread(dict)
 
-    waited, answered = asyncio.run(both())
-    assert 0.05 <= waited < 1
-    assert isinstance(answered, Response)
+    assert isinstance(asyncio.run(both()), Response)
 
 
 def test_an_unknown_method_is_told_which_there_is(client: TestClient) -> None:
@@ -288,8 +294,8 @@ def test_an_unknown_method_is_told_which_there_is(client: TestClient) -> None:
     assert response.headers["allow"] == "POST"
 
 
-def test_a_body_over_the_limit_is_not_read(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "MAX_BODY", 1000)
+def test_a_body_over_the_limit_is_not_read(model: Model) -> None:
+    client = TestClient(service(model, Limits(body=1000)))
 
     def drops() -> Iterator[bytes]:  # of no announced length
         for _ in range(5):
@@ -304,9 +310,8 @@ def test_a_body_over_the_limit_is_not_read(client: TestClient, monkeypatch: pyte
     assert client.post("/predict", content=bytes(1000), headers=PNG).status_code == 422
 
 
-def test_a_busy_service_says_so_and_still_answers_its_probes(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "MAX_ACTIVE", 0)
-    with TestClient(service(model)) as client:
+def test_a_busy_service_says_so_and_still_answers_its_probes(model: Model) -> None:
+    with TestClient(service(model, Limits(requests=0))) as client:
         refused = client.post("/predict", content=FIVE, headers=PNG)
 
         assert (refused.status_code, refused.json()["code"]) == (429, "overloaded")
@@ -314,11 +319,8 @@ def test_a_busy_service_says_so_and_still_answers_its_probes(model: Model, monke
         assert [client.get(path).status_code for path in ("/livez", "/readyz", "/metrics")] == [200, 200, 200]
 
 
-def test_too_many_bytes_at_once_are_refused_before_they_fill_the_memory(
-    model: Model, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(limits, "MAX_BYTES", 100)
-    with TestClient(service(model)) as client:
+def test_too_many_bytes_at_once_are_refused_before_they_fill_the_memory(model: Model) -> None:
+    with TestClient(service(model, Limits(bodies=100))) as client:
         assert client.post("/predict", content=FIVE, headers=PNG).status_code == 429
         assert client.post("/predict_batch", content=b"{}", headers=JSON).status_code == 422  # given back
 
@@ -397,7 +399,7 @@ def test_the_examples_of_the_description_are_valid() -> None:
                         jsonschema.validate(example["value"], schema)
 
 
-def test_every_problem_but_that_of_an_unknown_path_is_described() -> None:
+def test_every_problem_of_an_operation_is_described() -> None:
     described = json.dumps(describe("mnist:v1-0123abcd", "mnist", tuple("0123456789"))["paths"])
     assert {code for code in STATUS if f'"{code}"' not in described} == {
         "not_found",  # of no operation
@@ -407,7 +409,7 @@ def test_every_problem_but_that_of_an_unknown_path_is_described() -> None:
     assert "got …" not in described
 
 
-@pytest.mark.parametrize("path", ["/", "/docs", "/page/docs.js", "/swagger/swagger-ui-bundle.js", "/model"])
+@pytest.mark.parametrize("path", ["/", "/docs", "/page/docs.js", "/model"])
 def test_the_page_and_the_description_are_served_from_here(client: TestClient, path: str) -> None:
     response = client.get(path)
 
@@ -425,7 +427,7 @@ def test_serving_imports_nothing_that_the_image_lacks() -> None:
 
 
 def test_the_limits_are_those_that_the_memory_allows() -> None:
-    assert limits.MAX_BYTES <= 64 * 2**20
+    assert DEFAULT_LIMITS.bodies <= 64 * 2**20
     assert parsing.MAX_BATCH * parsing.PIXELS <= parsing.MAX_BODY
 
 
@@ -456,9 +458,7 @@ def test_a_client_that_leaves_amid_its_body_is_no_error(model: Model, caplog: py
     assert (sent, caplog.text) == ([], "")
 
 
-def test_a_client_that_does_not_send_its_body_is_not_waited_for(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "BODY_SECONDS", 0.2)
-    monkeypatch.setattr(limits, "LOOK_EVERY", 0.05)
+def test_a_client_that_does_not_send_its_body_is_not_waited_for(model: Model) -> None:
     sent: list[Message] = []
 
     async def receive() -> Message:
@@ -468,7 +468,7 @@ def test_a_client_that_does_not_send_its_body_is_not_waited_for(model: Model, mo
     async def send(message: Message) -> None:
         sent.append(message)
 
-    asyncio.run(service(model)(UPLOAD, receive, send))
+    asyncio.run(service(model, Limits(body_seconds=0.2))(UPLOAD, receive, send))
 
     assert sent[0]["status"] == 408
     assert json.loads(sent[1]["body"])["code"] == "slow_body"

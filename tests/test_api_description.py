@@ -2,7 +2,6 @@
 
 import asyncio
 import re
-import time
 from pathlib import Path
 
 import numpy as np
@@ -11,9 +10,9 @@ from starlette.testclient import TestClient
 from starlette.types import Message
 
 from pipeline.data.image import MAX_JPEG_PIXELS, MAX_PIXELS
-from serving.http import app, limits, uvicorn_protocol
+from serving.http import app, uvicorn_protocol
 from serving.http.errors import Problem
-from serving.http.limits import BODY_SECONDS, MAX_ACTIVE, Visit
+from serving.http.limits import DEFAULT_LIMITS, LimitedRequest
 from serving.http.openapi import EXAMPLES, describe, problem_example
 from serving.http.parsing import MAX_BATCH, MAX_BODY, MAX_JSON, PICTURE_TYPES
 from serving.model import Model
@@ -61,13 +60,12 @@ def test_the_example_of_a_refusal_is_what_the_service_answers(model: Model, code
 
 def test_the_example_of_a_busy_service_is_what_it_answers(model: Model) -> None:
     busy = service(model)
-    busy.active = MAX_ACTIVE
+    busy.requests = DEFAULT_LIMITS.requests
     with TestClient(busy) as client:
         assert client.post("/predict", content=FIVE, headers=PNG).json() == problem_example("overloaded")
 
 
-def test_the_example_of_a_slow_body_is_what_the_service_answers(model: Model, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "LOOK_EVERY", 0.01)
+def test_the_example_of_a_slow_body_is_what_the_service_answers(model: Model) -> None:
 
     async def receive() -> Message:
         await asyncio.sleep(60)
@@ -77,10 +75,10 @@ def test_the_example_of_a_slow_body_is_what_the_service_answers(model: Model, mo
         raise AssertionError(message)
 
     async def late() -> dict[str, str]:
-        visit = Visit(service(model), {"type": "http", "path": "/predict"}, receive, send)
-        visit.started, visit.taken = time.perf_counter() - BODY_SECONDS, 1000
+        request = LimitedRequest(service(model), {"type": "http", "path": "/predict"}, receive, send)
+        request.deadline, request.bytes = asyncio.get_running_loop().time(), 1000
         with pytest.raises(Problem) as caught:
-            await visit.receive()
+            await request.receive()
         return caught.value.content()
 
     assert asyncio.run(late()) == problem_example("slow_body")
@@ -99,7 +97,7 @@ def test_the_limits_in_the_description_are_those_of_the_service() -> None:
     batch = paths["/predict_batch"]["post"]
     (shape,) = batch["parameters"]
 
-    assert f"at most {MAX_BODY} bytes within {BODY_SECONDS:g} seconds" in picture["description"]
+    assert f"at most {MAX_BODY} bytes within {DEFAULT_LIMITS.body_seconds:g} seconds" in picture["description"]
     assert f"{MAX_PIXELS / 1e6:g} million pixels, {MAX_JPEG_PIXELS / 1e6:g} million as JPEG" in picture["description"]
     assert set(picture["content"]) == {"multipart/form-data", *PICTURE_TYPES}
     assert f"1 to {MAX_BATCH} images" in batch["requestBody"]["description"]
@@ -116,9 +114,9 @@ def test_the_limits_in_the_description_are_those_of_the_service() -> None:
     [
         f"up to {MAX_BATCH:,} images of 28×28 at once, as raw bytes or as JSON of up to {MAX_JSON / 2**20:g} MB",
         f"up to {MAX_DIGITS} digits in a row",
-        f"bodies of up to {MAX_BODY / 2**20:g} MB that come in within {BODY_SECONDS:g} seconds",
+        f"bodies of up to {MAX_BODY / 2**20:g} MB that come in within {DEFAULT_LIMITS.body_seconds:g} seconds",
         f"pictures of up to {MAX_PIXELS / 1e6:g} million pixels (JPEG: {MAX_JPEG_PIXELS / 1e6:g} million)",
-        f"waits {app.TURN:g} seconds at most for its turn",
+        f"waits {app.LOCK_SECONDS:g} seconds at most for its turn",
         f"up to {uvicorn_protocol.LINGER_BYTES / 2**20:g} MB of the rest are read and discarded",
     ],
 )

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 from starlette.testclient import TestClient
 
-from serving.http import limits
 from serving.http.cors import with_cors
+from serving.http.limits import Limits
 from serving.http.parsing import MAX_BODY
 from serving.model import Model
 from tests.support.inprocess_service import service
@@ -85,8 +85,8 @@ def test_every_answer_can_be_read_by_an_allowed_page(
     assert (answer.status_code, answer.headers["access-control-allow-origin"]) == (status, ORIGIN)
 
 
-def test_a_refusal_of_a_busy_service_can_be_read_too(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(limits, "MAX_ACTIVE", 0)
+def test_a_refusal_of_a_busy_service_can_be_read_too(model: Model) -> None:
+    client = TestClient(with_cors(service(model, Limits(requests=0)), SETTINGS))
 
     answer = client.post("/predict", content=FIVE, headers=PNG | {"origin": ORIGIN})
 

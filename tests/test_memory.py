@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from starlette.types import Message, Scope
 
-from serving.http import limits
+from serving.http.limits import Limits
 from serving.model import Model
 from tests.support.inprocess_service import service
 from tests.test_api import FIVE, JSON, MULTIPART, PICKLE, PNG, RAW
@@ -71,12 +71,9 @@ async def send_to(app: Any, path: str, content: bytes, headers: dict[str, str], 
 
 
 @pytest.mark.parametrize("kind", SENT)
-def test_no_answer_leaves_what_was_sent_to_the_garbage_collector(
-    model: Model, kind: str, kept: list[Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(limits, "MAX_BODY", 2 * LARGE)
+def test_no_answer_leaves_what_was_sent_to_the_garbage_collector(model: Model, kind: str, kept: list[Any]) -> None:
     path, content, headers, status = SENT[kind]
-    app = service(model)
+    app = service(model, Limits(body=2 * LARGE))
 
     async def ask() -> set[int]:
         answered = {await send_to(app, path, content, headers, is_complete=status != 0) for _ in range(3)}

@@ -18,7 +18,8 @@ from starlette.types import Message, Scope
 
 from pipeline.core.errors import PictureError
 from pipeline.data.image import MAX_ASPECT, MIN_SIDE, open_picture
-from serving.http import limits, pages
+from serving.http import pages
+from serving.http.limits import Limits
 from serving.http.pages import LIMITS, PAGES
 from serving.http.parsing import MAX_BODY, PICTURES
 from serving.model import Model
@@ -119,7 +120,6 @@ ANSWERED: Final = {
     "a page's head": ("HEAD", "/docs", {}, b"", 200),
     "a script": ("GET", "/page/main.js", {}, b"", 200),
     "a made script": ("GET", "/page/limits.js", {}, b"", 200),
-    "a file of Swagger's": ("GET", "/swagger/swagger-ui.css", {}, b"", 200),
     "a redirect": ("GET", "/docs/", {}, b"", 307),
     "JSON": ("GET", "/model", {}, b"", 200),
     "a batch": ("POST", "/predict_batch?shape=1,28,28", {"content-type": "application/octet-stream"}, bytes(784), 200),
@@ -141,11 +141,12 @@ def test_no_answers_type_is_guessed(client: TestClient, kind: str) -> None:
     assert response.headers.get_list("x-content-type-options") == ["nosniff"]
 
 
-def test_nor_that_of_an_error_or_of_a_busy_service(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nor_that_of_an_error_or_of_a_busy_service(
+    client: TestClient, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr("serving.http.handlers.canonical", lambda content: 1 / 0)
     failed = client.post("/predict", content=b"x", headers=PNG)
-    monkeypatch.setattr(limits, "MAX_ACTIVE", 0)
-    busy = client.post("/predict", content=b"x", headers=PNG)
+    busy = TestClient(service(model, Limits(requests=0))).post("/predict", content=b"x", headers=PNG)
 
     assert (failed.status_code, busy.status_code) == (500, 429)
     assert failed.headers["x-content-type-options"] == busy.headers["x-content-type-options"] == "nosniff"

@@ -8,13 +8,12 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pytest
 import uvicorn
 
-from serving.http import uvicorn_protocol
-from serving.http.limits import Door
+from serving.http.limits import DEFAULT_LIMITS, Limits, LimitsMiddleware
 from serving.http.uvicorn_protocol import Protocol
 from serving.model import Model
 from tests.support.inprocess_service import service
@@ -40,7 +39,7 @@ CHUNK = b"10000\r\n" + bytes(2**16) + b"\r\n"
 
 
 class Live(NamedTuple):
-    door: Door
+    app: LimitsMiddleware
     server: uvicorn.Server
     thread: threading.Thread
     address: tuple[str, int]
@@ -58,18 +57,36 @@ def wait_for(condition: Callable[[], bool]) -> None:
         time.sleep(0.01)
 
 
-@pytest.fixture(params=["asyncio", "uvloop"])
-def live(model: Model, request: pytest.FixtureRequest) -> Iterator[Live]:
-    """The service on a real socket, in a thread, on either event loop."""
-    door = service(model)
-    server = uvicorn.Server(uvicorn.Config(door, http=Protocol, loop=request.param, log_level="error"))
+@contextlib.contextmanager
+def running(app: LimitsMiddleware, loop: Any, protocol: type[Protocol]) -> Iterator[Live]:
+    """The service on a real socket, in a thread."""
+    server = uvicorn.Server(uvicorn.Config(app, http=protocol, loop=loop, log_level="error"))
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
         wait_for(lambda: server.started)
-        yield Live(door, server, thread, listener.getsockname())
-        server.should_exit = True
-        thread.join()
+        try:
+            yield Live(app, server, thread, listener.getsockname())
+        finally:
+            server.should_exit = True
+            thread.join()
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def start(model: Model, request: pytest.FixtureRequest) -> Iterator[Callable[..., Live]]:
+    """Starts the service on either event loop, with limits of its own and attributes of the protocol."""
+    with contextlib.ExitStack() as stack:
+
+        def start(limits: Limits = DEFAULT_LIMITS, **attributes: float) -> Live:
+            protocol = type("TestProtocol", (Protocol,), attributes)
+            return stack.enter_context(running(service(model, limits), request.param, protocol))
+
+        yield start
+
+
+@pytest.fixture
+def live(start: Callable[..., Live]) -> Live:
+    return start()
 
 
 def ask(live: Live, method: str, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, str]:
@@ -99,13 +116,10 @@ def test_a_refusal_arrives_while_the_body_is_still_being_sent(live: Live, kind: 
     assert [ask(live, method, path, body, headers)[0] for _ in range(3)] == [status] * 3
 
 
-def test_busy_and_slow_refusals_arrive_too(live: Live, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("serving.http.limits.MAX_ACTIVE", 0)
-    assert ask(live, "POST", "/predict", LARGE, PNG) == (429, "overloaded")
+def test_busy_and_slow_refusals_arrive_too(start: Callable[..., Live]) -> None:
+    assert ask(start(Limits(requests=0)), "POST", "/predict", LARGE, PNG) == (429, "overloaded")
 
-    monkeypatch.setattr("serving.http.limits.MAX_ACTIVE", 32)
-    monkeypatch.setattr("serving.http.limits.BODY_SECONDS", 0.0)
-    monkeypatch.setattr("serving.http.limits.LOOK_EVERY", 0.05)
+    live = start(Limits(body_seconds=0.0))
     head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: %d\r\n\r\n" % len(LARGE)
     with socket.create_connection(live.address, timeout=60) as slow:
         slow.sendall(head)
@@ -135,9 +149,9 @@ def test_what_is_refused_before_the_application_sees_it_arrives_too(
 
 @pytest.mark.parametrize("header", [b"", b"Connection: close\r\n"])
 def test_a_client_that_sends_without_end_is_cut_off_after_so_many_bytes(
-    live: Live, header: bytes, monkeypatch: pytest.MonkeyPatch
+    start: Callable[..., Live], header: bytes
 ) -> None:
-    monkeypatch.setattr(uvicorn_protocol, "LINGER_BYTES", MB)
+    live = start(linger_bytes=MB)
     with socket.create_connection(live.address, timeout=60) as connection:
         connection.sendall(ENDLESS % header)
 
@@ -146,11 +160,8 @@ def test_a_client_that_sends_without_end_is_cut_off_after_so_many_bytes(
 
 
 @pytest.mark.parametrize("header", [b"", b"Connection: close\r\n"])
-def test_a_client_that_sends_without_end_is_cut_off_after_so_long(
-    live: Live, header: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(uvicorn_protocol, "LINGER_SECONDS", 0.5)
-    monkeypatch.setattr(uvicorn_protocol, "LINGER_IDLE", 0.4)
+def test_a_client_that_sends_without_end_is_cut_off_after_so_long(start: Callable[..., Live], header: bytes) -> None:
+    live = start(linger_seconds=0.5, linger_idle=0.4)
     with socket.create_connection(live.address, timeout=60) as connection:
         connection.sendall(ENDLESS % header)
 
@@ -159,10 +170,8 @@ def test_a_client_that_sends_without_end_is_cut_off_after_so_long(
 
 
 @pytest.mark.parametrize("header", [b"", b"Connection: close\r\n"])
-def test_a_client_that_sends_no_more_is_not_waited_for(
-    live: Live, header: bytes, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(uvicorn_protocol, "LINGER_IDLE", 0.2)
+def test_a_client_that_sends_no_more_is_not_waited_for(start: Callable[..., Live], header: bytes) -> None:
+    live = start(linger_idle=0.2)
     with socket.create_connection(live.address, timeout=60) as connection:
         connection.sendall(ENDLESS % header)
         assert connection.recv(12) == b"HTTP/1.1 404"
@@ -179,7 +188,7 @@ def test_what_is_discarded_takes_no_place_and_no_memory(live: Live) -> None:
             connection.sendall(CHUNK)
         wait_for(lambda: open_one.discarded >= 100 * len(CHUNK))
 
-        assert (live.door.active, live.door.bytes) == (0, 0)
+        assert (live.app.requests, live.app.bytes) == (0, 0)
         assert len(open_one.cycle.body) == 0
 
 
@@ -217,10 +226,9 @@ def test_what_is_no_http_behind_an_answer_gets_no_second_answer(live: Live) -> N
 
 
 def test_a_client_that_hangs_does_not_hold_up_the_end_of_the_service(
-    live: Live, monkeypatch: pytest.MonkeyPatch
+    start: Callable[..., Live],
 ) -> None:
-    monkeypatch.setattr(uvicorn_protocol, "LINGER_IDLE", 3600.0)
-    monkeypatch.setattr(uvicorn_protocol, "LINGER_SECONDS", 3600.0)
+    live = start(linger_idle=3600.0, linger_seconds=3600.0)
     with contextlib.ExitStack() as stack:
         for head in (ENDLESS % b"", ENDLESS % b"Connection: close\r\n", b"rubbish\r\n\r\n"):
             connection = stack.enter_context(socket.create_connection(live.address, timeout=60))

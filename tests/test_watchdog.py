@@ -13,7 +13,7 @@ from serving.http.watchdog import LIMIT, Watchdog
 def ends(block: Callable[[Watchdog, threading.Event], object], in_loop: bool) -> bool:
     """Whether the watchdog ends a process in which `block` waits, on the loop's thread or in another one."""
     ended = threading.Event()
-    watchdog = Watchdog(limit=0.3, every=0.05, bite=ended.set)
+    watchdog = Watchdog(limit=0.3, interval=0.05, on_hang=ended.set)
 
     async def main() -> None:
         watchdog.watch(asyncio.get_running_loop())
@@ -31,20 +31,20 @@ def test_a_loop_that_does_not_turn_is_ended() -> None:
 
 
 def test_work_that_does_not_end_is_ended() -> None:
-    assert ends(lambda watchdog, ended: bool(watchdog.working(lambda: ended.wait(60))), in_loop=False)
+    assert ends(lambda watchdog, ended: bool(watchdog.run(lambda: ended.wait(60))), in_loop=False)
 
 
-@pytest.mark.parametrize(("turned", "began", "hung"), [
+@pytest.mark.parametrize(("beat", "started", "hung"), [
     (0.0, None, False),  # waiting is not hanging
     (0.0, -LIMIT, False),
     (0.0, -LIMIT - 1, True),
     (-LIMIT - 1, None, True),
 ])  # fmt: skip
 def test_it_hangs_when_the_loop_or_the_work_in_hand_takes_longer_than_the_limit(
-    turned: float, began: float | None, hung: bool
+    beat: float, started: float | None, hung: bool
 ) -> None:
     watchdog, now = Watchdog(), time.monotonic()
-    watchdog.turned, watchdog.began = now + turned, None if began is None else now + began
+    watchdog.last_beat, watchdog.work_started = now + beat, None if started is None else now + started
 
     assert watchdog.is_hung(now) == hung
 
@@ -52,8 +52,8 @@ def test_it_hangs_when_the_loop_or_the_work_in_hand_takes_longer_than_the_limit(
 def test_many_short_pieces_of_work_are_not_one_long_one() -> None:
     watchdog, began = Watchdog(), list[float | None]()
     for _ in range(2):
-        watchdog.working(lambda: began.append(watchdog.began))
+        watchdog.run(lambda: began.append(watchdog.work_started))
 
     assert None not in began
     assert began[0] != began[1]
-    assert watchdog.began is None
+    assert watchdog.work_started is None

@@ -1,4 +1,4 @@
-"""The HTTP API: which path does what, and what becomes of whatever goes wrong."""
+"""The HTTP API: which path is answered by what, and what an error becomes."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -9,134 +9,158 @@ import anyio
 import anyio.to_thread
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
-from starlette.types import Receive, Scope, Send
+from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pipeline.data.image import SIDE
 from serving.http import handlers, metrics
-from serving.http.errors import Problem, got_instead, json_response, refused
+from serving.http.errors import Problem, unexpected
 from serving.http.openapi import describe
-from serving.http.pages import READ, page_file
-from serving.http.parsing import flag, image_batch, picture_file
+from serving.http.pages import GET, page_file
+from serving.http.parsing import image_batch, picture_upload
+from serving.http.responses import json_response, problem_response
 from serving.http.watchdog import Watchdog
 from serving.model import Model
 
-INLINE: Final = 16 * SIDE * SIDE  # bytes of a body that is answered sooner than another thread begins
-TURN: Final = 2.0  # seconds that a request waits for its turn, at most
-WRITE: Final = ("POST",)
+POST: Final = ("POST",)
+INLINE_BYTES: Final = 16 * SIDE * SIDE  # of a body that is answered sooner than a thread starts
+LOCK_SECONDS: Final = 2.0  # that a request waits for other pictures, at most
+# What BentoML's own application answers: the contract of the typed APIs, for its clients, and Swagger's files.
+BENTOML_PATHS: Final = ("/schema.json", "/static_content/swagger-ui.css", "/static_content/swagger-ui-bundle.js")
 
 Handler = Callable[[Request], Awaitable[Response]]
 
 log = logging.getLogger("serving")
 
 
-class Api:
-    """An ASGI application: its routes and their handlers. `model` is set before the first request comes in.
+class HttpApi:
+    """ASGI middleware: answers the API's and the page's paths, and passes BENTOML_PATHS on to BentoML's application.
 
-    A table of paths and one `try` do here what Starlette's router and two layers for exceptions would: they took as
-    long as the network.
+    It stands in front of BentoML's router, which would parse the requests of the typed APIs itself: with status 500 for
+    a broken picture, and several times slower. A table of paths and one `try` do what Starlette's router and its two
+    layers for exceptions would: these took as long as the network.
     """
 
-    model: Model
-
-    def __init__(self) -> None:
-        self.routes: dict[str, tuple[tuple[str, ...], Handler]] = {
-            "/predict": (WRITE, self.predict),
-            "/predict_batch": (WRITE, self.predict_batch),
-            "/read": (WRITE, self.read),
-            "/model": (READ, self.about),
-            "/docs.json": (READ, self.description),
-            "/livez": (READ, self.alive),
-            "/readyz": (READ, self.ready),
-            "/metrics": (READ, self.metrics),
-        }
+    def __init__(
+        self, app: ASGIApp, model: Callable[[], Model], watchdog: Watchdog, lock_seconds: float = LOCK_SECONDS
+    ) -> None:
+        self.app = app
+        self.model = model
+        self.watchdog = watchdog
+        self.lock_seconds = lock_seconds
         # One picture at a time: to decode a large one takes a hundred megabytes and half a second.
-        self.turn = anyio.Lock()
-        self.watchdog = Watchdog()
+        self.lock = anyio.Lock()
+        self.routes: dict[str, tuple[tuple[str, ...], Handler]] = {
+            "/predict": (POST, self.predict),
+            "/predict_batch": (POST, self.predict_batch),
+            "/read": (POST, self.read),
+            "/model": (GET, self.about),
+            "/docs.json": (GET, self.description),
+            "/livez": (GET, self.livez),
+            "/readyz": (GET, self.readyz),
+            "/metrics": (GET, self.metrics),
+        }
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            return await self.app(scope, receive, send)
         request = Request(scope, receive)
         try:
+            if scope["path"] in BENTOML_PATHS:
+                check_method(request, GET)
+                return await self.app(scope, receive, send)
             response = await self._handler(request)(request)
         except Problem as problem:
-            response = refused(problem)
+            response = problem_response(problem)
         except ClientDisconnect:
-            return  # nobody is there to be told
+            return None
         except Exception:
             log.exception("%s %s failed", request.method, request.url.path)
-            response = refused(Problem("internal_error", "this is an error of ours; it has been logged"))
-        await response(scope, receive, send)
+            response = problem_response(Problem("internal_error", "this is an error of ours; it has been logged"))
+        return await response(scope, receive, send)
 
     def _handler(self, request: Request) -> Handler:
-        """What answers this path and method. Raises Problem."""
+        """The handler of this path and method. Raises Problem."""
         if request.scope["path"] not in self.routes:
             return page_file
         methods, handler = self.routes[request.scope["path"]]
         check_method(request, methods)
         return handler
 
-    async def _aside(self, work: Callable[[], Any]) -> Response:
-        """Answer with what takes long to compute, in a thread: the probes and small requests are answered meanwhile.
+    async def _in_thread(self, work: Callable[[], Any]) -> Response:
+        """The response to long `work`, done in a thread: probes and small requests are answered meanwhile.
 
-        Raises Problem when those before it take too long.
+        Raises Problem when earlier work takes too long.
         """
-        with anyio.move_on_after(TURN) as waiting:
-            await self.turn.acquire()
+        with anyio.move_on_after(self.lock_seconds) as waiting:
+            await self.lock.acquire()
         if waiting.cancelled_caught:
-            raise Problem("overloaded", f"other pictures took {TURN:g} seconds; try again in a second")
+            raise Problem("overloaded", f"other pictures took {self.lock_seconds:g} seconds; try again in a second")
         try:
-            return await anyio.to_thread.run_sync(partial(self.watchdog.working, partial(answer_of, work)))
+            return await anyio.to_thread.run_sync(partial(self.watchdog.run, partial(response_of, work)))
         finally:
-            self.turn.release()
+            self.lock.release()
 
     async def predict(self, request: Request) -> Response:
-        seen = flag(request, "seen")
-        return await self._aside(partial(handlers.of_picture, self.model, await picture_file(request), seen))
+        return await self._picture(handlers.predict, request)
 
     async def read(self, request: Request) -> Response:
-        seen = flag(request, "seen")
-        return await self._aside(partial(handlers.of_row, self.model, await picture_file(request), seen))
+        return await self._picture(handlers.read, request)
+
+    async def _picture(self, answer_to: Callable[[Model, bytes, bool], dict[str, Any]], request: Request) -> Response:
+        model, (content, seen) = self.model(), await picture_upload(request)
+
+        def work() -> dict[str, Any]:
+            answer = answer_to(model, content, seen)
+            metrics.count_picture(answer)
+            return answer
+
+        return await self._in_thread(work)
 
     async def predict_batch(self, request: Request) -> Response:
-        length, images = await image_batch(request)
+        model, (length, images) = self.model(), await image_batch(request)
 
-        def answer() -> dict[str, Any]:
-            return handlers.of_batch(self.model, images())
+        def work() -> dict[str, Any]:
+            answer = handlers.predict_batch(model, images())
+            metrics.count_batch(answer, model.classes)
+            return answer
 
-        return json_response(answer()) if length <= INLINE else await self._aside(answer)
+        return json_response(work()) if length <= INLINE_BYTES else await self._in_thread(work)
 
     async def about(self, request: Request) -> Response:
-        model = self.model
+        model = self.model()
         return json_response(
             {"model": model.tag, "dataset": model.dataset, "classes": model.classes, "labels": model.labels}
         )
 
     async def description(self, request: Request) -> Response:
-        return json_response(describe(self.model.tag, self.model.dataset, self.model.classes))
+        model = self.model()
+        return json_response(describe(model.tag, model.dataset, model.classes))
 
-    async def alive(self, request: Request) -> Response:
+    async def livez(self, request: Request) -> Response:
         return json_response({"status": "alive"})
 
-    async def ready(self, request: Request) -> Response:
-        if not await anyio.to_thread.run_sync(self.model.answers_as_trained):
-            raise Problem("not_ready", f"the model {self.model.tag} does not answer as it was trained to")
+    async def readyz(self, request: Request) -> Response:
+        model = self.model()
+        if not await anyio.to_thread.run_sync(model.answers_as_trained):
+            raise Problem("not_ready", f"the model {model.tag} does not answer as it was trained to")
         return json_response({"status": "ready"})
 
     async def metrics(self, request: Request) -> Response:
         return Response(await anyio.to_thread.run_sync(metrics.page), media_type="text/plain; version=0.0.4")
 
 
-def answer_of(work: Callable[[], Any]) -> Response:
-    """The answer with what `work` returns, or the refusal that it raises.
+def response_of(work: Callable[[], Any]) -> Response:
+    """What `work` returns, or the Problem that it raises, as a response.
 
-    A Problem that a thread raised into the event loop would be part of a reference cycle, with the frames that hold the
-    client's bytes: 30 refused pictures of 9 MB took 270 MB, until the garbage collector came by.
+    A Problem raised by a thread into the event loop would be part of a reference cycle, with the frames that hold the
+    client's bytes: 30 refused pictures of 9 MB took 270 MB until the next garbage collection.
     """
     try:
         return json_response(work())
     except Problem as problem:
-        return refused(problem)
+        return problem_response(problem)
 
 
 def check_method(request: Request, allowed: tuple[str, ...]) -> None:
     if request.method not in allowed:
-        raise got_instead("method_not_allowed", f"method {request.method}", ", ".join(allowed))
+        raise unexpected("method_not_allowed", f"method {request.method}", ", ".join(allowed))

@@ -1,7 +1,7 @@
-"""Cross-origin requests (CORS), as BentoML's configuration of `http.cors` has them.
+"""Cross-origin requests (CORS), as BentoML's configuration of `http.cors` allows them.
 
-BentoML's own middleware for them lies behind ours and is never reached. So the same one is put in front, with the
-settings that BentoML computed: refusals carry the headers too.
+BentoML puts its own middleware for them behind the service's, where refusals would lack the headers. So the same one
+is put in front, with the settings that BentoML has computed; no public function returns these.
 """
 
 from typing import Any
@@ -24,5 +24,5 @@ def cors_settings() -> dict[str, Any] | None:
 
 
 def with_cors(app: ASGIApp, settings: dict[str, Any] | None) -> ASGIApp:
-    """`app` behind CORSMiddleware; as it is where there are no settings."""
+    """`app` behind CORSMiddleware; `app` itself without settings."""
     return app if settings is None else CORSMiddleware(app, **settings)

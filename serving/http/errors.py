@@ -1,12 +1,9 @@
-"""What can be wrong with a request: every refusal is a Problem, and every Problem is JSON of one schema."""
+"""What can be wrong with a request. Every refusal is a Problem, and every Problem is JSON of one schema."""
 
 from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
-import orjson
-from starlette.responses import Response
-
-from serving.http import metrics
+from pipeline.core.errors import PictureError
 
 STATUS: Final = MappingProxyType(
     {
@@ -51,12 +48,9 @@ class Problem(Exception):
     def status(self) -> int:
         return STATUS[self.code]
 
-    def content(self) -> dict[str, str]:
-        """What the client gets as JSON: `code` and `message`, and `got` and `expected` where they are known."""
-        details = {"got": self.got, "expected": self.expected}
-        return {"code": self.code, "message": str(self)} | {k: v for k, v in details.items() if v is not None}
-
-    def response(self) -> Response:
+    @property
+    def headers(self) -> dict[str, str]:
+        """Response headers that a client needs to act on the refusal."""
         headers = {}
         if self.code == "method_not_allowed":
             headers["Allow"] = self.expected or ""
@@ -64,18 +58,17 @@ class Problem(Exception):
             headers["Retry-After"] = "1"
         if self.code in ("overloaded", "body_too_large", "slow_body"):
             headers["Connection"] = "close"  # the rest of the body is not waited for
-        return json_response(self.content(), self.status, headers)
+        return headers
+
+    def content(self) -> dict[str, str]:
+        """The JSON body: `code` and `message`, and `got` and `expected` where they are known."""
+        details = {"got": self.got, "expected": self.expected}
+        return {"code": self.code, "message": str(self)} | {k: v for k, v in details.items() if v is not None}
 
 
-def json_response(content: Any, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    return Response(orjson.dumps(content, option=orjson.OPT_SERIALIZE_NUMPY), status, headers, "application/json")
-
-
-def got_instead(code: str, got: str, expected: str) -> Problem:
+def unexpected(code: str, got: str, expected: str) -> Problem:
     return Problem(code, f"got {got}, expected {expected}", got=got, expected=expected)
 
 
-def refused(problem: Problem) -> Response:
-    """What the client is told; the metrics count it."""
-    metrics.REJECTED.labels(problem.code).inc()
-    return problem.response()
+def to_problem(error: PictureError) -> Problem:
+    return Problem(error.code, str(error), got=error.got, expected=error.expected)

@@ -1,127 +1,111 @@
-"""What every request passes before it is looked at: limits on bytes, time and number of requests, and a stopwatch."""
+"""Limits on the number of requests and on the bytes and seconds of their bodies; every request is counted and timed."""
 
 import asyncio
 import time
+from dataclasses import dataclass
 from typing import Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.http import metrics
-from serving.http.errors import Problem, got_instead, refused
+from serving.http.errors import Problem, unexpected
 from serving.http.headers import NOSNIFF
 from serving.http.parsing import MAX_BODY
+from serving.http.responses import problem_response
 
-MAX_ACTIVE: Final = 32  # requests being read or answered; more would only wait for the one processor core
-MAX_BYTES: Final = 3 * MAX_BODY  # of the bodies of all of them: with a large picture in work they fill 512 MB
-LOOK_EVERY: Final = 1.0  # seconds
-BODY_SECONDS: Final = 5.0  # for a body to come in; a service that is told to end waits for it
 PROBES: Final = ("/livez", "/readyz", "/metrics")  # answered however busy the service is
-TIMED: Final = ("/predict", "/predict_batch", "/read", *PROBES)
+TIMED_PATHS: Final = ("/predict", "/predict_batch", "/read", *PROBES)
 
 
-class Door:
-    """ASGI middleware that BentoML puts before its own routes. It hands each request to `api`, all but the life-cycle
-    messages, which are BentoML's. Nobody gets to BentoML's own pages: its index loads a tracker from outside."""
+@dataclass(frozen=True)
+class Limits:
+    """What one worker accepts."""
 
-    def __init__(self, app: ASGIApp, api: ASGIApp) -> None:
-        self.bentoml = app
-        self.api = api
-        self.active = 0
+    requests: int = 32
+    """Requests being read or answered at a time; more would only wait for the one processor core."""
+    body: int = MAX_BODY
+    """Bytes of a body."""
+    bodies: int = 3 * MAX_BODY
+    """Bytes of the bodies of all requests; with a large picture being decoded they fill 512 MB."""
+    body_seconds: float = 5.0
+    """For a body to arrive; a service that shuts down waits for it."""
+
+
+DEFAULT_LIMITS: Final = Limits()
+
+
+class LimitsMiddleware:
+    """ASGI middleware: refuses what exceeds the limits, and passes everything else on to the wrapped application."""
+
+    def __init__(self, app: ASGIApp, limits: Limits = DEFAULT_LIMITS) -> None:
+        self.app = app
+        self.limits = limits
+        self.requests = 0
         self.bytes = 0
-        self.patience = Patience()
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            return await self.bentoml(scope, receive, send)
-        visit = Visit(self, scope, receive, send)
-        self.active += 1
+            return await self.app(scope, receive, send)
+        request = LimitedRequest(self, scope, receive, send)
+        self.requests += 1
         try:
-            await visit.answer()
+            try:
+                request.check()
+            except Problem as problem:
+                await problem_response(problem)(scope, receive, request.send)
+            else:
+                await self.app(scope, request.receive, request.send)
         finally:
-            self.active -= 1
-            self.bytes -= visit.taken
-            visit.note()
+            self.requests -= 1
+            self.bytes -= request.bytes
+            request.record()
 
 
-class Patience:
-    """Waits for clients, but not for ever: looks now and then who is late, which is cheaper than a timer for each."""
+class LimitedRequest:
+    """One request: its `receive` and `send`, as the wrapped application gets them."""
 
-    def __init__(self) -> None:
-        self.waiting: dict[asyncio.Task[object], float] = {}
-        self.looking = False
-
-    async def wait(self, receive: Receive, deadline: float) -> Message | None:
-        """The next message, or None where none has come by `deadline` of `time.perf_counter()`."""
-        task = asyncio.current_task()
-        assert task is not None
-        self.waiting[task] = deadline
-        if not self.looking:
-            self._look()
-        try:
-            return await receive()
-        except asyncio.CancelledError:
-            if time.perf_counter() < deadline:
-                raise  # the service ends
-            task.uncancel()
-            return None
-        finally:
-            del self.waiting[task]
-
-    def _look(self) -> None:
-        now = time.perf_counter()
-        for task, deadline in self.waiting.items():
-            if now >= deadline:
-                task.cancel()
-        self.looking = bool(self.waiting)
-        if self.looking:
-            asyncio.get_running_loop().call_later(LOOK_EVERY, self._look)
-
-
-class Visit:
-    """One request on its way through the door."""
-
-    def __init__(self, door: Door, scope: Scope, receive: Receive, send: Send) -> None:
-        self.door, self.scope, self._receive, self._send = door, scope, receive, send
-        self.started = time.perf_counter()
+    def __init__(self, middleware: LimitsMiddleware, scope: Scope, receive: Receive, send: Send) -> None:
+        self.middleware, self.limits = middleware, middleware.limits
+        self.scope, self._receive, self._send = scope, receive, send
         self.path: str = scope["path"]
-        self.taken = 0  # bytes of the body
+        self.started = time.perf_counter()
+        self.deadline = asyncio.get_running_loop().time() + self.limits.body_seconds
+        self.bytes = 0  # of the body, received so far
         self.complete = False
         self.status = 0
 
-    async def answer(self) -> None:
-        try:
-            self.check(dict(self.scope["headers"]))
-        except Problem as problem:
-            await refused(problem)(self.scope, self._receive, self.send)
-        else:
-            await self.door.api(self.scope, self.receive, self.send)
-
-    def check(self, headers: dict[bytes, bytes]) -> None:
+    def check(self) -> None:
         """Raise Problem for a request that need not be read."""
+        headers = dict(self.scope["headers"])
         if b"pickle" in headers.get(b"content-type", b"").lower():
-            raise got_instead("unsupported_media_type", "a pickle", "anything that cannot run code")
-        if self.path not in PROBES and self.door.active > MAX_ACTIVE:
-            raise Problem("overloaded", f"{MAX_ACTIVE} requests are being answered; try again in a second")
+            raise unexpected("unsupported_media_type", "a pickle", "anything that cannot run code")
+        if self.path not in PROBES and self.middleware.requests > self.limits.requests:
+            raise Problem("overloaded", f"{self.limits.requests} requests are being answered; try again in a second")
         length = headers.get(b"content-length", b"0")
-        if length.isdigit() and int(length[:20]) > MAX_BODY:
-            raise got_instead("body_too_large", f"a body of {int(length[:20])} bytes", f"at most {MAX_BODY} bytes")
+        if length.isdigit() and int(length[:20]) > self.limits.body:
+            raise self._too_large(f"a body of {int(length[:20])} bytes")
+
+    def _too_large(self, got: str) -> Problem:
+        return unexpected("body_too_large", got, f"at most {self.limits.body} bytes")
 
     async def receive(self) -> Message:
-        """The client's next message, its bytes counted. Raises Problem when they are too many or too slow."""
+        """The client's next message, its bytes counted. Raises Problem for too many bytes or seconds."""
         if self.complete:
-            return await self._receive()  # it says when the client leaves
-        message = await self.door.patience.wait(self._receive, self.started + BODY_SECONDS)
-        if message is None:
-            expected = f"the whole body within {BODY_SECONDS:g} seconds"
-            raise got_instead("slow_body", f"{self.taken} bytes", expected)
+            return await self._receive()  # it reports when the client disconnects
+        try:
+            async with asyncio.timeout_at(self.deadline):
+                message = await self._receive()
+        except TimeoutError as error:
+            expected = f"the whole body within {self.limits.body_seconds:g} seconds"
+            raise unexpected("slow_body", f"{self.bytes} bytes", expected) from error
         length = len(message.get("body", b""))
-        self.taken += length
-        self.door.bytes += length
+        self.bytes += length
+        self.middleware.bytes += length
         self.complete = not message.get("more_body", False)
-        if self.taken > MAX_BODY:
-            raise got_instead("body_too_large", f"more than {MAX_BODY} bytes", f"at most {MAX_BODY} bytes")
-        if self.door.bytes > MAX_BYTES:
-            raise Problem("overloaded", f"{MAX_BYTES} bytes are being read; try again in a second")
+        if self.bytes > self.limits.body:
+            raise self._too_large(f"more than {self.limits.body} bytes")
+        if self.middleware.bytes > self.limits.bodies:
+            raise Problem("overloaded", f"{self.limits.bodies} bytes are being read; try again in a second")
         return message
 
     async def send(self, message: Message) -> None:
@@ -130,7 +114,8 @@ class Visit:
             message["headers"].append(NOSNIFF)
         await self._send(message)
 
-    def note(self) -> None:
-        path = self.path if self.path in TIMED else "other"
+    def record(self) -> None:
+        """Count and time the request in the metrics."""
+        path = self.path if self.path in TIMED_PATHS else "other"
         metrics.requests(path, self.status).inc()
         metrics.latency(path).observe(time.perf_counter() - self.started)

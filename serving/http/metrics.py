@@ -1,8 +1,11 @@
-"""What Prometheus reads at `/metrics`."""
+"""Prometheus metrics, exposed at `/metrics`."""
 
+from collections import Counter as Tally
+from collections.abc import Mapping
 from functools import cache
-from typing import Final
+from typing import Any, Final
 
+import numpy as np
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram, generate_latest
 
 SECONDS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
@@ -12,9 +15,9 @@ REQUESTS: Final = Counter("digits_requests", "Requests answered", ["path", "stat
 LATENCY: Final = Histogram(
     "digits_request_seconds", "From a request's first byte to its answer", ["path"], buckets=SECONDS
 )
-PREDICTIONS: Final = Counter("digits_predictions", "Images by the class that they were taken for", ["class_name"])
-CONFIDENCE: Final = Histogram("digits_confidence", "Probability of the class that was answered", buckets=SHARES)
-BLANK: Final = Counter("digits_blank", "Pictures with nothing on them")
+PREDICTIONS: Final = Counter("digits_predictions", "Images by the class that was predicted", ["class_name"])
+CONFIDENCE: Final = Histogram("digits_confidence", "Probability of the predicted class", buckets=SHARES)
+BLANK: Final = Counter("digits_blank", "Blank pictures")
 REJECTED: Final = Counter("digits_rejected", "Requests refused, by the code of the problem", ["code"])
 MODEL: Final = Gauge("digits_model", "1 for the model that is served", ["tag"])
 
@@ -34,6 +37,28 @@ def predictions(class_name: str) -> Counter:
     return PREDICTIONS.labels(class_name)
 
 
+def count_picture(answer: Mapping[str, Any]) -> None:
+    """Count the answer to a picture: of `/predict`, or of `/read` with each of its digits."""
+    if answer["is_blank"]:
+        BLANK.inc()
+        return
+    for digit in answer.get("digits", [answer]):
+        predictions(digit["class"]).inc()
+        CONFIDENCE.observe(float(digit["confidence"]))
+
+
+def count_batch(answer: Mapping[str, Any], classes: tuple[str, ...]) -> None:
+    """Count the answer of `/predict_batch`."""
+    for digit, number in Tally(answer["digits"]).items():
+        if digit is None:
+            BLANK.inc(number)
+        else:
+            predictions(classes[digit]).inc(number)
+    if rows := [row for row in answer["probabilities"] if row is not None]:
+        for confidence in np.array(rows).max(axis=1).tolist():
+            CONFIDENCE.observe(confidence)
+
+
 def page() -> bytes:
-    """All of it in Prometheus' text format."""
+    """All metrics in Prometheus' text format."""
     return generate_latest(REGISTRY)

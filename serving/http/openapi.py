@@ -4,8 +4,8 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from pipeline.data.image import FORMATS, LIMITS, SIDE
-from serving.http.errors import STATUS, Problem, got_instead
-from serving.http.limits import BODY_SECONDS, MAX_ACTIVE
+from serving.http.errors import STATUS, Problem, unexpected
+from serving.http.limits import DEFAULT_LIMITS
 from serving.http.parsing import (
     IMAGES,
     JSON,
@@ -18,7 +18,7 @@ from serving.http.parsing import (
     PIXELS,
     RAW,
 )
-from serving.http.schemas import Json, schemas
+from serving.http.schemas import Json, component_schemas
 from serving.rows.reader import MAX_DIGITS
 
 EVERYWHERE: Final = ("method_not_allowed", "internal_error")
@@ -30,7 +30,7 @@ BATCH_PROBLEMS: Final = (
     "bad_query", "malformed_json", "slow_body", "body_too_large", "unsupported_media_type", "wrong_shape",
     "wrong_value", "overloaded",
 )  # fmt: skip
-EXAMPLES: Final = MappingProxyType(  # what was got and what was expected, or only a sentence
+EXAMPLES: Final = MappingProxyType(  # got and expected, or the whole message
     {
         "animated_picture": ("an animated picture", "a still one"),
         "bad_query": ("seen=yes", "seen=true or seen=false"),
@@ -46,9 +46,9 @@ EXAMPLES: Final = MappingProxyType(  # what was got and what was expected, or on
         "not_a_picture": ("5 bytes that are no picture", ", ".join(FORMATS)),
         "not_digits": ("the model fashion_mnist:v1-0123abcd tells Trouser, Coat apart, not digits",),
         "not_ready": ("the model mnist:v1-0123abcd does not answer as it was trained to",),
-        "overloaded": (f"{MAX_ACTIVE} requests are being answered; try again in a second",),
+        "overloaded": (f"{DEFAULT_LIMITS.requests} requests are being answered; try again in a second",),
         "picture_size": ("a picture of 2×2 pixels", LIMITS),
-        "slow_body": ("1000 bytes", f"the whole body within {BODY_SECONDS:g} seconds"),
+        "slow_body": ("1000 bytes", f"the whole body within {DEFAULT_LIMITS.body_seconds:g} seconds"),
         "too_many_digits": (f"{MAX_DIGITS + 1} pieces of ink", f"at most {MAX_DIGITS} digits"),
         "unsupported_media_type": ("content type 'text/plain'", " or ".join((MULTIPART, *PICTURES, RAW))),
         "wrong_shape": (f"{PIXELS - 1} bytes", f"{PIXELS} bytes of uint8 for shape 1,{SIDE},{SIDE}"),
@@ -78,7 +78,7 @@ def reference(name: str) -> Json:
 def picture_body() -> Json:
     description = (
         f"one still picture, {', '.join(PICTURES)}; {LIMITS}; "
-        f"at most {MAX_BODY} bytes within {BODY_SECONDS:g} seconds; "
+        f"at most {MAX_BODY} bytes within {DEFAULT_LIMITS.body_seconds:g} seconds; "
         "other names of these types are taken as well, since the bytes decide"
     )
     part = {
@@ -96,7 +96,7 @@ def batch_body() -> Json:
     return {
         "required": True,
         "description": f"1 to {MAX_BATCH} images, 0 = paper, 255 = ink: as JSON of at most {MAX_JSON} bytes, or as raw "
-        f"bytes with `shape` in the query; within {BODY_SECONDS:g} seconds",
+        f"bytes with `shape` in the query; within {DEFAULT_LIMITS.body_seconds:g} seconds",
         "content": {
             JSON: {"schema": reference("Batch"), "example": {"images": [blank]}},
             RAW: {"schema": {"type": "string", "format": "binary"}},
@@ -129,8 +129,8 @@ def responses(answer: str, example: Json, problems: tuple[str, ...]) -> Json:
 
 
 def problem_example(code: str) -> Json:
-    words = EXAMPLES[code]
-    problem = got_instead(code, *words) if len(words) == 2 else Problem(code, *words)
+    parts = EXAMPLES[code]
+    problem = unexpected(code, *parts) if len(parts) == 2 else Problem(code, *parts)
     return problem.content()
 
 
@@ -152,8 +152,8 @@ def describe(tag: str, dataset: str, classes: tuple[str, ...]) -> Json:
     )
     read = operation(
         "read",
-        f"a picture of up to {MAX_DIGITS} digits in a row: the number, and each digit with its box in shares of the sides of "
-        "the picture as it stands upright",
+        f"a picture of up to {MAX_DIGITS} digits in a row: the number, and each digit with its box in shares of the "
+        "sides of the picture as it stands upright",
         parameters=[SEEN],
         requestBody=picture_body(),
         responses=responses(
@@ -201,7 +201,7 @@ def describe(tag: str, dataset: str, classes: tuple[str, ...]) -> Json:
             "/readyz": {"get": ready},
             "/metrics": {"get": measured},
         },
-        "components": {"schemas": schemas(len(classes))},
+        "components": {"schemas": component_schemas(len(classes))},
     }
 
 

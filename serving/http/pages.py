@@ -4,7 +4,6 @@ Every address in them is relative: they work at a host's root and behind a proxy
 `/digits/`. `docs/` would be one folder deeper than `docs`, so it leads back there.
 """
 
-from importlib.resources import files
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,18 +14,15 @@ from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
 from pipeline.data.image import MAX_ASPECT, MAX_JPEG_PIXELS, MAX_PIXELS, MIN_SIDE
-from serving.http.errors import got_instead
+from serving.http.errors import unexpected
 from serving.http.headers import DOCS, PAGE
 from serving.http.parsing import MAX_BODY, PICTURES
 
-SWAGGER: Final = Path(str(files("bentoml._internal.server"))) / "static_content"  # BentoML brings Swagger's files
-FOLDERS: Final = {
-    "page": StaticFiles(directory=Path(__file__).parents[1] / "page"),
-    "swagger": StaticFiles(directory=SWAGGER),
-}
+FILES: Final = StaticFiles(directory=Path(__file__).parents[1] / "page")
+FOLDER: Final = "page/"
 PAGES: Final = {"/": ("page/index.html", PAGE), "/docs": ("page/docs.html", DOCS)}
 REDIRECTS: Final = {"/docs/": "../docs"}
-READ: Final = ("GET", "HEAD")
+GET: Final = ("GET", "HEAD")
 LIMITS: Final[dict[str, Any]] = {
     "max_bytes": MAX_BODY,
     "max_pixels": {kind: MAX_JPEG_PIXELS if kind == "image/jpeg" else MAX_PIXELS for kind in PICTURES},
@@ -40,19 +36,18 @@ async def page_file(request: Request) -> Response:
     """A page, or a file that one loads, whole. Raises Problem where there is none at this path."""
     path: str = request.scope["path"]
     name, headers = PAGES.get(path, (path.removeprefix("/"), ()))
-    folder, _, inside = name.partition("/")
     is_page_elsewhere = name.endswith(".html") and path not in PAGES  # its relative addresses would lead nowhere
-    if path not in REDIRECTS and (folder not in FOLDERS or is_page_elsewhere):
+    if path not in REDIRECTS and (not name.startswith(FOLDER) or is_page_elsewhere):
         raise not_found(path)
-    if request.method not in READ:
-        raise got_instead("method_not_allowed", f"method {request.method}", ", ".join(READ))
+    if request.method not in GET:
+        raise unexpected("method_not_allowed", f"method {request.method}", ", ".join(GET))
     if path in REDIRECTS:
         return Response(status_code=307, headers={"Location": REDIRECTS[path]})
     if name in MODULES:
         return Response(MODULES[name], media_type="text/javascript")
     request.scope["headers"] = [header for header in request.scope["headers"] if header[0] != b"range"]
     try:
-        response = await FOLDERS[folder].get_response(inside, request.scope)
+        response = await FILES.get_response(name.removeprefix(FOLDER), request.scope)
     except HTTPException as error:
         raise not_found(path) from error
     response.raw_headers.extend(headers)
@@ -60,4 +55,4 @@ async def page_file(request: Request) -> Response:
 
 
 def not_found(path: str) -> Exception:
-    return got_instead("not_found", f"path {path[:100]!r}", "a path that /docs names")
+    return unexpected("not_found", f"path {path[:100]!r}", "a path that /docs names")

@@ -1,7 +1,7 @@
-"""What a client sent, taken from its request without believing it: content types, multipart, JSON, raw pixels."""
+"""Parses and validates what a client sent: content types, multipart forms, JSON, raw pixels."""
 
 import reprlib
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import Callable
 from functools import partial
 from typing import Annotated, Final, NoReturn
 
@@ -10,14 +10,14 @@ import numpy.typing as npt
 import orjson
 from annotated_types import Ge, Le, Len
 from pydantic import ConfigDict, FailFast, TypeAdapter, ValidationError
-from python_multipart.exceptions import FormParserError
 from python_multipart.multipart import parse_options_header
 from starlette.datastructures import FormData, UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
+from starlette.exceptions import HTTPException
+from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 
 from pipeline.data.image import FORMATS, SIDE
-from serving.http.errors import Problem, got_instead
+from serving.http.errors import Problem, unexpected
 
 MAX_BODY: Final = 10 * 2**20  # bytes; a phone's photo has 3 to 8 million
 MAX_BATCH: Final = 4096  # images
@@ -38,72 +38,67 @@ IMAGES: Final = f"images: 1 to {MAX_BATCH} lists of {SIDE} lists of {SIDE} whole
 PICTURE_TYPES: Final = (*PICTURES, *ALIASES, RAW)
 
 Images = npt.NDArray[np.uint8]
-# Of 28 rows of 28 whole numbers, 0 = paper, 255 = ink. The first error ends the look: a million take gigabytes.
+# 28 rows of 28 whole numbers, 0 = paper, 255 = ink. Fails at the first error: a million errors take gigabytes.
 Row = Annotated[list[Annotated[int, Ge(0), Le(255)]], FailFast(), Len(SIDE, SIDE)]
 Image = Annotated[list[Row], FailFast(), Len(SIDE, SIDE)]
 BATCH: Final = TypeAdapter(Annotated[list[Image], FailFast(), Len(1, MAX_BATCH)], config=ConfigDict(strict=True))
 
 
 def content_type(request: Request) -> str:
-    """The media type that the client named, `application/octet-stream` where it named none.
+    """The media type of the body, `application/octet-stream` where there is no header.
 
-    Raises Problem for a content encoding: what is packed is not unpacked here.
+    Raises Problem for a content encoding: compressed bodies are not accepted.
     """
     encoding = ", ".join(request.headers.getlist("content-encoding")) or "identity"
     if encoding.strip().lower() != "identity":
-        raise got_instead("unsupported_media_type", f"content-encoding {encoding!r}", "the content as it is")
+        raise unexpected("unsupported_media_type", f"content-encoding {encoding!r}", "the content as it is")
     return request.headers.get("content-type", RAW).partition(";")[0].strip().lower()
 
 
 def refuse(media_type: str, expected: tuple[str, ...]) -> NoReturn:
-    raise got_instead("unsupported_media_type", f"content type {media_type!r}", " or ".join(expected))
+    raise unexpected("unsupported_media_type", f"content type {media_type!r}", " or ".join(expected))
 
 
-async def picture_file(request: Request) -> bytes:
-    """The picture file that the body is, or that its one file part is. Raises Problem."""
+async def picture_upload(request: Request) -> tuple[bytes, bool]:
+    """The picture file that the body is, or that its one file part is; and the flag `seen`. Raises Problem."""
+    seen = flag(request.query_params.get("seen", "false"), "seen")
     media_type = content_type(request)
     if media_type == MULTIPART:
-        content = await _file_part(request)
+        content, field = await _form(request)
+        seen = seen or flag(field, "seen")
     elif media_type in PICTURE_TYPES:
         content = await request.body()
     else:
         refuse(media_type, (MULTIPART, *PICTURES, RAW))
     if not content:
-        raise got_instead("no_content", "0 bytes", "a picture file")
-    return content
+        raise unexpected("no_content", "0 bytes", "a picture file")
+    return content, seen
 
 
-async def _file_part(request: Request) -> bytes:
+async def _form(request: Request) -> tuple[bytes, str]:
+    """The content of the form's only file, and the field `seen`, `false` where there is none."""
     content = await request.body()
     _, options = parse_options_header(request.headers["content-type"])
+    # Starlette takes a form that is cut off for a whole one, and any codec that the client names.
     ending = b"--" + options.get(b"boundary", b"") + b"--"
     if ending == b"----" or ending not in content:
-        raise got_instead("malformed_multipart", f"{len(content)} bytes", "parts, the last followed by --boundary--")
+        raise unexpected("malformed_multipart", f"{len(content)} bytes", "parts, the last followed by --boundary--")
     charset = options.get(b"charset", b"utf-8").decode("latin-1")
-    if charset.lower() != "utf-8":  # which codec runs is not the client's choice
-        raise got_instead("malformed_multipart", f"charset {charset[:100]!r}", "utf-8")
-    parser = MultiPartParser(request.headers, _at_once(content), max_files=1, max_fields=8, max_part_size=2**16)
-    parser.spool_max_size = MAX_BODY  # in memory: there may be no disk to write to
+    if charset.lower() != "utf-8":
+        raise unexpected("malformed_multipart", f"charset {charset[:100]!r}", "utf-8")
     try:
-        form = await parser.parse()
-    except (MultiPartException, FormParserError, KeyError, UnicodeDecodeError, LookupError) as error:
-        message = getattr(error, "message", None) or str(error) or type(error).__name__
-        raise Problem("malformed_multipart", f"the multipart body cannot be taken apart: {message}") from error
-    try:
-        return await _only_file(form)
-    finally:
-        await form.close()
-
-
-async def _at_once(content: bytes) -> AsyncGenerator[bytes, None]:
-    yield content
+        async with request.form(max_files=1, max_fields=8, max_part_size=2**16) as form:
+            return await _only_file(form), str(form.get("seen", "false"))
+    except (HTTPException, MultiPartException) as error:
+        message = error.detail if isinstance(error, HTTPException) else error.message
+        raise Problem("malformed_multipart", f"the multipart body cannot be parsed: {message}") from error
 
 
 async def _only_file(form: FormData) -> bytes:
     files = [part for part in form.values() if isinstance(part, UploadFile)]
     if not files:
         names = ", ".join(map(repr, form)) or "none"
-        raise got_instead("missing_part", f"form fields {names} and no file", "one file part, e.g. named 'picture'")
+        raise unexpected("missing_part", f"form fields {names} and no file", "one file part, e.g. named 'picture'")
     media_type = (files[0].content_type or RAW).partition(";")[0].strip().lower()
     if media_type not in PICTURE_TYPES:
         refuse(media_type, (*PICTURES, RAW))
@@ -111,7 +106,10 @@ async def _only_file(form: FormData) -> bytes:
 
 
 async def image_batch(request: Request) -> tuple[int, Callable[[], Images]]:
-    """The length of the body, and what makes `(N, 28, 28) uint8` of it, N from 1 to MAX_BATCH. Both raise Problem."""
+    """The length of the body, and a function that parses it: `(N, 28, 28) uint8`, N from 1 to MAX_BATCH.
+
+    Both raise Problem.
+    """
     media_type = content_type(request)
     if media_type not in (JSON, RAW):
         refuse(media_type, (JSON, RAW))
@@ -122,33 +120,38 @@ async def image_batch(request: Request) -> tuple[int, Callable[[], Images]]:
 
 
 def raw_images(content: bytes, shape: str | None) -> Images:
-    """Pixels row by row. `shape` is what the client says they are, `N,28,28`: bytes alone do not tell two images from
-    one of twice the height."""
+    """Pixels row by row. `shape` is `N,28,28`, from the client: bytes alone do not tell two images from one of twice
+    the height."""
     count, *sides = (shape or "").split(",")
     is_count = count.isascii() and count.isdigit() and len(count) <= len(str(MAX_BATCH))
     if not is_count or sides != [str(SIDE)] * 2 or not 1 <= int(count) <= MAX_BATCH:
         expected = f"shape=N,{SIDE},{SIDE} with N from 1 to {MAX_BATCH}"
-        raise got_instead("bad_query", f"shape={shape}" if shape else "no shape in the query", expected)
+        raise unexpected("bad_query", f"shape={shape}" if shape else "no shape in the query", expected)
     if len(content) != int(count) * PIXELS:
         expected = f"{int(count) * PIXELS} bytes of uint8 for shape {shape}"
-        raise got_instead("wrong_shape", f"{len(content)} bytes", expected)
+        raise unexpected("wrong_shape", f"{len(content)} bytes", expected)
     return np.frombuffer(content, np.uint8).reshape(-1, SIDE, SIDE)
 
 
 def json_images(content: bytes) -> Images:
-    """`{"images": [...]}`: a key of another name is no more believed than a pixel of another value."""
+    """The images in `{"images": [...]}`, which may have no other key."""
     if len(content) > MAX_JSON:
         expected = f"at most {MAX_JSON} bytes of JSON; raw bytes may be {MAX_BODY}"
-        raise got_instead("body_too_large", f"{len(content)} bytes of JSON", expected)
+        raise unexpected("body_too_large", f"{len(content)} bytes of JSON", expected)
     try:
         body = orjson.loads(content)
     except orjson.JSONDecodeError as error:
         raise Problem("malformed_json", f"the body is no JSON: {error}") from error
     if not isinstance(body, dict) or body.keys() != {"images"}:
         got = f"an object with {reprlib.repr(list(body))}" if isinstance(body, dict) else type(body).__name__
-        raise got_instead("wrong_value", got, "an object with 'images' and nothing else")
+        raise unexpected("wrong_value", got, "an object with 'images' and nothing else")
+    return listed_images(body["images"])
+
+
+def listed_images(value: object) -> Images:
+    """`(N, 28, 28) uint8` of nested lists of whole numbers. Nothing is cast, clipped or reshaped. Raises Problem."""
     try:
-        images = BATCH.validate_python(body["images"])
+        images = BATCH.validate_python(value)
     except ValidationError as error:
         raise _json_problem(error) from error
     rows = b"".join(bytes(row) for image in images for row in image)
@@ -162,9 +165,8 @@ def _json_problem(error: ValidationError) -> Problem:
     return Problem(code, f"images{place}: {first['msg']}", got=reprlib.repr(first["input"]), expected=IMAGES)
 
 
-def flag(request: Request, name: str) -> bool:
-    """A query parameter that is true or false, false where it is not given. Raises Problem."""
-    value = request.query_params.get(name, "false")
+def flag(value: str, name: str) -> bool:
+    """The value of a parameter that is `true` or `false`. Raises Problem."""
     if value not in ("true", "false"):
-        raise got_instead("bad_query", f"{name}={value}", f"{name}=true or {name}=false")
+        raise unexpected("bad_query", f"{name}={value[:100]}", f"{name}=true or {name}=false")
     return value == "true"

@@ -1,6 +1,11 @@
-"""The JSON Schema of each body that goes in or out, as OpenAPI 3.1 has it."""
+"""The types of what the API takes and returns. The typed APIs of the BentoML service and the OpenAPI description share
+them; `probabilities` and `digit` get the model's number of classes in the description."""
 
-from typing import Any
+from typing import Annotated, Any, Final, Literal, NotRequired
+
+from annotated_types import Ge, Le, Len
+from pydantic import ConfigDict, Field, TypeAdapter
+from typing_extensions import TypeAliasType, TypedDict
 
 from pipeline.data.image import SIDE
 from serving.http.errors import STATUS
@@ -8,70 +13,117 @@ from serving.http.parsing import MAX_BATCH
 from serving.rows.reader import MAX_DIGITS
 
 Json = dict[str, Any]
+NOTHING_ELSE: Final = ConfigDict(extra="forbid")
+
+Share = Annotated[float, Ge(0), Le(1)]
+Tag = Annotated[str, Field(description="tag of the model that answered")]
+Seen = Annotated[str, Field(description=f"the {SIDE}×{SIDE} image that the model saw: PNG as a data URL")]
+ClassIndex = TypeAliasType("ClassIndex", Annotated[int, Ge(0)])
+Probabilities = TypeAliasType("Probabilities", list[Share])
+Pixels = Annotated[list[Annotated[int, Ge(0), Le(255)]], Len(SIDE, SIDE)]
 
 
-def schemas(classes: int) -> Json:
-    """By their names."""
-    probability = {"type": "number", "minimum": 0, "maximum": 1}
-    probabilities = {"type": "array", "items": probability, "minItems": classes, "maxItems": classes}
-    digit = {"type": "integer", "minimum": 0, "maximum": classes - 1}
-    pixel = {"type": "integer", "minimum": 0, "maximum": 255}
-    row = {"type": "array", "items": pixel, "minItems": SIDE, "maxItems": SIDE}
-    image = {"type": "array", "items": row, "minItems": SIDE, "maxItems": SIDE}
-    seen = {"type": "string", "description": "PNG as a data URL"}
-    model = {"type": "string", "description": "tag of the model that answered"}
-    judged: dict[str, Json] = {
-        "digit": digit,
-        "class": {"type": "string"},
-        "confidence": probability,
-        "probabilities": probabilities,
-    }
-    sides = ("left", "top", "width", "height")
-    box = {"type": "object", "properties": dict.fromkeys(sides, probability), "required": list(sides)}
+class Box(TypedDict):
+    left: Share
+    top: Share
+    width: Share
+    height: Share
 
-    def nullable(schema: Json) -> Json:
-        return schema | {"type": [schema["type"], "null"]}
 
-    def record(required: Json, **optional: Json) -> Json:
-        return {
-            "type": "object",
-            "properties": required | optional,
-            "required": list(required),
-            "additionalProperties": False,
-        }
+TopClass = TypedDict(  # `class` is no name for an attribute
+    "TopClass", {"digit": ClassIndex, "class": str, "confidence": Share, "probabilities": Probabilities}
+)
+MaybeClass = TypedDict(
+    "MaybeClass",
+    {
+        "digit": ClassIndex | None,
+        "class": str | None,
+        "confidence": Share | None,
+        "probabilities": Probabilities | None,
+    },
+)
 
-    text = {"type": "string"}
-    return {
-        "Prediction": record(
-            {"model": model, "is_blank": {"type": "boolean"}} | {k: nullable(v) for k, v in judged.items()}, seen=seen
-        ),
-        "Reading": record(
-            {
-                "model": model,
-                "is_blank": {"type": "boolean"},
-                "text": text,
-                "digits": {"type": "array", "items": record(judged | {"box": box}, seen=seen), "maxItems": MAX_DIGITS},
-            }
-        ),
-        "Batch": record({"images": {"type": "array", "items": image, "minItems": 1, "maxItems": MAX_BATCH}}),
-        "Predictions": record(
-            {
-                "model": model,
-                "is_blank": {"type": "array", "items": {"type": "boolean"}},
-                "digits": {"type": "array", "items": nullable(digit)},
-                "probabilities": {"type": "array", "items": nullable(probabilities)},
-            }
-        ),
-        "Model": record(
-            {
-                "model": model,
-                "dataset": text,
-                "classes": {"type": "array", "items": text},
-                "labels": {"type": "object", "additionalProperties": text},
-            }
-        ),
-        "Status": record({"status": {"type": "string", "enum": ["alive", "ready"]}}),
-        "Problem": record(
-            {"code": {"type": "string", "enum": sorted(STATUS)}, "message": text}, got=text, expected=text
-        ),
-    }
+
+class Prediction(MaybeClass):
+    """The answer of `/predict`; null where the picture is blank."""
+
+    __pydantic_config__ = NOTHING_ELSE  # type: ignore[misc]
+    model: Tag
+    is_blank: bool
+    seen: NotRequired[Seen]
+
+
+class Digit(TopClass):
+    """One digit of a row, with its box as shares of the picture's sides."""
+
+    __pydantic_config__ = NOTHING_ELSE  # type: ignore[misc]
+    box: Box
+    seen: NotRequired[Seen]
+
+
+class Reading(TypedDict):
+    """The answer of `/read`."""
+
+    __pydantic_config__ = NOTHING_ELSE  # type: ignore[misc]
+    model: Tag
+    is_blank: bool
+    text: str
+    digits: Annotated[list[Digit], Len(0, MAX_DIGITS)]
+
+
+class Batch(TypedDict):
+    """The JSON body of `/predict_batch`."""
+
+    __pydantic_config__ = NOTHING_ELSE  # type: ignore[misc]
+    images: Annotated[list[Annotated[list[Pixels], Len(SIDE, SIDE)]], Len(1, MAX_BATCH)]
+
+
+class Predictions(TypedDict):
+    """The answer of `/predict_batch`, in the order of the images; null where an image is blank."""
+
+    __pydantic_config__ = NOTHING_ELSE  # type: ignore[misc]
+    model: Tag
+    is_blank: list[bool]
+    digits: list[ClassIndex | None]
+    probabilities: list[Probabilities | None]
+
+
+class Model(TypedDict):
+    """The answer of `/model`."""
+
+    __pydantic_config__ = NOTHING_ELSE  # type: ignore[misc]
+    model: Tag
+    dataset: str
+    classes: list[str]
+    labels: dict[str, str]
+
+
+class Status(TypedDict):
+    """The answer of `/livez` and `/readyz`."""
+
+    __pydantic_config__ = NOTHING_ELSE  # type: ignore[misc]
+    status: Literal["alive", "ready"]
+
+
+class Problem(TypedDict):
+    """Any refusal."""
+
+    __pydantic_config__ = NOTHING_ELSE  # type: ignore[misc]
+    code: Annotated[str, Field(json_schema_extra={"enum": sorted(STATUS)})]
+    message: str
+    got: NotRequired[str]
+    expected: NotRequired[str]
+
+
+BODIES: Final = (Prediction, Reading, Batch, Predictions, Model, Status, Problem)
+
+
+def component_schemas(classes: int) -> Json:
+    """The JSON Schema of each type by its name, as OpenAPI 3.1 has it, for a model of so many classes."""
+    mode: Literal["serialization"] = "serialization"
+    adapters = [(body.__name__, mode, TypeAdapter[Any](body)) for body in BODIES]
+    _, generated = TypeAdapter.json_schemas(adapters, ref_template="#/components/schemas/{model}")
+    schemas: Json = generated["$defs"]
+    schemas["Probabilities"] |= {"minItems": classes, "maxItems": classes}
+    schemas["ClassIndex"] |= {"maximum": classes - 1}
+    return schemas

@@ -6,16 +6,17 @@ read and discarded, within LINGER_BYTES, LINGER_SECONDS and LINGER_IDLE. This ta
 places: the request is over.
 """
 
+import signal
 from asyncio import TimerHandle
 from types import SimpleNamespace
 from typing import Any, Final
 
 import orjson
-from uvicorn.protocols.http import auto
+from uvicorn import Server
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
 from serving.http import metrics
-from serving.http.errors import Problem, got_instead
+from serving.http.errors import Problem, unexpected
 from serving.http.headers import NOSNIFF
 
 MAX_HEAD: Final = 2**16  # bytes of a request before its body; browsers send a thousand
@@ -26,6 +27,10 @@ LINGER_IDLE: Final = 5.0  # without a byte; as nginx's lingering_timeout
 
 class Protocol(HttpToolsProtocol):
     """One connection."""
+
+    linger_bytes = LINGER_BYTES
+    linger_seconds = LINGER_SECONDS
+    linger_idle = LINGER_IDLE
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
@@ -47,7 +52,7 @@ class Protocol(HttpToolsProtocol):
     def data_received(self, data: bytes) -> None:
         if self.linger_timer is not None:
             self.discarded += len(data)
-            if self.discarded > LINGER_BYTES:
+            if self.discarded > self.linger_bytes:
                 self.transport.abort()
                 return
         if self.is_closing:
@@ -56,7 +61,7 @@ class Protocol(HttpToolsProtocol):
         if self.head is not None:
             self.head += len(data)
             if self.head > MAX_HEAD:
-                self.refuse(got_instead("head_too_large", f"{self.head} bytes of headers", f"at most {MAX_HEAD}"))
+                self.refuse(unexpected("head_too_large", f"{self.head} bytes of headers", f"at most {MAX_HEAD}"))
 
     def on_message_begin(self) -> None:
         self.head = 0
@@ -133,7 +138,9 @@ class Protocol(HttpToolsProtocol):
             self.cycle.body.clear()
         self.flow.resume_reading()
         self.discarded = 0
-        self.linger_timer = self.loop.call_later(LINGER_IDLE, self.check_rest, 0, self.loop.time() + LINGER_SECONDS)
+        self.linger_timer = self.loop.call_later(
+            self.linger_idle, self.check_rest, 0, self.loop.time() + self.linger_seconds
+        )
 
     def stop_discarding(self) -> None:
         if self.linger_timer is not None:
@@ -146,10 +153,17 @@ class Protocol(HttpToolsProtocol):
         if self.discarded == before or left <= 0:
             self.transport.abort()
         else:
-            delay = min(LINGER_IDLE, left)
+            delay = min(self.linger_idle, left)
             self.linger_timer = self.loop.call_later(delay, self.check_rest, self.discarded, deadline)
 
 
 def install() -> None:
-    """Have uvicorn take it where it is told to choose by itself, as BentoML tells it. Before the server is set up."""
-    auto.AutoHTTPProtocol = Protocol
+    """Have the uvicorn server that runs this process use Protocol for its connections.
+
+    To be called while the application starts: the server makes its first connection after that. BentoML gives uvicorn
+    no `http` option, and its application no reference to the server, which is therefore found by its signal handler.
+    """
+    server = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
+    if not isinstance(server, Server):
+        raise RuntimeError(f"expected a uvicorn server to handle SIGTERM, got {server!r}")
+    server.config.http_protocol_class = Protocol

@@ -9,55 +9,57 @@ from collections.abc import Callable
 from typing import Final, TypeVar
 
 LIMIT: Final = 20.0  # seconds; nothing here takes one
-EVERY: Final = 1.0  # seconds between two looks
+INTERVAL: Final = 1.0  # seconds between two checks
 
 Result = TypeVar("Result")
 
 log = logging.getLogger("serving")
 
 
-def end() -> None:
-    """At once: what hangs would not let a polite end through."""
+def exit_at_once() -> None:
+    """An orderly exit would wait for what hangs."""
     os._exit(70)
 
 
 class Watchdog:
-    """Looks from a thread of its own whether the event loop still turns, and whether the work in hand gets done."""
+    """Checks from a thread of its own that the event loop runs and that the work in a thread ends."""
 
-    def __init__(self, limit: float = LIMIT, every: float = EVERY, bite: Callable[[], None] = end) -> None:
-        self.limit, self.every, self.bite = limit, every, bite
-        self.turned = time.monotonic()
-        self.began: float | None = None
+    def __init__(
+        self, limit: float = LIMIT, interval: float = INTERVAL, on_hang: Callable[[], None] = exit_at_once
+    ) -> None:
+        self.limit, self.interval, self.on_hang = limit, interval, on_hang
+        self.last_beat = time.monotonic()
+        self.work_started: float | None = None
 
     def watch(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Begin to watch `loop`, until it is closed."""
+        """Start to watch `loop`, until it is closed."""
         threading.Thread(target=self._watch, args=(loop,), daemon=True, name="watchdog").start()
 
-    def working(self, work: Callable[[], Result]) -> Result:
-        """Do a piece of work under watch; its result."""
-        self.began = time.monotonic()
+    def run(self, work: Callable[[], Result]) -> Result:
+        """Do a piece of work under watch and return its result. One at a time."""
+        self.work_started = time.monotonic()
         try:
             return work()
         finally:
-            self.began = None
+            self.work_started = None
 
-    def _turn(self) -> None:
-        self.turned = time.monotonic()
+    def _beat(self) -> None:
+        self.last_beat = time.monotonic()
 
     def is_hung(self, now: float) -> bool:
-        """Whether the loop last turned, or the work in hand began, longer than the limit before `now`."""
-        began = self.began
-        return now - self.turned > self.limit or (began is not None and now - began > self.limit)
+        """Whether the loop last ran, or the work in progress started, longer than the limit before `now`."""
+        started = self.work_started
+        return now - self.last_beat > self.limit or (started is not None and now - started > self.limit)
 
     def _watch(self, loop: asyncio.AbstractEventLoop) -> None:
-        self.turned = time.monotonic()
+        self.last_beat = time.monotonic()
         while not loop.is_closed():
             try:
-                loop.call_soon_threadsafe(self._turn)
+                loop.call_soon_threadsafe(self._beat)
             except RuntimeError:  # closed in between
                 return
-            time.sleep(self.every)
+            time.sleep(self.interval)
             if self.is_hung(time.monotonic()):
-                log.error("this worker has hung for %.0f s; it ends, and another one is started", self.limit)
-                self.bite()
+                log.error("this worker has hung for %.0f s; it exits, and another one is started", self.limit)
+                self.on_hang()
                 break

@@ -20,8 +20,9 @@ import numpy as np
 import psutil
 import pytest
 
-from serving.http import limits, uvicorn_protocol
-from serving.smoke_test import GRACE, command, free_port, running, wait_until_ready
+from serving.http import uvicorn_protocol
+from serving.http.limits import DEFAULT_LIMITS
+from serving.smoke_test import GRACE, free_port, running, serve_command, wait_until_ready
 from tests.support.bad_requests import KINDS
 from tests.support.fuzz import fuzz
 from tests.support.project_clone import ROOT, Clone
@@ -63,7 +64,7 @@ def live(bento: str, tmp_path: Path) -> Iterator[Live]:
     """A service of the test's own, to be ill-treated."""
     port, log = free_port(), tmp_path / "log"
     with log.open("w") as output:
-        process = subprocess.Popen(command(bento, port), stdout=output, stderr=output, start_new_session=True)
+        process = subprocess.Popen(serve_command(bento, port), stdout=output, stderr=output, start_new_session=True)
     try:
         wait_until_ready(f"http://127.0.0.1:{port}", process, log)
         yield Live(process, f"http://127.0.0.1:{port}")
@@ -167,15 +168,15 @@ def test_over_its_capacity_it_refuses_at_once_and_the_probes_answer(mnist: Clone
     # The time is taken in the service: so many clients on the same two cores are slow themselves.
     with (
         httpx2.Client(base_url=live.url, headers=PNG, timeout=60, limits=many) as client,
-        concurrent.futures.ThreadPoolExecutor(4 * limits.MAX_ACTIVE) as pool,
+        concurrent.futures.ThreadPoolExecutor(4 * DEFAULT_LIMITS.requests) as pool,
     ):
-        asked = [pool.submit(client.post, "/predict", content=picture) for _ in range(20 * limits.MAX_ACTIVE)]
+        asked = [pool.submit(client.post, "/predict", content=picture) for _ in range(20 * DEFAULT_LIMITS.requests)]
         probes = [httpx2.get(f"{live.url}/{probe}", timeout=10).status_code for probe in ("livez", "readyz") * 5]
         found = [future.result() for future in asked]
 
     assert probes == [200] * 10
     assert {response.status_code for response in found} == {200, 429}
-    assert sum(response.status_code == 200 for response in found) > limits.MAX_ACTIVE
+    assert sum(response.status_code == 200 for response in found) > DEFAULT_LIMITS.requests
     assert slowest(live.url, "/predict") <= 5  # at most app.TURN of waiting, and the answering
     assert all(int(response.headers["retry-after"]) > 0 for response in found if response.status_code == 429)
 

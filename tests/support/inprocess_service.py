@@ -9,20 +9,23 @@ from pathlib import Path
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
-from serving.http.app import Api
-from serving.http.limits import Door
+from serving.http.app import HttpApi
+from serving.http.limits import DEFAULT_LIMITS, Limits, LimitsMiddleware
 from serving.http.uvicorn_protocol import Protocol
+from serving.http.watchdog import Watchdog
 from serving.model import Model
 
 
-def service(model: Model) -> Door:
-    api = Api()
-    api.model = model
-    return Door(nobody, api=api)
+def service(model: Model, limits: Limits = DEFAULT_LIMITS) -> LimitsMiddleware:
+    return LimitsMiddleware(HttpApi(bentoml_app, lambda: model, Watchdog()), limits)
 
 
-async def nobody(scope: Scope, receive: Receive, send: Send) -> None:
-    """In BentoML's place: it says that it has started."""
+async def bentoml_app(scope: Scope, receive: Receive, send: Send) -> None:
+    """In the place of BentoML's application: reports that it has started, and answers with nothing."""
+    if scope["type"] == "http":
+        await send({"type": "http.response.start", "status": 200, "headers": []})
+        await send({"type": "http.response.body"})
+        return
     while (await receive())["type"] != "lifespan.shutdown":
         await send({"type": "lifespan.startup.complete"})
     await send({"type": "lifespan.shutdown.complete"})
