@@ -1,4 +1,4 @@
-"""A baseline: BentoML in the style of its own examples: synchronous, an ndarray in JSON, default settings.
+"""A baseline: BentoML as in its own examples, with a synchronous API, an ndarray in JSON and default settings.
 `bentoml serve benchmarks.bentoml_baseline:Baseline`."""
 
 import bentoml

@@ -1,4 +1,4 @@
-"""What uvicorn alone costs: an application that reads the body and says the same to everybody.
+"""What uvicorn alone costs: an application that reads the body and always sends the same response.
 `uvicorn benchmarks.empty_baseline:app`."""
 
 from starlette.types import Receive, Scope, Send

@@ -1,4 +1,4 @@
-"""What BentoML costs beside uvicorn: the empty application in the place that our service's door has, with its settings.
+"""What BentoML costs on top of uvicorn: the empty application in the place of the service's middlewares, same settings.
 `bentoml serve benchmarks.empty_bento:Empty`."""
 
 import bentoml
@@ -7,7 +7,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from benchmarks import empty_baseline
 
 
-class Door:
+class EmptyMiddleware:
     def __init__(self, app: ASGIApp) -> None:
         self.bentoml = app
 
@@ -26,4 +26,4 @@ class Empty:
     pass
 
 
-Empty.add_asgi_middleware(Door)  # type: ignore[attr-defined]  # the decorator makes it a Service
+Empty.add_asgi_middleware(EmptyMiddleware)  # type: ignore[attr-defined]  # the decorator makes it a Service

@@ -5,5 +5,5 @@ Nothing here imports torch, mlflow, dvc or matplotlib.
 
 import os
 
-# onnxruntime reports to its makers from the moment it is imported, unless this is set before.
+# onnxruntime sends telemetry from its import on, unless this is set before.
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")

@@ -1,6 +1,6 @@
-"""Whether a server can listen on a port of the loopback: `python -m serving.port PORT`, before one is started.
+"""Check that a server can listen on a port of the loopback: `python -m serving.port PORT`.
 
-A server that cannot listen ends with a traceback of its own, BentoML's of 58 lines.
+Run before a server is started: one that cannot listen prints a traceback, BentoML's of 58 lines.
 """
 
 import errno
@@ -14,7 +14,7 @@ REMEDY: Final = "choose another one with PORT=…"
 
 
 def problem_with(value: str) -> str | None:
-    """What hinders a server from listening on the port that `value` names, in a sentence; None where nothing does."""
+    """Why a server cannot listen on the port `value`, as a sentence; None if it can."""
     if not (value.isascii() and value.isdigit() and len(value) <= 5 and 1 <= int(value) <= 65535):
         return f"got port {value[:50]!r}, expected a whole number from 1 to 65535: {REMEDY}"
     with socket.socket() as probe:

@@ -11,13 +11,13 @@ from starlette.types import ASGIApp
 
 
 def cors_settings() -> dict[str, Any] | None:
-    """What CORSMiddleware is to be given, or None where `http.cors` is not enabled. Of the service that is loaded."""
+    """Arguments for CORSMiddleware, None if `http.cors` is not enabled; of the service that is loaded."""
     from bentoml._internal.configuration.containers import BentoMLContainer
 
     if not BentoMLContainer.http.cors.enabled.get():
         return None
     settings: dict[str, Any] = dict(BentoMLContainer.access_control_options.get())
-    for name in ("allow_methods", "expose_headers"):  # BentoML also takes one string here, and leaves it one
+    for name in ("allow_methods", "expose_headers"):  # BentoML accepts a single string here, Starlette does not
         if isinstance(settings.get(name), str):
             settings[name] = [settings[name]]
     return settings

@@ -1,10 +1,10 @@
-"""Response headers for browsers. They are built once: a request costs a reference to them."""
+"""Response headers for browsers, built once."""
 
 from typing import Final
 
 Header = tuple[bytes, bytes]
 
-NOSNIFF: Final[Header] = (b"x-content-type-options", b"nosniff")  # of every response: a type is not to be guessed
+NOSNIFF: Final[Header] = (b"x-content-type-options", b"nosniff")  # in every response: browsers must not guess a type
 
 
 def page_headers(**sources: str) -> tuple[Header, ...]:
@@ -29,6 +29,6 @@ def page_headers(**sources: str) -> tuple[Header, ...]:
     return ((b"content-security-policy", line.encode()), (b"referrer-policy", b"no-referrer"))
 
 
-# A picture that a person chose is blob:, what the model saw and the icons are data:. No HTML is made from strings.
+# A picture that the user chose is blob:, the image that the model saw and the icons are data:.
 PAGE: Final = page_headers(img_src="data: blob:", require_trusted_types_for="'script'", trusted_types="'none'")
 DOCS: Final = page_headers(img_src="data:")  # Swagger needs no inline style, but makes HTML from strings

@@ -1,7 +1,7 @@
-"""What a browser loads: the page, the description of the API in Swagger, and their files.
+"""What a browser loads: the page, Swagger's page for the API, and their files.
 
-Every address in them is relative: they work at a host's root and behind a proxy that strips a prefix such as
-`/digits/`. `docs/` would be one folder deeper than `docs`, so it leads back there.
+Every URL in them is relative: they work at a host's root and behind a proxy that strips a prefix such as `/digits/`.
+`docs/` would be one folder deeper than `docs`, so it redirects there.
 """
 
 from pathlib import Path
@@ -33,10 +33,10 @@ MODULES: Final = {"page/limits.js": b"export default " + orjson.dumps(LIMITS) + 
 
 
 async def page_file(request: Request) -> Response:
-    """A page, or a file that one loads, whole. Raises Problem where there is none at this path."""
+    """The page or file at this path, whole. Raises Problem if there is none."""
     path: str = request.scope["path"]
     name, headers = PAGES.get(path, (path.removeprefix("/"), ()))
-    is_page_elsewhere = name.endswith(".html") and path not in PAGES  # its relative addresses would lead nowhere
+    is_page_elsewhere = name.endswith(".html") and path not in PAGES  # its relative URLs would be wrong
     if path not in REDIRECTS and (not name.startswith(FOLDER) or is_page_elsewhere):
         raise not_found(path)
     if request.method not in GET:

@@ -1,9 +1,9 @@
-"""What uvicorn's reading of HTTP lacks: a limit on a request's head, refusals in our one schema, a lingering close.
+"""What uvicorn's HTTP protocol lacks: a limit on the size of a head, errors in the API's schema, a lingering close.
 
-To close a connection while the client is still sending resets it, and the client loses the answer (RFC 9112, 9.6). So
-whatever is answered before its body has been read, by the application or here, is answered at once; then the rest is
-read and discarded, within LINGER_BYTES, LINGER_SECONDS and LINGER_IDLE. This takes no memory and none of the door's
-places: the request is over.
+Closing a connection while the client is still sending resets it, and the client loses the response (RFC 9112, 9.6). So
+a response that is sent before the body has been read goes out at once; the rest of the body is then read and
+discarded, within LINGER_BYTES, LINGER_SECONDS and LINGER_IDLE. This takes no memory and does not count as a request
+in progress.
 """
 
 import signal
@@ -34,16 +34,16 @@ class Protocol(HttpToolsProtocol):
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
-        self.head: int | None = None  # bytes of a head that has not ended yet
-        self.discarded = 0  # bytes since the answer to a request that has not been read to its end
-        self.linger_timer: TimerHandle | None = None  # while such a rest is discarded
-        self.is_closing = False  # what comes is no longer parsed, and the connection is closed after it
+        self.head: int | None = None  # bytes of a head that is not complete yet
+        self.discarded = 0  # bytes of a body whose response has been sent
+        self.linger_timer: TimerHandle | None = None  # while the rest of such a body is discarded
+        self.is_closing = False  # nothing is parsed any more; the connection is closed after the rest
         self.is_shutting_down = False
 
     def connection_made(self, transport: Any) -> None:
         super().connection_made(transport)
-        # What uvicorn writes answers to, and closes after an answer with `Connection: close`.
-        self.answers = SimpleNamespace(write=transport.write, is_closing=transport.is_closing, close=self.close)
+        # uvicorn writes responses to it, and closes it after a response with `Connection: close`.
+        self.responses = SimpleNamespace(write=transport.write, is_closing=transport.is_closing, close=self.close)
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.stop_discarding()
@@ -72,11 +72,11 @@ class Protocol(HttpToolsProtocol):
         self.head = None
         super().on_headers_complete()
         if self.cycle is not None:  # an upgrade to WebSocket has none
-            self.cycle.transport = self.answers  # type: ignore[assignment]
+            self.cycle.transport = self.responses  # type: ignore[assignment]
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
-        if self.linger_timer is not None:  # the rest of an answered request has come: the connection is kept
+        if self.linger_timer is not None:  # the rest has been discarded: the connection is kept
             self.cycle.more_body = False
             self.stop_discarding()
             super().on_response_complete()
@@ -84,7 +84,7 @@ class Protocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         if self.is_closing:
             return
-        if self.cycle.more_body and not self.pipeline:  # where others wait, the answered one has been read
+        if self.cycle.more_body and not self.pipeline:  # with other requests waiting, this one has been read
             self.discard()
         else:
             super().on_response_complete()
@@ -100,38 +100,38 @@ class Protocol(HttpToolsProtocol):
         self.refuse(Problem("malformed_request", msg))
 
     def refuse(self, problem: Problem) -> None:
-        """Answer, unless the request has been answered already, and close."""
+        """Send the problem, unless a response has been started, and close."""
         metrics.REJECTED.labels(problem.code).inc()
         if self.cycle is None or not (self.cycle.response_started and self.cycle.more_body):
             body = orjson.dumps(problem.content())
             head = f"HTTP/1.1 {problem.status} \r\ncontent-type: application/json\r\ncontent-length: {len(body)}\r\n"
             head += f"{NOSNIFF[0].decode()}: {NOSNIFF[1].decode()}\r\n"
             self.transport.write(head.encode() + b"connection: close\r\n\r\n" + body)
-        if self.cycle is not None:  # the application is no longer waited for
+        if self.cycle is not None:  # do not wait for the application
             self.cycle.disconnected = True
             self.cycle.message_event.set()
         self.close_after_rest()
 
     def close(self) -> None:
-        """Close without losing the answer: at once where everything has been read."""
+        """Close without losing the response: at once if everything has been read."""
         if self.head is not None or self.pipeline or self.cycle.more_body:
             self.close_after_rest()
         else:
             self.transport.close()
 
     def close_after_rest(self) -> None:
-        """End the answers now, and the connection when the client does, or at the limits."""
+        """Send nothing more; close the connection when the client does, or at the limits."""
         if self.is_shutting_down:
             self.transport.close()
         elif not self.is_closing:
             self.is_closing = True
-            self.answers.write = lambda data: None  # of an earlier request, whose answer would come too late
+            self.responses.write = lambda data: None  # of an earlier request: too late
             if self.transport.can_write_eof():  # not under TLS
                 self.transport.write_eof()
             self.discard()
 
     def discard(self) -> None:
-        """Begin to discard what comes."""
+        """Start to discard what the client sends."""
         self.stop_discarding()
         self._unset_keepalive_if_required()
         if self.cycle is not None:
@@ -148,7 +148,7 @@ class Protocol(HttpToolsProtocol):
             self.linger_timer = None
 
     def check_rest(self, before: int, deadline: float) -> None:
-        """End the connection if nothing has come since `before` bytes, or at the deadline."""
+        """Abort the connection if nothing has arrived since `before` bytes, or at the deadline."""
         left = deadline - self.loop.time()
         if self.discarded == before or left <= 0:
             self.transport.abort()
