@@ -12,7 +12,7 @@ import torch
 from pipeline import download, normalise
 from pipeline.data import handwriting
 from pipeline.data.dataset import DIGITS, Split
-from pipeline.data.image import canonical
+from pipeline.data.image import preprocess
 from pipeline.model.classifier import Classifier, predict
 from pipeline.train import Params, architecture
 from pipeline.training.device import choose, make_deterministic, set_threads
@@ -43,7 +43,7 @@ def _data(dataset: str, settings: normalise.Params) -> Data:
     validates = normalise.split(raw.labels, settings.validation_share, settings.seed)
     train, validation = raw.take(np.flatnonzero(~validates)), raw.take(np.flatnonzero(validates))
     mean, deviation = normalise.statistics(train.images) if settings.method == "standardise" else (0.0, 1.0)
-    own, drawn = handwriting.NOTHING.split, handwriting.NOTHING.split
+    own, drawn = handwriting.EMPTY.split, handwriting.EMPTY.split
     if description.classes == DIGITS:
         own, drawn = handwriting.read(Path("data")).split, drawings()
     device = choose("auto")
@@ -53,9 +53,9 @@ def _data(dataset: str, settings: normalise.Params) -> Data:
 
 
 def drawings() -> Split:
-    """1,200 digits drawn as those in `data/` are, by other seeds, each by the road that a picture takes."""
+    """1,200 digits drawn as those in `data/` are, by other seeds, each preprocessed like any picture."""
     files = [(path, file) for seed in range(101, 111) for path, file in synthetic_digits.pictures(seed).items()]
-    images = np.stack([canonical(file) for _, file in files])
+    images = np.stack([preprocess(file) for _, file in files])
     return Split(images, np.array([int(path[0]) for path, _ in files], np.uint8))
 
 

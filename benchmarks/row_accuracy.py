@@ -1,13 +1,12 @@
-"""`python -m benchmarks.row_accuracy`: how well rows of digits are read, and how long it takes.
+"""`python -m benchmarks.row_accuracy`: accuracy and latency of reading rows of digits.
 
-Rows of one to eight digits, composed of MNIST's images and of digits that the project's pen draws. The figures are
-from MNIST's test images; with `--development`, to tune by, from its validation images and other rows. The model is
-artifacts/export/model.onnx. Not covered: rows that one hand has written, in one size and with one pen.
+Rows of one to eight digits are composed of MNIST's test images and of synthetic digits; with `--development`, for
+tuning, of its validation images and with other seeds. The model is artifacts/export/model.onnx. Not covered: rows
+written by one hand, in one size and with one pen.
 """
 
 import argparse
 import io
-import platform
 import statistics
 import time
 from collections.abc import Callable
@@ -15,15 +14,14 @@ from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
-import onnxruntime
 from PIL import Image
 
+from benchmarks.hardware import hardware
 from pipeline.core.errors import PictureError
-from pipeline.data.image import ink_of, normalised, open_picture
+from pipeline.data.image import extract_ink, open_picture, scale_and_center
 from serving.model import Model
-from serving.rows import reader
-from tests.support.stroke_templates import fit, write
-from tests.support.stroke_templates import ink_of as written
+from serving.rows.reader import read_row, shape_features
+from tests.support.stroke_templates import fit, render, write
 from tests.support.synthetic_digits import MEDIA
 
 KINDS = ("alone", "spaced", "touching", "slanted", "sizes", "photo")
@@ -32,93 +30,93 @@ Pixels = npt.NDArray[np.uint8]
 Draw = Callable[[int, float, np.random.Generator], tuple[int, Ink]]
 
 
-def mnist(folder: Path, part: str) -> Draw:
-    images, labels = (np.load(folder / f"{part}_{name}.npy") for name in ("images", "labels"))
+def mnist(folder: Path, split: str) -> Draw:
+    images, labels = (np.load(folder / f"{split}_{name}.npy") for name in ("images", "labels"))
 
     def draw(_: int, height: float, rng: np.random.Generator) -> tuple[int, Ink]:
         index = rng.integers(len(images))
         scale = height / 20
         size = round(28 * scale), round(28 * scale)
         large = Image.fromarray(images[index]).resize(size, Image.Resampling.BICUBIC)
-        return int(labels[index]), tight(np.asarray(large) / 255)
+        return int(labels[index]), crop_to_ink(np.asarray(large) / 255)
 
     return draw
 
 
-def pen(digit: int, height: float, rng: np.random.Generator) -> tuple[int, Ink]:
-    nib = max(1.6, rng.uniform(0.04, 0.14) * height)
-    strokes = fit(write(digit, rng), (height - nib, height - nib))
+def synthetic(digit: int, height: float, rng: np.random.Generator) -> tuple[int, Ink]:
+    pen_width = max(1.6, rng.uniform(0.04, 0.14) * height)
+    strokes = fit(write(digit, rng), (height - pen_width, height - pen_width))
     width, _ = np.vstack(strokes).max(axis=0)
-    page = (round(width + 2 * nib), round(height + nib))
-    return digit, tight(written([stroke + nib for stroke in strokes], page, nib, rng))
+    size = (round(width + 2 * pen_width), round(height + pen_width))
+    return digit, crop_to_ink(render([stroke + pen_width for stroke in strokes], size, pen_width, rng))
 
 
-def tight(ink: Ink) -> Ink:
+def crop_to_ink(ink: Ink) -> Ink:
     rows, columns = np.flatnonzero((ink > 0.1).any(axis=1)), np.flatnonzero((ink > 0.1).any(axis=0))
     return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
-def row(draw: Draw, kind: str, rng: np.random.Generator) -> tuple[str, bytes]:
-    """The digits and the picture file."""
+def compose_row(draw: Draw, kind: str, rng: np.random.Generator) -> tuple[str, bytes]:
+    """The digits as text, and the picture file."""
     count = 1 if kind == "alone" else int(rng.integers(1, 9))
     height = rng.uniform(28, min(120, 400 / count))
-    page, text, x = np.zeros((int(4 * height), int(2.2 * (count + 1) * height))), "", int(height)
+    canvas, text, x = np.zeros((int(4 * height), int(2.2 * (count + 1) * height))), "", int(height)
     for number in range(count):
-        one = rng.uniform(0.6, 1.4) if kind == "sizes" else rng.uniform(0.9, 1.1)
-        digit, ink = draw(int(rng.integers(10)), one * height, rng)
-        ink = slanted(ink) if kind == "slanted" else ink
+        scale = rng.uniform(0.6, 1.4) if kind == "sizes" else rng.uniform(0.9, 1.1)
+        digit, ink = draw(int(rng.integers(10)), scale * height, rng)
+        ink = slant(ink) if kind == "slanted" else ink
         y = int(2 * height - len(ink) / 2 + rng.normal(0, 0.15 if kind == "sizes" else 0.05) * height)
         if number:
             gap = rng.uniform(0.06, 0.4) * height
             if kind == "slanted":
-                x = meeting(page, ink, y, x, 0.35 * height) + round(gap)
+                x = first_contact(canvas, ink, y, x, 0.35 * height) + round(gap)
             elif kind == "touching" and rng.random() < 0.6:
-                x = meeting(page, ink, y, x, 0.2 * height) - round(rng.uniform(0, 0.05) * height)
+                x = first_contact(canvas, ink, y, x, 0.2 * height) - round(rng.uniform(0, 0.05) * height)
             else:
                 x += round(gap)
-        place = page[y : y + ink.shape[0], x : x + ink.shape[1]]
-        np.maximum(place, ink, out=place)
+        target = canvas[y : y + ink.shape[0], x : x + ink.shape[1]]
+        np.maximum(target, ink, out=target)
         x, text = x + ink.shape[1], text + str(digit)
-    return text, encoded(finished(page, kind, height, rng), kind)
+    return text, encode(finish(canvas, kind, height, rng), kind)
 
 
-def slanted(ink: Ink) -> Ink:
-    """Leaning to the right by a third, as many write."""
+def slant(ink: Ink) -> Ink:
+    """Shear to the right by a third, like much handwriting."""
     wide = np.pad(ink, ((0, 0), (0, len(ink) // 3 + 1)))
     coefficients = (1, 1 / 3, -len(ink) / 3, 0, 1, 0)
     picture = Image.fromarray(np.round(255 * wide).astype(np.uint8))
     sheared = picture.transform(picture.size, Image.Transform.AFFINE, coefficients, Image.Resampling.BILINEAR)
-    return tight(np.asarray(sheared) / 255)
+    return crop_to_ink(np.asarray(sheared) / 255)
 
 
-def meeting(page: Ink, ink: Ink, y: int, x: int, reach: float) -> int:
-    """The column, from x on to the left for at most `reach`, at which ink first meets what is on the page."""
-    for column in range(x, x - int(reach), -1):
-        if ((page[y : y + ink.shape[0], column : column + ink.shape[1]] > 0.5) & (ink > 0.5)).any():
+def first_contact(canvas: Ink, ink: Ink, y: int, x: int, max_shift: float) -> int:
+    """The first column, from x to the left by at most `max_shift`, at which `ink` touches ink on the canvas, else x."""
+    for column in range(x, x - int(max_shift), -1):
+        if ((canvas[y : y + ink.shape[0], column : column + ink.shape[1]] > 0.5) & (ink > 0.5)).any():
             return column
     return x
 
 
-def finished(page: Ink, kind: str, height: float, rng: np.random.Generator) -> Image.Image:
-    """The page, with a margin, on paper; slanted rows also go up or down."""
-    picture = Image.fromarray(np.round(255 * page).astype(np.uint8))
+def finish(canvas: Ink, kind: str, height: float, rng: np.random.Generator) -> Image.Image:
+    """A picture of the row with a margin; slanted rows are also rotated."""
+    picture = Image.fromarray(np.round(255 * canvas).astype(np.uint8))
     if kind == "slanted":
         picture = picture.rotate(rng.uniform(-8, 8), Image.Resampling.BILINEAR)
     margin = int(rng.uniform(0.2, 0.5) * height) + 4
-    ink = np.pad(tight(np.asarray(picture) / 255), margin)
+    ink = np.pad(crop_to_ink(np.asarray(picture) / 255), margin)
     if kind == "photo":
         return MEDIA["photo"].finish(ink, rng)
     return Image.fromarray(np.round(255 - 255 * ink).astype(np.uint8))
 
 
-def encoded(picture: Image.Image, kind: str) -> bytes:
+def encode(picture: Image.Image, kind: str) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, "JPEG" if kind == "photo" else "PNG", quality=85)
     return buffer.getvalue()
 
 
-def distance(one: str, other: str) -> int:
-    """Levenshtein's: digits to change, leave out or put in."""
+def edit_distance(one: str, other: str) -> int:
+    """Levenshtein distance: the fewest substitutions, deletions and insertions."""
     costs = list(range(len(other) + 1))
     for i, a in enumerate(one, 1):
         above, costs[0] = costs[0], i
@@ -128,44 +126,44 @@ def distance(one: str, other: str) -> int:
 
 
 def read(model: Model, content: bytes) -> tuple[str, float]:
-    """What was read, or a problem's code, and the milliseconds."""
-    ink = ink_of(open_picture(content))
+    """The digits read, or an error's code in parentheses, and the milliseconds taken."""
+    ink = extract_ink(open_picture(content))
     started = time.perf_counter()
     try:
-        text = "".join(str(digit.probabilities.argmax()) for digit in reader.find(model, ink))
-    except PictureError as problem:
-        text = f"({problem.code})"
+        text = "".join(str(digit.probabilities.argmax()) for digit in read_row(model, ink))
+    except PictureError as error:
+        text = f"({error.code})"
     return text, 1000 * (time.perf_counter() - started)
 
 
-def measured(model: Model, draw: Draw, kind: str, seed: int, rows: int) -> tuple[float, float, float]:
-    """Percent of rows read right, percent of digits read wrong, median milliseconds."""
-    right, wrong, digits, took = 0, 0, 0, []
+def measure(model: Model, draw: Draw, kind: str, seed: int, rows: int) -> tuple[float, float, float]:
+    """Percentage of rows read correctly, digit error rate in percent, median milliseconds per row."""
+    correct, errors, digits, times = 0, 0, 0, []
     for number in range(rows):
-        text, content = row(draw, kind, np.random.default_rng([seed, KINDS.index(kind), number]))
+        text, content = compose_row(draw, kind, np.random.default_rng([seed, KINDS.index(kind), number]))
         answer, milliseconds = read(model, content)
-        right += answer == text
-        wrong += len(text) if answer.startswith("(") else distance(text, answer)
+        correct += answer == text
+        errors += len(text) if answer.startswith("(") else edit_distance(text, answer)
         digits += len(text)
-        took.append(milliseconds)
-    return 100 * right / rows, 100 * wrong / digits, statistics.median(took)
+        times.append(milliseconds)
+    return 100 * correct / rows, 100 * errors / digits, statistics.median(times)
 
 
 def print_shapes(images: Pixels, labels: Pixels) -> None:
-    """What `reader.SHAPES` holds, by digit."""
+    """The values of `serving.rows.reader.SHAPE_STATISTICS`, by digit."""
     boxes = np.array([Image.fromarray(image > 64).getbbox() for image in images])
-    found = reader.shapes(np.stack([normalised(image) for image in images]), boxes)
+    features = shape_features(np.stack([scale_and_center(image) for image in images]), boxes)
     for digit in range(10):
-        mine = found[labels == digit]
-        print(digit, np.stack([mine.mean(axis=0), mine.std(axis=0)], axis=1).round(2).tolist())
+        selected = features[labels == digit]
+        print(digit, np.stack([selected.mean(axis=0), selected.std(axis=0)], axis=1).round(2).tolist())
 
 
 def main() -> None:
     parser = argparse.ArgumentParser()
-    parser.add_argument("--shapes", action="store_true", help="only print serving.rows.reader.SHAPES")
-    parser.add_argument("--development", action="store_true", help="validation images and other rows, to tune by")
+    parser.add_argument("--shapes", action="store_true", help="only print serving.rows.reader.SHAPE_STATISTICS")
+    parser.add_argument("--development", action="store_true", help="validation images and other seeds, for tuning")
     parser.add_argument("--seeds", type=int, default=5)
-    parser.add_argument("--rows", type=int, default=100, help="for each kind and seed")
+    parser.add_argument("--rows", type=int, default=100, help="per kind and seed")
     arguments = parser.parse_args()
     artifacts = Path("artifacts")
     if arguments.shapes:
@@ -173,27 +171,24 @@ def main() -> None:
         return
     model = Model(artifacts / "export/model.onnx", "mnist")
     if arguments.development:
-        images, first = mnist(artifacts / "normalise", "validation"), 1000
+        draw_mnist, first = mnist(artifacts / "normalise", "validation"), 1000
     else:
-        images, first = mnist(artifacts / "download", "test"), 0
-    print(f"{arguments.seeds} seeds of {arguments.rows} rows of 1 to 8 digits, mean ± sd; one thread of {cpu()},")
-    print(f"onnxruntime {onnxruntime.__version__}, numpy {np.__version__}\n")
-    print("| digits | rows | wholly right | digits wrong | a row |\n|---|---|---|---|---|")
-    for name, draw in (("MNIST", images), ("pen", pen)):
+        draw_mnist, first = mnist(artifacts / "download", "test"), 0
+    print(f"{arguments.seeds} seeds of {arguments.rows} rows of 1 to 8 digits, mean ± sd; one thread of")
+    print(f"{hardware('onnxruntime', 'numpy')}\n")
+    print("| digits | rows | rows correct | digit errors | median time |\n|---|---|---|---|---|")
+    for name, draw in (("MNIST", draw_mnist), ("synthetic", synthetic)):
         for kind in KINDS:
             seeds = range(first, first + arguments.seeds)
-            all_seeds = [measured(model, draw, kind, seed, arguments.rows) for seed in seeds]
-            right, wrong, took = zip(*all_seeds, strict=True)
-            print(f"| {name} | {kind} | {spread(right)} % | {spread(wrong)} % | {statistics.median(took):.0f} ms |")
+            results = [measure(model, draw, kind, seed, arguments.rows) for seed in seeds]
+            correct, errors, times = zip(*results, strict=True)
+            print(
+                f"| {name} | {kind} | {summary(correct)} % | {summary(errors)} % | {statistics.median(times):.0f} ms |"
+            )
 
 
-def spread(values: tuple[float, ...]) -> str:
+def summary(values: tuple[float, ...]) -> str:
     return f"{np.mean(values):.1f} ± {np.std(values, ddof=min(1, len(values) - 1)):.1f}"
-
-
-def cpu() -> str:
-    lines = Path("/proc/cpuinfo").read_text().splitlines()
-    return next((line.split(": ")[1] for line in lines if "model name" in line), platform.processor())
 
 
 if __name__ == "__main__":

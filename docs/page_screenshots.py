@@ -34,7 +34,7 @@ def lines(canvas: Locator, digit: int, left: float | None = None, height: float 
     box = canvas.bounding_box()
     assert box is not None
     size = (0.7 * box["height"], height * box["height"])
-    strokes = fit(write(digit, np.random.default_rng(digit), form=0), size)
+    strokes = fit(write(digit, np.random.default_rng(digit), template=0), size)
     corner = (np.array([box["width"], box["height"]]) - np.vstack(strokes).max(axis=0)) / 2
     if left is not None:
         corner[0] = left * box["width"]

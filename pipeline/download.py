@@ -16,10 +16,10 @@ from PIL import Image
 from pipeline.core import config, entrypoint
 from pipeline.data import mnist_archives
 from pipeline.data.dataset import DIGITS, Description, Split
-from pipeline.data.image import normalised
+from pipeline.data.image import scale_and_center
 
 OUT: Final = Path("artifacts/download")
-ENLARGED: Final = 80  # pixels; 8×8 pictures are made this large before they take the road of any picture
+ENLARGED: Final = 80  # pixels; 8×8 pictures are enlarged to this before they are scaled like any other picture
 
 
 class Params(config.Section):
@@ -37,7 +37,7 @@ def embedded_digits() -> tuple[Split, Split]:
     pixels, labels = load_digits(return_X_y=True)
     pictures = np.round(pixels.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
     enlarged = (Image.fromarray(picture).resize((ENLARGED, ENLARGED), Image.Resampling.BICUBIC) for picture in pictures)
-    images = np.stack([normalised(np.asarray(picture)) for picture in enlarged])
+    images = np.stack([scale_and_center(np.asarray(picture)) for picture in enlarged])
     everything = Split(images, labels.astype(np.uint8))
     is_test = np.arange(len(labels)) % 5 == 4
     return everything.take(np.flatnonzero(~is_test)), everything.take(np.flatnonzero(is_test))

@@ -28,7 +28,7 @@ from pipeline.core import config, entrypoint
 from pipeline.core.errors import ExportError
 from pipeline.core.files import read_json, write_bytes, write_json
 from pipeline.data.dataset import Description, load_description, load_split
-from pipeline.data.image import SIDE, canonical
+from pipeline.data.image import SIDE, preprocess
 from pipeline.model import classifier
 from pipeline.model.classifier import Classifier
 from pipeline.model.summary import Layer, layers_of, summary
@@ -79,7 +79,7 @@ def golden(network: Classifier, image: npt.NDArray[np.uint8]) -> dict[str, str]:
     """
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "PNG")
-    seen = canonical(buffer.getvalue())
+    seen = preprocess(buffer.getvalue())
     (probabilities,) = classifier.predict(network, torch.from_numpy(seen[None])).tolist()
     return {
         "golden_picture": base64.b64encode(buffer.getvalue()).decode(),

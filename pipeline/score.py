@@ -122,7 +122,7 @@ def main() -> None:
     description = load_description(RAW / "dataset.json")
     network = classifier.load(TRAINED)
     test = load_split(RAW, "test", len(description.classes))
-    own = handwriting.read(OWN) if description.is_digits else handwriting.NOTHING
+    own = handwriting.read(OWN) if description.is_digits else handwriting.EMPTY
     probabilities, own_probabilities = probabilities_of(network, test), probabilities_of(network, own.split)
     scores = {"test": figures(test, probabilities)}
     if len(own.split):

@@ -1,4 +1,4 @@
-"""The exported network under onnxruntime. All that it needs travels in the ONNX file."""
+"""The exported network under onnxruntime. All that it needs is in the ONNX file."""
 
 import base64
 import json
@@ -9,18 +9,18 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.data.image import canonical
+from pipeline.data.image import preprocess
 
-CHUNK: Final = 128  # images at once: more are no faster, and their activations take memory
-TOLERANCE: Final = 1e-4  # of a probability; what the export stage promises
+BATCH_SIZE: Final = 128  # images per run: more are no faster, and their activations take memory
+TOLERANCE: Final = 1e-4  # of a probability; the same as in the export stage
 
 Images = npt.NDArray[np.uint8]
 Probabilities = npt.NDArray[np.float32]
 
 
 class Model:
-    """`tag` names the model in every answer, `labels` say where it comes from: its run, commit and data; `classes` are
-    the names of what it tells apart, in their order."""
+    """`tag` is the model's name and version in every answer, `labels` its origin (run, commit, data), `classes` the
+    class names in the order of the outputs."""
 
     def __init__(self, path: Path, tag: str, labels: Mapping[str, str] | None = None) -> None:
         import onnxruntime  # only where a model is loaded: BentoML's supervisor loads none
@@ -40,16 +40,16 @@ class Model:
         self._golden_probabilities = np.array(json.loads(metadata["golden_probabilities"]), np.float32)
 
     @property
-    def tells_digits(self) -> bool:
+    def classifies_digits(self) -> bool:
         return self.classes == tuple("0123456789")
 
     def probabilities(self, images: Images) -> Probabilities:
         """`(N, 28, 28) uint8, 0 = paper, 255 = ink` to `(N, classes) float32`, each row summing to 1."""
-        parts = [images[start : start + CHUNK] for start in range(0, len(images), CHUNK)]
-        answers: list[Probabilities] = [self.session.run(["probabilities"], {"images": part})[0] for part in parts]
-        return answers[0] if len(answers) == 1 else np.concatenate(answers)
+        batches = [images[start : start + BATCH_SIZE] for start in range(0, len(images), BATCH_SIZE)]
+        outputs: list[Probabilities] = [self.session.run(["probabilities"], {"images": batch})[0] for batch in batches]
+        return outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
 
-    def answers_as_trained(self) -> bool:
-        """Whether the golden picture gets, by the whole road, the answer that the trained network gave to it."""
-        (answer,) = self.probabilities(canonical(self._golden_picture)[None])
-        return bool(np.abs(answer - self._golden_probabilities).max() <= TOLERANCE)
+    def reproduces_golden(self) -> bool:
+        """Whether preprocessing and model give the golden picture the probabilities that the trained network gave."""
+        (probabilities,) = self.probabilities(preprocess(self._golden_picture)[None])
+        return bool(np.abs(probabilities - self._golden_probabilities).max() <= TOLERANCE)

@@ -91,7 +91,7 @@ class Digits:
         gc.freeze()  # what was imported stays: to look through it for garbage took 50 ms, now and then
 
     def __is_ready__(self) -> bool:
-        return self.model.answers_as_trained()
+        return self.model.reproduces_golden()
 
     @bentoml.api
     def predict(self, picture: Path, seen: bool = False) -> Prediction:

@@ -19,7 +19,7 @@ from starlette.testclient import TestClient
 from starlette.types import Message
 
 from pipeline.data.dataset import Split
-from pipeline.data.image import canonical
+from pipeline.data.image import preprocess
 from serving.http import parsing
 from serving.http.app import HttpApi
 from serving.http.errors import STATUS, Problem
@@ -28,8 +28,8 @@ from serving.http.openapi import describe
 from serving.http.watchdog import Watchdog
 from serving.model import Model
 from tests.support.inprocess_service import bentoml_app, service
+from tests.support.pictures import encoded, ink, on_paper, png_header
 from tests.support.synthetic_digits import pictures
-from tests.test_image import encoded, ink, page, png_header
 
 PNG = {"content-type": "image/png"}
 RAW = {"content-type": "application/octet-stream"}
@@ -38,7 +38,7 @@ FORM = {"content-type": "application/x-www-form-urlencoded"}
 MULTIPART = {"content-type": "multipart/form-data; boundary=x"}
 UNBOUND = {"content-type": "multipart/form-data"}
 PICKLE = {"content-type": "application/vnd.bentoml+pickle"}
-FIVE = encoded(page(ink()))
+FIVE = encoded(on_paper(ink()))
 BLANK = encoded(np.full((100, 100), 255, np.uint8))
 
 
@@ -57,7 +57,7 @@ def batch_of(images: Any) -> bytes:
 
 
 def gif(frames: int) -> bytes:
-    pages = [Image.fromarray(page(ink(left=10 * frame))) for frame in range(frames)]
+    pages = [Image.fromarray(on_paper(ink(left=10 * frame))) for frame in range(frames)]
     buffer = io.BytesIO()
     pages[0].save(buffer, "GIF", save_all=True, append_images=pages[1:])
     return buffer.getvalue()
@@ -66,7 +66,7 @@ def gif(frames: int) -> bytes:
 def test_a_picture_gets_the_models_answer_to_its_28_by_28_pixels(client: TestClient, model: Model) -> None:
     answer = client.post("/predict", content=FIVE, headers=PNG).json()
 
-    (probabilities,) = model.probabilities(canonical(FIVE)[None])
+    (probabilities,) = model.probabilities(preprocess(FIVE)[None])
     assert answer["probabilities"] == pytest.approx(probabilities.tolist())
     assert answer["digit"] == probabilities.argmax()
     assert answer["class"] == str(answer["digit"])
@@ -113,7 +113,7 @@ def test_the_picture_that_the_model_saw_comes_with_the_answer(client: TestClient
     import base64
 
     image = np.asarray(Image.open(io.BytesIO(base64.b64decode(seen.removeprefix("data:image/png;base64,")))))
-    assert (image == canonical(FIVE)).all()
+    assert (image == preprocess(FIVE)).all()
 
 
 def test_a_page_with_nothing_on_it_is_not_a_digit(client: TestClient) -> None:
@@ -340,7 +340,7 @@ def test_the_service_is_ready_only_if_the_golden_picture_gets_its_golden_answer(
 def test_an_error_of_our_own_is_told_without_its_details(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("serving.http.handlers.canonical", lambda content: 1 / 0)
+    monkeypatch.setattr("serving.http.handlers.preprocess", lambda content: 1 / 0)
 
     response = client.post("/predict", content=FIVE, headers=PNG)
 

@@ -18,12 +18,11 @@ from serving.http.parsing import MAX_BATCH, MAX_BODY, MAX_JSON, PICTURE_TYPES
 from serving.model import Model
 from serving.rows.reader import MAX_DIGITS
 from tests.support.inprocess_service import service
+from tests.support.pictures import compose, encoded, row, stroke
 from tests.test_api import FIVE, JSON, MULTIPART, PNG, RAW, batch_of, gif, image_list
-from tests.test_image import encoded
-from tests.test_row_reader import page, row, stroke
 
 LINES = np.vstack([row("4207")[80:160], np.zeros((30, 500), np.uint8), row("4207")[80:160]])
-ONES = page(*((stroke(4, 30), 12 * number + 5, 40) for number in range(MAX_DIGITS + 1)))
+ONES = compose(*((stroke(4, 30), 12 * number + 5, 40) for number in range(MAX_DIGITS + 1)))
 FIELD = b'--x\r\nContent-Disposition: form-data; name="note"\r\n\r\n5\r\n--x--\r\n'
 REFUSED: dict[str, tuple[str, str, bytes, dict[str, str]]] = {
     "animated_picture": ("POST", "/predict", gif(3), PNG),

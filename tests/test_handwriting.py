@@ -1,4 +1,4 @@
-"""Own handwriting: what is committed in data/, and what a folder of pictures must look like."""
+"""The user's own handwriting: the pictures committed in data/, and how such a folder must look."""
 
 import io
 from collections import Counter
@@ -9,17 +9,16 @@ import pytest
 from PIL import Image
 
 from pipeline.core.errors import DataError
-from pipeline.data.handwriting import NOTHING, read
-from pipeline.data.image import canonical
+from pipeline.data.handwriting import EMPTY, read
+from pipeline.data.image import preprocess
+from tests.support.pictures import encoded
 from tests.support.synthetic_digits import draw, pictures
 
 DATA = Path(__file__).parent.parent / "data"
 
 
 def picture(digit: int) -> bytes:
-    buffer = io.BytesIO()
-    draw(digit, np.random.default_rng(digit), "paint").save(buffer, "PNG")
-    return buffer.getvalue()
+    return encoded(draw(digit, np.random.default_rng(digit), "paint"))
 
 
 def write(path: Path, content: bytes) -> None:
@@ -36,10 +35,10 @@ def test_the_committed_handwriting_has_at_least_ten_pictures_of_each_digit() -> 
     assert own.split.images.any(axis=(1, 2)).all()
 
 
-def test_the_committed_handwriting_is_what_the_pen_draws() -> None:
+def test_the_committed_handwriting_is_drawn_by_the_script() -> None:
     drawn = pictures(0)
     assert {str(path.relative_to(DATA)) for path in DATA.rglob("*.*")} == set(drawn)
-    for name in (name for name in drawn if name.endswith(".png")):  # JPEG is decoded otherwise on other machines
+    for name in (name for name in drawn if name.endswith(".png")):  # JPEG is decoded differently on other machines
         committed, fresh = Image.open(DATA / name), Image.open(io.BytesIO(drawn[name]))
         with committed, fresh:
             assert committed.mode == fresh.mode
@@ -52,39 +51,37 @@ def test_pictures_are_read_in_the_order_of_their_paths_as_the_service_reads_them
     own = read(tmp_path)
     assert own.files == ("0/c.png", "3/a.png", "3/b.png")
     assert own.split.labels.tolist() == [0, 3, 3]
-    assert np.array_equal(own.split.images, [canonical(picture(digit)) for digit in (0, 8, 3)])
+    assert np.array_equal(own.split.images, [preprocess(picture(digit)) for digit in (0, 8, 3)])
 
 
 @pytest.mark.parametrize("name", ["three/a.png", "10/a.png", "-1/a.png", "a.png", "3/old/a.png", "old/3/a.png"])
-def test_a_picture_outside_of_a_folder_of_a_digit_is_named(tmp_path: Path, name: str) -> None:
+def test_a_picture_outside_a_digits_folder_is_named_in_the_error(tmp_path: Path, name: str) -> None:
     write(tmp_path / name, picture(3))
     with pytest.raises(DataError, match=rf"{name}: expected pictures as .*/<digit>/<name>\.png"):
         read(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"", b"a three, in words", picture(3)[:100]])
-def test_a_file_that_is_no_picture_is_named(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_a_picture_is_named_in_the_error(tmp_path: Path, content: bytes) -> None:
     write(tmp_path / "3" / "a.png", content)
     with pytest.raises(DataError, match=r"3/a\.png: got .*picture"):
         read(tmp_path)
 
 
-def test_a_picture_of_nothing_is_named(tmp_path: Path) -> None:
-    buffer = io.BytesIO()
-    Image.new("L", (100, 100), 255).save(buffer, "PNG")
-    write(tmp_path / "3" / "a.png", buffer.getvalue())
-    with pytest.raises(DataError, match=r"3/a\.png: got a page with nothing on it, expected a digit"):
+def test_a_blank_picture_is_named_in_the_error(tmp_path: Path) -> None:
+    write(tmp_path / "3" / "a.png", encoded(Image.new("L", (100, 100), 255)))
+    with pytest.raises(DataError, match=r"3/a\.png: got a picture with nothing on it, expected a digit"):
         read(tmp_path)
 
 
-def test_hidden_files_are_left_alone(tmp_path: Path) -> None:
-    write(tmp_path / "3" / ".DS_Store", b"a folder's view")
+def test_hidden_files_are_skipped(tmp_path: Path) -> None:
+    write(tmp_path / "3" / ".DS_Store", b"Finder")
     write(tmp_path / ".gitignore", b"*.tmp")
     assert read(tmp_path).files == ()
 
 
-def test_an_empty_folder_gives_nothing(tmp_path: Path) -> None:
+def test_an_empty_folder_gives_no_images(tmp_path: Path) -> None:
     (tmp_path / "3").mkdir()
     own = read(tmp_path)
     assert (own.files, len(own.split)) == ((), 0)
-    assert own.split.images.shape == NOTHING.split.images.shape == (0, 28, 28)
+    assert own.split.images.shape == EMPTY.split.images.shape == (0, 28, 28)

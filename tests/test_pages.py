@@ -144,7 +144,7 @@ def test_no_answers_type_is_guessed(client: TestClient, kind: str) -> None:
 def test_nor_that_of_an_error_or_of_a_busy_service(
     client: TestClient, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("serving.http.handlers.canonical", lambda content: 1 / 0)
+    monkeypatch.setattr("serving.http.handlers.preprocess", lambda content: 1 / 0)
     failed = client.post("/predict", content=b"x", headers=PNG)
     busy = TestClient(service(model, Limits(requests=0))).post("/predict", content=b"x", headers=PNG)
 

@@ -4,7 +4,7 @@ PipelineError
 ├── ParamsError      params.yaml holds something that a stage cannot use
 ├── FetchError       an archive could not be fetched, or is not the published one
 ├── DataError        a file in artifacts/ or data/ is not what its reader expects
-├── PictureError     a picture cannot be brought to 28×28
+├── PictureError     no digits can be read from a picture
 ├── DeviceError      the device asked for is not there
 ├── TrainingError    training came to nothing, e.g. a loss that is no longer finite
 ├── StorageError     a file could not be written
@@ -31,8 +31,8 @@ class DataError(PipelineError):
 
 
 class PictureError(PipelineError):
-    """`code` tells a program what the sentence tells a person: not_a_picture, damaged_picture, animated_picture,
-    picture_size or blank_page."""
+    """`code` is the machine-readable reason: not_a_picture, damaged_picture, animated_picture, picture_size or
+    blank_page; from reading rows also more_than_one_line or too_many_digits."""
 
     def __init__(self, code: str, got: str, expected: str) -> None:
         super().__init__(f"got {got}, expected {expected}")

@@ -1,1 +1,1 @@
-"""Images: from picture files and archives to arrays."""
+"""Image preprocessing, data sets, and the files that they are read from."""

@@ -1,4 +1,4 @@
-"""Labelled images on disk: two arrays a split, and the description of the data set that they belong to."""
+"""Labelled images on disk: two arrays per split, and the description of their data set."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -34,9 +34,9 @@ class Split:
 
 
 def load_split(folder: Path, name: str, classes: int) -> Split:
-    """What `Split.save` wrote, of a data set with so many classes.
+    """Load what `Split.save` wrote, of a data set with this number of classes.
 
-    Raises DataError when a file is absent, damaged or empty, does not fit the other, or a label names no class.
+    Raises DataError when a file is missing, damaged or empty, the two differ in length, or a label is out of range.
     """
     images = read_array(folder / f"{name}_images.npy", np.uint8, (None, SIDE, SIDE))
     labels = read_array(folder / f"{name}_labels.npy", np.uint8, (None,))

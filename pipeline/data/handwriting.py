@@ -1,4 +1,4 @@
-"""A person's own handwriting: `data/<digit>/<name>.<png, jpg, …>`, each brought to 28×28 as the service would do it."""
+"""The user's own handwriting: `data/<digit>/<name>.<png, jpg, …>`, preprocessed to 28×28 as in the service."""
 
 import os
 from collections.abc import Iterator
@@ -11,41 +11,41 @@ import numpy.typing as npt
 
 from pipeline.core.errors import DataError, PictureError
 from pipeline.data.dataset import DIGITS, Split
-from pipeline.data.image import SIDE, canonical
+from pipeline.data.image import SIDE, preprocess
 
 
 @dataclass(frozen=True)
 class Handwriting:
-    """What was written, and the file of each image, as a path below the folder."""
+    """Images with their labels, and the file of each image as a path relative to the folder."""
 
     split: Split
     files: tuple[str, ...]
 
 
-NOTHING: Final = Handwriting(Split(np.zeros((0, SIDE, SIDE), np.uint8), np.zeros(0, np.uint8)), ())
+EMPTY: Final = Handwriting(Split(np.zeros((0, SIDE, SIDE), np.uint8), np.zeros(0, np.uint8)), ())
 
 
 def read(folder: Path) -> Handwriting:
-    """All pictures in `folder`, in the order of their paths.
+    """Read all pictures in `folder`, in the order of their paths; hidden files are skipped.
 
-    Raises DataError when there is no such folder, a folder in it is not named after a digit, a file lies outside of
-    such a folder, something cannot be read, or a file holds no picture of a digit.
+    Raises DataError when `folder` does not exist, a file is not at `<digit>/<name>` in it, something cannot be read,
+    or a file is not a picture with ink on it.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: expected a folder with pictures of handwriting, got none")
     files = sorted(path for path in _files(folder) if not _is_hidden(path.relative_to(folder)))
     images, labels = [], []
     for path in files:
-        place = path.relative_to(folder)
-        if len(place.parts) != 2 or place.parts[0] not in DIGITS:
+        parts = path.relative_to(folder).parts
+        if len(parts) != 2 or parts[0] not in DIGITS:
             raise DataError(f"{path}: expected pictures as {folder}/<digit>/<name>.png with a digit from 0 to 9")
         try:
-            images.append(canonical(path.read_bytes()))
+            images.append(preprocess(path.read_bytes()))
         except PictureError as error:
             raise DataError(f"{path}: {error}") from error
         except OSError as error:
             raise DataError(f"{path}: expected a picture, got a file that cannot be read: {error.strerror}") from error
-        labels.append(int(place.parts[0]))
+        labels.append(int(parts[0]))
     pixels: npt.NDArray[np.uint8] = np.array(images, np.uint8).reshape(-1, SIDE, SIDE)
     names = tuple(str(path.relative_to(folder)) for path in files)
     return Handwriting(Split(pixels, np.array(labels, np.uint8)), names)
@@ -55,8 +55,8 @@ def _files(folder: Path) -> Iterator[Path]:
     def refuse(error: OSError) -> None:
         raise DataError(f"{error.filename}: expected a folder that can be read, got: {error.strerror}") from error
 
-    for place, _, names in os.walk(folder, onerror=refuse):
-        yield from (path for name in names if (path := Path(place) / name).is_file())
+    for parent, _, names in os.walk(folder, onerror=refuse):
+        yield from (path for name in names if (path := Path(parent) / name).is_file())
 
 
 def _is_hidden(path: Path) -> bool:

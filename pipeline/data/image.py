@@ -1,9 +1,9 @@
-"""The image vocabulary: what an image of a digit is here, and the one road from any picture to it.
+"""Image preprocessing: from a picture, a file of any size and colour, to an image as MNIST has them.
 
 An image is `(28, 28) uint8, 0 = paper, 255 = ink`. Training, scoring, the service and its page share this module,
-so it needs nothing but numpy and Pillow. The road from a picture is the recipe by which MNIST was made (LeCun et al.,
-"Gradient-based learning applied to document recognition", 1998): the ink's bounding box is scaled into 20×20 keeping
-its aspect, and its centre of mass is put into the middle of 28×28. Not covered: more than one digit in a picture.
+so it needs nothing but numpy and Pillow. The steps are those by which MNIST was made (LeCun et al., "Gradient-based
+learning applied to document recognition", 1998): the ink's bounding box is scaled to fit 20×20 at the same aspect
+ratio, and its centre of mass is moved to the centre of 28×28. Not covered: more than one digit in a picture.
 """
 
 import io
@@ -16,19 +16,19 @@ from PIL import ExifTags, Image, ImageFilter, ImageOps, UnidentifiedImageError
 
 from pipeline.core.errors import PictureError
 
-SIDE: Final = 28  # pixels; MNIST's images
-BOX: Final = 20  # pixels; the box that holds the ink
+SIDE: Final = 28  # pixels, of an image
+DIGIT_SIDE: Final = 20  # pixels; the longer side of the ink in it
 FORMATS: Final = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
-MIN_SIDE: Final = 8  # pixels; below this a digit cannot be told from noise
+MIN_SIDE: Final = 8  # pixels; below this a digit cannot be distinguished from noise
 MAX_PIXELS: Final = 12_500_000  # a phone's photo has 12 million; decoded in full, that is 50 MB a copy
-MAX_JPEG_PIXELS: Final = 25_000_000  # a JPEG can be decoded at a part of its size
-MAX_SCANS: Final = 50  # of a JPEG that gets better in steps; ten are usual, and each is another pass over all pixels
-MAX_ASPECT: Final = 20  # times the shorter side; a row of digits is no longer than that
+MAX_JPEG_PIXELS: Final = 25_000_000  # a JPEG can be decoded at a fraction of its size
+MAX_SCANS: Final = 50  # of a progressive JPEG; ten are usual, and each is another pass over all pixels
+MAX_ASPECT: Final = 20  # longer side / shorter side; no row of digits needs more
 LIMITS: Final = (
     f"sides of at least {MIN_SIDE} pixels, the longer one at most {MAX_ASPECT} times the shorter one, "
     f"and at most {MAX_PIXELS / 1e6:g} million pixels, {MAX_JPEG_PIXELS / 1e6:g} million as JPEG"
 )
-UPRIGHT: Final = {  # what turns a picture upright, by its EXIF orientation
+UPRIGHT: Final = {  # EXIF orientation to the transposition that turns the picture upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
     4: Image.Transpose.FLIP_TOP_BOTTOM,
@@ -37,22 +37,23 @@ UPRIGHT: Final = {  # what turns a picture upright, by its EXIF orientation
     7: Image.Transpose.TRANSVERSE,
     8: Image.Transpose.ROTATE_90,
 }
-# What Pillow's decoders raise on damaged files; 260,000 of them were tried.
+# What Pillow's decoders raised on 260,000 damaged files.
 DECODING_ERRORS: Final = (OSError, SyntaxError, ValueError, TypeError, IndexError, KeyError, EOFError, struct.error)
 DECODED_SIDE: Final = 1024  # pixels; a picture of twice that or more is reduced as soon as it is decoded
-WORKING_SIDE: Final = 512  # pixels; larger pictures are reduced to this before anything is looked for
-INK_CONTRAST: Final = 40  # grey levels by which the strongest ink differs from its paper; less is an empty page
-CLEAN: Final = 1.0  # grey levels; the border of a drawn picture varies less than this, a photo's more
-GRAIN: Final = 0.2  # of the strongest ink's contrast; in a photo, what is weaker is the paper's grain and camera noise
-NOTHING: Final = ("blank_page", "a page with nothing on it", "a digit")
+WORKING_SIDE: Final = 512  # pixels; larger pictures are reduced to this before ink is extracted
+MIN_CONTRAST: Final = 40  # grey levels between the strongest ink and its paper; less is blank paper
+MAX_BORDER_DEVIATION: Final = 1.0  # grey levels, standard deviation of a drawing's border; a photo's varies more
+NOISE_FLOOR: Final = 0.2  # of the strongest ink's contrast; weaker in a photo is paper texture and camera noise
+INK_THRESHOLD: Final = 64  # of 255; pixels above count as ink where boxes and components are measured
+BLANK: Final = ("blank_page", "a picture with nothing on it", "a digit")
 
 Ink = npt.NDArray[np.uint8]
 
 
 def open_picture(content: bytes) -> Image.Image:
-    """Decode a picture file and lay it, upright, on paper of one colour.
+    """Decode a picture file, turn it upright, and put what is transparent on paper of one colour.
 
-    Returns a grey picture (mode "L"), its sides as MIN_SIDE, MAX_PIXELS and MAX_ASPECT allow.
+    Returns a grey picture (mode "L") whose sides satisfy MIN_SIDE, MAX_PIXELS and MAX_ASPECT.
     Raises PictureError for anything but one still picture of a format in FORMATS.
     """
     try:
@@ -63,27 +64,29 @@ def open_picture(content: bytes) -> Image.Image:
         picture.draft(None, (DECODED_SIDE, DECODED_SIDE))  # a JPEG is decoded at a half, a quarter or an eighth
         picture.load()
     except UnidentifiedImageError as error:
-        raise PictureError("not_a_picture", f"{len(content)} bytes that are no picture", ", ".join(FORMATS)) from error
+        raise PictureError(
+            "not_a_picture", f"{len(content)} bytes that are not a picture", ", ".join(FORMATS)
+        ) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise PictureError("picture_size", f"a picture of too many pixels ({error})", LIMITS) from error
     except DECODING_ERRORS as error:
-        raise PictureError("damaged_picture", f"a damaged picture ({error})", "a whole one") from error
+        raise PictureError("damaged_picture", f"a damaged picture ({error})", "an intact one") from error
     grey = _to_grey(picture)
     return grey.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else grey
 
 
 def _check_size(picture: Image.Image) -> None:
     short, long = sorted(picture.size)
-    # An MPO is a phone's JPEG with a second view of the same scene: its first picture is the one to read.
+    # An MPO is a phone's JPEG with a second view of the same scene: the first is the one to read.
     if picture.format != "MPO" and getattr(picture, "is_animated", False):
         raise PictureError("animated_picture", "an animated picture", "a still one")
-    most = MAX_JPEG_PIXELS if picture.format in ("JPEG", "MPO") else MAX_PIXELS
-    if short < MIN_SIDE or short * long > most or long > MAX_ASPECT * short:
+    max_pixels = MAX_JPEG_PIXELS if picture.format in ("JPEG", "MPO") else MAX_PIXELS
+    if short < MIN_SIDE or short * long > max_pixels or long > MAX_ASPECT * short:
         raise PictureError("picture_size", f"a picture of {picture.width}×{picture.height} pixels", LIMITS)
 
 
 def _check_scans(picture: Image.Image, content: bytes) -> None:
-    scans = content.count(b"\xff\xda")  # a marker: in the pixels' data no 255 is followed by this
+    scans = content.count(b"\xff\xda")  # the start-of-scan marker; cannot occur in entropy-coded data
     if picture.format in ("JPEG", "MPO") and scans > MAX_SCANS:
         raise PictureError("picture_size", f"a JPEG of {scans} scans", f"at most {MAX_SCANS} scans")
 
@@ -91,35 +94,35 @@ def _check_scans(picture: Image.Image, content: bytes) -> None:
 def _to_grey(picture: Image.Image) -> Image.Image:
     factor = max(1, max(picture.size) // DECODED_SIDE)  # 25 million pixels in colour would take hundreds of megabytes
     if picture.mode.startswith("I;16") or picture.mode == "I":
-        deep = np.asarray(picture)[::factor, ::factor].astype(np.int64)
-        return Image.fromarray((deep // 257).clip(0, 255).astype(np.uint8))
+        levels = np.asarray(picture)[::factor, ::factor].astype(np.int64)
+        return Image.fromarray((levels // 257).clip(0, 255).astype(np.uint8))
     if picture.has_transparency_data:
         picture = picture.convert("RGBA").reduce(factor)
         colour, alpha = np.asarray(picture)[..., :3].mean(axis=2), np.asarray(picture)[..., 3] / 255
-        # Light ink on nothing would vanish on white paper. Where most is opaque, the paper is in the picture.
+        # Light ink on transparency would vanish on white paper. Where most is opaque, the picture has its own paper.
         is_light = alpha.mean() < 0.5 and (colour * alpha).sum() > 127 * alpha.sum()
         paper = Image.new("RGBA", picture.size, "black" if is_light else "white")
-        return _brightness(Image.alpha_composite(paper, picture).convert("RGB"))
+        return _to_grey_by_contrast(Image.alpha_composite(paper, picture).convert("RGB"))
     if picture.mode in ("1", "L"):
         return picture.convert("L").reduce(factor)
-    return _brightness(picture.convert("RGB").reduce(factor))
+    return _to_grey_by_contrast(picture.convert("RGB").reduce(factor))
 
 
-def _brightness(picture: Image.Image) -> Image.Image:
-    """Grey of a picture in RGB. Yellow ink is as light as paper: where brightness says little, a colour is taken."""
+def _to_grey_by_contrast(picture: Image.Image) -> Image.Image:
+    """Luminance of an RGB picture; the channel of most contrast where that has too little, as for yellow ink."""
     grey = picture.convert("L")
-    return grey if _range(grey) >= INK_CONTRAST else max(picture.split(), key=_range)
+    return grey if _contrast(grey) >= MIN_CONTRAST else max(picture.split(), key=_contrast)
 
 
-def _range(grey: Image.Image) -> int:
+def _contrast(grey: Image.Image) -> int:
     return int(np.ptp(np.asarray(grey)))
 
 
-def ink_of(picture: Image.Image) -> Ink:
-    """What was written on the paper: `(H, W) uint8, 0 = paper, 255 = the strongest ink`, sides at most WORKING_SIDE.
+def extract_ink(picture: Image.Image) -> Ink:
+    """Separate ink from paper: `(H, W) uint8, 0 = paper, 255 = the strongest ink`, sides at most WORKING_SIDE.
 
-    Dark on light or light on dark, with uneven light: the paper is what the border shows, and its brightness is
-    followed across the picture. Raises PictureError when nothing is written on it.
+    Works for dark on light, light on dark, and uneven light: the border shows the paper, and a photo's paper is
+    estimated at each pixel. Raises PictureError `blank_page` when there is no ink.
     """
     if max(picture.size) > WORKING_SIDE:
         picture = ImageOps.contain(picture, (WORKING_SIDE, WORKING_SIDE), Image.Resampling.BOX)
@@ -127,43 +130,44 @@ def ink_of(picture: Image.Image) -> Ink:
     border = np.concatenate([grey[0], grey[-1], grey[:, 0], grey[:, -1]])
     if np.median(border) < 128:
         grey, border = 255 - grey, 255 - border
-    is_photo = float(border.std()) > CLEAN
-    contrast = np.clip((_paper(grey) if is_photo else np.median(border)) - grey, 0, None)
-    # A stroke is more than a few pixels: single ones are dust.
+    is_photo = float(border.std()) > MAX_BORDER_DEVIATION
+    contrast = np.clip((_estimate_paper(grey) if is_photo else np.median(border)) - grey, 0, None)
+    # A stroke has more than a few pixels: single ones are dust.
     pixels = min(16, contrast.size // 100)
     strongest = float(np.partition(contrast, -1 - pixels, axis=None)[-1 - pixels])
-    if strongest < INK_CONTRAST:
-        raise PictureError(*NOTHING)
-    floor = GRAIN * strongest if is_photo else 0.0
+    if strongest < MIN_CONTRAST:
+        raise PictureError(*BLANK)
+    floor = NOISE_FLOOR * strongest if is_photo else 0.0
     share = np.clip((contrast - floor) / (strongest - floor), 0, 1)
     ink: Ink = np.round(255 * share).astype(np.uint8)
     return ink
 
 
-def _paper(grey: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
-    """Brightness that the bare paper has at each pixel: a grey closing, which fills whatever is dark and narrower than
-    a quarter of the picture and leaves slopes of light as they are, then smoothed."""
+def _estimate_paper(grey: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
+    """Brightness of the paper at each pixel, by morphological closing, then smoothing. Closing fills whatever is dark
+    and narrower than a quarter of the picture, and leaves gradients of light as they are."""
     small = ImageOps.contain(Image.fromarray(grey.astype(np.uint8)), (64, 64), Image.Resampling.BOX)
     closed = small.filter(ImageFilter.MaxFilter(17)).filter(ImageFilter.MinFilter(17)).filter(ImageFilter.BoxBlur(2))
     return np.asarray(closed.resize(grey.shape[::-1], Image.Resampling.BICUBIC), dtype=np.float32)
 
 
-def normalised(ink: Ink) -> Ink:
-    """Bring ink of any size to `(28, 28) uint8, 0 = paper, 255 = ink`, scaled and centred as MNIST is.
+def scale_and_center(ink: Ink) -> Ink:
+    """Turn ink of any size into `(28, 28) uint8, 0 = paper, 255 = ink`, scaled and centred as MNIST is.
 
-    Raises PictureError when there is none, or only dots that vanish in the scaling.
+    Raises PictureError `blank_page` when there is no ink, or only dots that vanish in the scaling.
     """
-    rows, columns = np.flatnonzero((ink > 64).any(axis=1)), np.flatnonzero((ink > 64).any(axis=0))
+    mask = ink > INK_THRESHOLD
+    rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     if not rows.size:
-        raise PictureError(*NOTHING)
+        raise PictureError(*BLANK)
     box = ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
-    scale = BOX / max(box.shape)
+    scale = DIGIT_SIDE / max(box.shape)
     height, width = (max(1, round(scale * side)) for side in box.shape)
     digit = np.asarray(Image.fromarray(box).resize((width, height), Image.Resampling.BICUBIC))
     if not digit.any():
-        raise PictureError(*NOTHING)
+        raise PictureError(*BLANK)
     digit = np.round(digit * (255 / digit.max())).astype(np.uint8)
-    # Pixel 14 of 0 to 27 is the middle: so it is in MNIST, to within half a pixel in every one of its images.
+    # The centre is pixel 14 of 0 to 27, as it is in every image of MNIST to within half a pixel.
     weights = digit.astype(np.float64) / digit.sum()
     top = SIDE / 2 - (weights.sum(axis=1) @ np.arange(height))
     left = SIDE / 2 - (weights.sum(axis=0) @ np.arange(width))
@@ -173,6 +177,6 @@ def normalised(ink: Ink) -> Ink:
     return image
 
 
-def canonical(content: bytes) -> Ink:
-    """The whole road: the bytes of a picture file to `(28, 28) uint8, 0 = paper, 255 = ink`. Raises PictureError."""
-    return normalised(ink_of(open_picture(content)))
+def preprocess(content: bytes) -> Ink:
+    """All steps: the bytes of a picture file to `(28, 28) uint8, 0 = paper, 255 = ink`. Raises PictureError."""
+    return scale_and_center(extract_ink(open_picture(content)))

@@ -141,7 +141,7 @@ class HttpApi:
 
     async def readyz(self, request: Request) -> Response:
         model = self.model()
-        if not await anyio.to_thread.run_sync(model.answers_as_trained):
+        if not await anyio.to_thread.run_sync(model.reproduces_golden):
             raise Problem("not_ready", f"the model {model.tag} does not answer as it was trained to")
         return json_response({"status": "ready"})
 

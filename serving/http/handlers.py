@@ -9,7 +9,7 @@ import numpy.typing as npt
 from PIL import Image
 
 from pipeline.core.errors import PictureError
-from pipeline.data.image import canonical, ink_of, open_picture
+from pipeline.data.image import extract_ink, open_picture, preprocess
 from serving.http.errors import Problem, to_problem
 from serving.model import Images, Model
 from serving.rows import reader
@@ -23,7 +23,7 @@ def predict(model: Model, content: bytes, seen: bool) -> dict[str, Any]:
     A blank picture has `is_blank` and no digit. Raises Problem.
     """
     try:
-        image = canonical(content)
+        image = preprocess(content)
     except PictureError as error:
         if error.code == "blank_page":
             return {"model": model.tag, "is_blank": True} | dict.fromkeys(TOP_CLASS)
@@ -39,11 +39,11 @@ def read(model: Model, content: bytes, seen: bool) -> dict[str, Any]:
 
     Raises Problem, also for a model of anything but digits.
     """
-    if not model.tells_digits:
+    if not model.classifies_digits:
         raise Problem("not_digits", f"the model {model.tag} tells {', '.join(model.classes)} apart, not digits")
     try:
-        ink = ink_of(open_picture(content))
-        found = reader.find(model, ink)
+        ink = extract_ink(open_picture(content))
+        found = reader.read_row(model, ink)
     except PictureError as error:
         if error.code == "blank_page":
             return {"model": model.tag, "is_blank": True, "text": "", "digits": []}

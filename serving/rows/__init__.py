@@ -1,1 +1,1 @@
-"""Several digits in a picture: geometry, no HTTP."""
+"""Reading a row of several digits in a picture: geometry, no HTTP."""

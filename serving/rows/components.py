@@ -1,6 +1,6 @@
-"""The connected pieces of ink in a picture of a row of digits: what may be a digit or a stroke of one.
+"""Connected components of ink in a picture of a row of digits: the candidates for a digit or a stroke of one.
 
-Knows shapes and places only, no model. Not covered: lines that touch each other, underlines that touch their digits.
+Uses shapes and positions only, no model. Not covered: lines that touch each other, underlines that touch their digits.
 """
 
 from dataclasses import dataclass
@@ -12,15 +12,14 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.core.errors import PictureError
-from pipeline.data.image import Ink
+from pipeline.data.image import INK_THRESHOLD, Ink
 
-INKED: Final = 64  # of 255; the same as for `pipeline.data.image.normalised`
-MAX_COMPONENTS: Final = 256  # pieces that are looked at, the largest: a page of noise has thousands
-# Everything below is a share of the row's height.
-DUST: Final = 0.1  # what is smaller both ways is none of a digit's strokes
-SMALL: Final = 0.35  # what is lower than this is not a digit: a stroke of one, a point, a comma, a hyphen
-NEAR: Final = 0.08  # a stroke is so far from its digit at most
-RULE: Final = 1.6  # an underline is at least so long, and far longer than thick
+MAX_COMPONENTS: Final = 256  # the largest are kept: noise has thousands
+# The constants below are in row heights.
+MIN_STROKE_SIZE: Final = 0.1  # of the longer side; a smaller component is a speck
+MIN_DIGIT_HEIGHT: Final = 0.35  # a lower component is a stroke of a digit, a point, a comma or a hyphen
+MAX_STROKE_GAP: Final = 0.08  # between a separate stroke and its digit
+MIN_RULE_LENGTH: Final = 1.6  # of a ruled line or an underline
 
 Labels = npt.NDArray[np.int32]
 Indices = npt.NDArray[np.int64]
@@ -28,8 +27,8 @@ Box = tuple[int, int, int, int]  # left, top, right, bottom, the last two exclus
 
 
 @dataclass(frozen=True)
-class Piece:
-    """Ink that stays together: the numbers that it has among the labels, its box, and how many pixels it covers."""
+class Component:
+    """A connected component, or several merged: labels in the label image, bounding box, area in pixels."""
 
     labels: tuple[int, ...]
     box: Box
@@ -43,49 +42,53 @@ class Piece:
     def height(self) -> int:
         return self.box[3] - self.box[1]
 
-    def __or__(self, other: "Piece") -> "Piece":
+    def __or__(self, other: "Component") -> "Component":
         (a, b, c, d), (e, f, g, h) = self.box, other.box
         box = (min(a, e), min(b, f), max(c, g), max(d, h))
-        return Piece(self.labels + other.labels, box, self.area + other.area)
+        return Component(self.labels + other.labels, box, self.area + other.area)
 
 
-def find(ink: Ink) -> tuple[Labels, list[Piece], float]:
-    """`(H, W)` labels, 0 = paper; the pieces that are large enough for a digit, from left to right by their middles,
-    each with the small strokes that belong to it; and the height of the row in pixels.
+def find_components(ink: Ink) -> tuple[Labels, list[Component], float]:
+    """`(H, W)` labels, 0 = paper; the components high enough for a digit, from left to right by their centres, each
+    merged with the small strokes that belong to it; and the height of the row in pixels.
 
-    Underlines, points, commas, hyphens and dust have labels but are in no piece.
+    Underlines, points, commas, hyphens and specks have labels but are in no component.
 
     Raises PictureError `more_than_one_line`.
     """
-    labels, pieces = connected(ink > INKED)
-    if not pieces:
+    mask = ink > INK_THRESHOLD
+    labels, components = connected_components(mask)
+    if not components:
         return labels, [], 0.0
-    stroke = thickness(ink > INKED, len(pieces))
-    pieces = without_rules(pieces, stroke)
-    height = row_height(pieces, stroke)
-    pieces = [piece for group in _groups(pieces) for piece in _undashed(group, stroke, height)]
-    large = [piece for piece in pieces if piece.height >= SMALL * height]
-    check_one_line(large, stroke, height)
-    for dash in sorted(pieces, key=lambda piece: -piece.area):  # the largest first: others may be near to it only
-        if dash not in large and max(dash.width, dash.height) >= DUST * height:
-            owner = _owner(dash, large, height)
-            large = [piece | dash if piece is owner else piece for piece in large]
-    return labels, sorted(large, key=lambda piece: (piece.box[0] + piece.box[2], piece.box)), height
+    stroke_width = estimate_stroke_width(mask, len(components))
+    components = remove_rules(components, stroke_width)
+    height = row_height(components, stroke_width)
+    components = [
+        merged for group in _column_groups(components) for merged in _join_dashes(group, stroke_width, height)
+    ]
+    large = [component for component in components if component.height >= MIN_DIGIT_HEIGHT * height]
+    check_one_line(large, stroke_width, height)
+    # The largest strokes first: a smaller one may be near to such a stroke only.
+    for stroke in sorted(components, key=lambda component: -component.area):
+        if stroke not in large and max(stroke.width, stroke.height) >= MIN_STROKE_SIZE * height:
+            owner = _owner(stroke, large, height)
+            large = [component | stroke if component is owner else component for component in large]
+    return labels, sorted(large, key=lambda component: (component.box[0] + component.box[2], component.box)), height
 
 
-def thickness(mask: npt.NDArray[np.bool_], pieces: int = 1) -> float:
-    """The pen's width in pixels, from area and outline: as if each piece were one straight stroke."""
+def estimate_stroke_width(mask: npt.NDArray[np.bool_], components: int = 1) -> float:
+    """Width in pixels, from area and perimeter, as if each component were one straight stroke."""
     edges = np.count_nonzero(mask[1:] != mask[:-1]) + np.count_nonzero(mask[:, 1:] != mask[:, :-1])
-    half = edges * np.pi / 8  # of the outline: steps are longer than their slope by 4 / pi
-    root = np.sqrt(max(0.0, half**2 - 4 * pieces * np.count_nonzero(mask)))
-    return max(1.0, float(half - root) / (2 * pieces))
+    half = edges * np.pi / 8  # of the perimeter; the edges of pixels are longer by 4 / pi
+    root = np.sqrt(max(0.0, half**2 - 4 * components * np.count_nonzero(mask)))
+    return max(1.0, float(half - root) / (2 * components))
 
 
-def connected(mask: npt.NDArray[np.bool_]) -> tuple[Labels, list[Piece]]:
-    """The pieces of `mask`, pixels joined also by their corners, and `(H, W)` labels, 0 = none.
+def connected_components(mask: npt.NDArray[np.bool_]) -> tuple[Labels, list[Component]]:
+    """The 8-connected components of `mask`, and `(H, W)` labels, 0 = background.
 
-    Runs of pixels along the rows are nodes, runs that touch in neighbouring rows are edges; each round hangs every
-    tree below a lower neighbour and flattens it, all at once.
+    Union-find over runs of pixels: runs along the rows are nodes, runs that touch in neighbouring rows are edges. Each
+    round links all roots to lower neighbours at once, then compresses the paths. (The service's image has no scipy.)
     """
     stride = mask.shape[1] + 2
     bounds = np.flatnonzero(np.diff(np.pad(mask, ((0, 0), (1, 1))).ravel().astype(np.int8))) + 1
@@ -100,98 +103,99 @@ def connected(mask: npt.NDArray[np.bool_]) -> tuple[Labels, list[Piece]]:
         np.minimum.at(roots, np.maximum(one, other), np.minimum(one, other))
         while (roots[roots] != roots).any():
             roots = roots[roots]
-    _, numbers = np.unique(roots, return_inverse=True)
+    _, indices = np.unique(roots, return_inverse=True)
     labels = np.zeros(mask.shape, np.int32)
-    labels[mask] = np.repeat(numbers + 1, ends - starts)
-    return labels, _measured(numbers, starts // stride, starts % stride - 1, ends - starts)
+    labels[mask] = np.repeat(indices + 1, ends - starts)
+    return labels, _from_runs(indices, starts // stride, starts % stride - 1, ends - starts)
 
 
-def _measured(numbers: Indices, rows: Indices, left: Indices, wide: Indices) -> list[Piece]:
-    """Pieces from their runs: the piece's number, row, first column and length of each."""
-    order = np.argsort(numbers, kind="stable")
-    at = np.flatnonzero(np.diff(numbers[order], prepend=-1))
-    rows, left, wide = rows[order], left[order], wide[order]
-    low, high = (left, rows), (left + wide, rows + 1)
+def _from_runs(indices: Indices, rows: Indices, left: Indices, lengths: Indices) -> list[Component]:
+    """Components from their runs: the component's index, row, first column and length of each run."""
+    order = np.argsort(indices, kind="stable")
+    at = np.flatnonzero(np.diff(indices[order], prepend=-1))
+    rows, left, lengths = rows[order], left[order], lengths[order]
+    low, high = (left, rows), (left + lengths, rows + 1)
     boxes = np.stack([*(np.minimum.reduceat(v, at) for v in low), *(np.maximum.reduceat(v, at) for v in high)], axis=1)
-    areas = np.add.reduceat(wide, at)
+    areas = np.add.reduceat(lengths, at)
     largest = np.argsort(areas, kind="stable")[-MAX_COMPONENTS:]
-    return [Piece((i + 1,), tuple(boxes[i].tolist()), int(areas[i])) for i in largest.tolist()]
+    return [Component((i + 1,), tuple(boxes[i].tolist()), int(areas[i])) for i in largest.tolist()]
 
 
-def without_rules(pieces: list[Piece], stroke: float) -> list[Piece]:
-    """What is left without underlines and ruled lines: straight pieces, level and longer than the others are high."""
-    others = [piece for piece in pieces if piece.height > 0.3 * piece.width or not _is_straight(piece, stroke)]
+def remove_rules(components: list[Component], stroke_width: float) -> list[Component]:
+    """Leave out underlines and ruled lines: straight, level, and much longer than the others are high."""
+    others = [c for c in components if c.height > 0.3 * c.width or not _is_straight(c, stroke_width)]
     if not others:
-        return pieces
-    height = row_height(others, stroke)
-    return [piece for piece in pieces if piece in others or piece.width < RULE * height]
+        return components
+    height = row_height(others, stroke_width)
+    return [c for c in components if c in others or c.width < MIN_RULE_LENGTH * height]
 
 
-def row_height(pieces: list[Piece], stroke: float) -> float:
-    """The height that half of the ink does not exceed; a digit of dashes counts as one."""
-    seen = [piece for group in _groups(pieces) for piece in _undashed(group, stroke, np.inf)]
-    seen.sort(key=lambda piece: piece.height)
-    weights = np.cumsum([piece.area for piece in seen])
-    return float(seen[int(np.searchsorted(weights, weights[-1] / 2))].height)
+def row_height(components: list[Component], stroke_width: float) -> float:
+    """The median height, weighted by area; a dashed digit counts as one."""
+    merged = [one for group in _column_groups(components) for one in _join_dashes(group, stroke_width, np.inf)]
+    merged.sort(key=lambda component: component.height)
+    weights = np.cumsum([component.area for component in merged])
+    return float(merged[int(np.searchsorted(weights, weights[-1] / 2))].height)
 
 
-def _groups(pieces: list[Piece]) -> list[list[Piece]]:
-    """Pieces that share columns, from left to right."""
-    groups: list[list[Piece]] = []
+def _column_groups(components: list[Component]) -> list[list[Component]]:
+    """Components grouped by overlapping columns, from left to right."""
+    groups: list[list[Component]] = []
     right = -1
-    for piece in sorted(pieces, key=lambda piece: piece.box[0]):
-        if piece.box[0] >= right:
+    for component in sorted(components, key=lambda component: component.box[0]):
+        if component.box[0] >= right:
             groups.append([])
-        groups[-1].append(piece)
-        right = max(right, piece.box[2])
+        groups[-1].append(component)
+        right = max(right, component.box[2])
     return groups
 
 
-def _undashed(group: list[Piece], stroke: float, height: float) -> list[Piece]:
-    """One piece if all of the group are straight, close, and too low for digits in such a row: a dashed digit."""
+def _join_dashes(group: list[Component], stroke_width: float, height: float) -> list[Component]:
+    """The group merged into one, if it is a dashed digit: all straight, close together, and too low for digits."""
     joined = reduce(or_, group)
-    is_dashed = all(_is_straight(piece, stroke) and piece.height < SMALL * height for piece in group)
-    return [joined] if is_dashed and sum(piece.height for piece in group) > 0.5 * joined.height else group
+    is_dashed = all(_is_straight(c, stroke_width) and c.height < MIN_DIGIT_HEIGHT * height for c in group)
+    return [joined] if is_dashed and sum(c.height for c in group) > 0.5 * joined.height else group
 
 
-def _is_straight(piece: Piece, stroke: float) -> bool:
-    return float(np.hypot(piece.width, piece.height)) > 0.8 * piece.area / stroke
+def _is_straight(component: Component, stroke_width: float) -> bool:
+    return float(np.hypot(component.width, component.height)) > 0.8 * component.area / stroke_width
 
 
-def check_one_line(pieces: list[Piece], stroke: float, height: float) -> None:
-    """Raises PictureError where one digit stands below another, or no slanted line passes through all of them."""
-    boxes = np.array([piece.box for piece in pieces], dtype=float).reshape(-1, 4)
+def check_one_line(components: list[Component], stroke_width: float, height: float) -> None:
+    """Raises PictureError if one digit is below another, or if no slanted line passes through all of them."""
+    boxes = np.array([component.box for component in components], dtype=float).reshape(-1, 4)
     left, top, right, bottom = boxes.T
-    straight = np.array([_is_straight(piece, stroke) for piece in pieces], dtype=bool)
+    straight = np.array([_is_straight(component, stroke_width) for component in components], dtype=bool)
     high = bottom - top
     lower, higher = np.minimum(high[:, None], high), np.maximum(high[:, None], high)
     shared = np.minimum(right[:, None], right) - np.maximum(left[:, None], left)
     is_below = shared > 0.3 * np.minimum((right - left)[:, None], right - left)
-    gap = np.where(straight[:, None] & straight, 0.5, 0.08) * lower  # dashes of a stroke may be farther apart
-    is_below &= (lower > 0.5 * higher) & (top - bottom[:, None] > gap)
-    if is_below.any() or not any(_fits(boxes, slope, height) for slope in np.linspace(-0.6, 0.6, 13)):
+    min_gap = np.where(straight[:, None] & straight, 0.5, 0.08) * lower  # dashes of a stroke may be farther apart
+    is_below &= (lower > 0.5 * higher) & (top - bottom[:, None] > min_gap)
+    if is_below.any() or not any(_is_one_line(boxes, slope, height) for slope in np.linspace(-0.6, 0.6, 13)):
         raise PictureError("more_than_one_line", "more than one line", "one line")
 
 
-def _fits(boxes: npt.NDArray[np.float64], slope: float, height: float) -> bool:
-    """Whether what the boxes cover of a line's height, sheared by `slope`, has no gap."""
-    fall = slope * (boxes[:, 0] + boxes[:, 2]) / 2
-    order = np.argsort(boxes[:, 1] - fall)
-    tops, bottoms = (boxes[:, 1] - fall)[order], (boxes[:, 3] - fall)[order]
+def _is_one_line(boxes: npt.NDArray[np.float64], slope: float, height: float) -> bool:
+    """Whether the vertical projection of the boxes, sheared by `slope`, has no gap."""
+    shift = slope * (boxes[:, 0] + boxes[:, 2]) / 2
+    order = np.argsort(boxes[:, 1] - shift)
+    tops, bottoms = (boxes[:, 1] - shift)[order], (boxes[:, 3] - shift)[order]
     return bool((tops[1:] - np.maximum.accumulate(bottoms)[:-1] <= 0.15 * height).all())
 
 
-def _owner(stroke: Piece, pieces: list[Piece], height: float) -> Piece | None:
-    """The piece that shares most columns with a small stroke, or is very near; none for a point or a comma, which is
-    small both ways and stands on the line beside its digits."""
-    reach = NEAR * height
-    best, most = None, -reach
-    for piece in pieces:
-        (left, top, right, bottom), (x0, y0, x1, y1) = piece.box, stroke.box
+def _owner(stroke: Component, components: list[Component], height: float) -> Component | None:
+    """The component that a small stroke belongs to: the one that shares most columns with it, or is very near. None for
+    a point or a comma, which is small in both directions and stands at the bottom of the line, beside the digits."""
+    max_gap = MAX_STROKE_GAP * height
+    best, most_shared = None, -max_gap
+    for component in components:
+        (left, top, right, bottom), (x0, y0, x1, y1) = component.box, stroke.box
         shared = min(right, x1) - max(left, x0)
-        beside = shared < 0.5 * stroke.width
-        is_point = beside and max(stroke.width, stroke.height) < SMALL * height and y0 > top + 0.6 * (bottom - top)
-        apart = max(y0 - bottom, top - y1)
-        if not is_point and shared > most and apart < 0.5 * height and (not beside or apart < reach):
-            best, most = piece, shared
+        is_beside = shared < 0.5 * stroke.width
+        is_small = max(stroke.width, stroke.height) < MIN_DIGIT_HEIGHT * height
+        is_point = is_beside and is_small and y0 > top + 0.6 * (bottom - top)
+        gap = max(y0 - bottom, top - y1)
+        if not is_point and shared > most_shared and gap < 0.5 * height and (not is_beside or gap < max_gap):
+            best, most_shared = component, shared
     return best

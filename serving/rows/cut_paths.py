@@ -1,6 +1,7 @@
-"""Where touching digits may be cut: paths from the top to the bottom of a piece that cross little ink.
+"""Cut paths between touching digits: from the top to the bottom of a component, across as little ink as possible.
 
-Finds more cuts than there are digits; `serving.rows.reader` chooses. Not covered: digits that touch below each other.
+Over-segments on purpose: `serving.rows.reader` chooses among the cuts. Not covered: digits that touch one below the
+other.
 """
 
 from dataclasses import dataclass
@@ -9,109 +10,114 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from serving.rows import components
-from serving.rows.components import Box, Labels, Piece
+from serving.rows.components import Box, Component, Labels, estimate_stroke_width
 
-MAX_CUTS: Final = 48  # cuts in a picture, the cheapest; it bounds the time
-DEEP: Final = 2.0  # stroke widths of ink; a cut crosses no more
-BETWEEN: Final = 0.15  # of the row's height, between two cuts
-ASIDE: Final = 0.3  # pixels of ink that a path crosses rather than go a column aside
-FINE: Final = 64  # rows of ink in which paths are looked for; more show no better ones
+MAX_CUTS: Final = 48  # in a picture, those of least cost; limits the time
+MAX_CUT_COST: Final = 2.0  # stroke widths of ink that a cut crosses
+MIN_CUT_DISTANCE: Final = 0.15  # of the row's height, between two cuts
+DIAGONAL_COST: Final = 0.3  # pixels of ink, of a path's step to a neighbouring column
+MAX_PATH_ROWS: Final = 64  # ink is subsampled to this; more rows give no better paths
+BACKGROUND: Final = -1  # in the segment image
+REJECTED: Final = -2  # ink that is part of no digit
 
-Cut = tuple[float, npt.NDArray[np.int64]]  # stroke widths crossed; for each row the first column to the right
+Cut = tuple[float, npt.NDArray[np.int64]]  # stroke widths crossed; for each row the first column right of the cut
 
 
 @dataclass(frozen=True)
-class Part:
-    """Ink between two cuts, or a whole piece; `cut` is how many stroke widths part it from the one before, if any."""
+class Segment:
+    """Ink between two cuts, or a whole component; `cut_cost` is that of the cut on its left, None without one."""
 
     box: Box
-    cut: float | None
+    cut_cost: float | None
 
 
-def apart(labels: Labels, found: list[Piece], height: float) -> tuple[Labels, list[Part]]:
-    """Which part each pixel belongs to, -1 = none and -2 = ink that is no digit; and the parts, in their order."""
-    owners = np.full(labels.max() + 1, -2, np.int32)
-    owners[0] = -1
-    for number, piece in enumerate(found):
-        owners[list(piece.labels)] = number
+def split_into_segments(labels: Labels, components: list[Component], height: float) -> tuple[Labels, list[Segment]]:
+    """The index of each pixel's segment, or BACKGROUND or REJECTED; and the segments in their order."""
+    owners = np.full(labels.max() + 1, REJECTED, np.int32)
+    owners[0] = BACKGROUND
+    for index, component in enumerate(components):
+        owners[list(component.labels)] = index
     owner = owners[labels]
-    insides = [owner[top:bottom, left:right] == i for i, (left, top, right, bottom) in enumerate(p.box for p in found)]
-    cuts = [between(inside, height) for inside in insides]
-    limit = max(sorted(cost for some in cuts for cost, _ in some)[:MAX_CUTS], default=0.0)
-    numbers = np.where(owner < 0, owner, 0)
-    parts: list[Part] = []
-    for piece, inside, some in zip(found, insides, cuts, strict=True):
-        left, top, right, bottom = piece.box
-        here, cost = numbers[top:bottom, left:right], None
-        for next_cost, path in [cut for cut in some if cut[0] <= limit]:
-            part = inside & (np.arange(right - left) < path[:, None])
-            here[part] = len(parts)
-            parts.append(Part(_around(part, left, top), cost))
-            inside, cost = inside & ~part, next_cost
-        here[inside] = len(parts)
-        parts.append(Part(_around(inside, left, top), cost))
-    return _spilt(numbers), parts
+    boxes = [component.box for component in components]
+    masks = [owner[top:bottom, left:right] == i for i, (left, top, right, bottom) in enumerate(boxes)]
+    cuts = [find_cuts(mask, height) for mask in masks]
+    max_cost = max(sorted(cost for some in cuts for cost, _ in some)[:MAX_CUTS], default=0.0)
+    indices = np.where(owner < 0, owner, 0)
+    segments: list[Segment] = []
+    for (left, top, right, bottom), mask, some in zip(boxes, masks, cuts, strict=True):
+        here, cost = indices[top:bottom, left:right], None
+        for next_cost, path in [cut for cut in some if cut[0] <= max_cost]:
+            segment = mask & (np.arange(right - left) < path[:, None])
+            here[segment] = len(segments)
+            segments.append(Segment(_bounding_box(segment, left, top), cost))
+            mask, cost = mask & ~segment, next_cost
+        here[mask] = len(segments)
+        segments.append(Segment(_bounding_box(mask, left, top), cost))
+    return _dilate(indices), segments
 
 
-def _around(mask: npt.NDArray[np.bool_], left: int, top: int) -> Box:
+def _bounding_box(mask: npt.NDArray[np.bool_], left: int, top: int) -> Box:
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return left + int(columns[0]), top + int(rows[0]), left + int(columns[-1]) + 1, top + int(rows[-1]) + 1
 
 
-def _spilt(numbers: Labels) -> Labels:
-    """Paper within two pixels of ink, where it is grey from its edge, goes with that ink."""
+def _dilate(indices: Labels) -> Labels:
+    """Assign the background within two pixels of a segment, which holds its antialiased edge, to that segment."""
     for step, axis in ((1, 0), (-1, 0), (1, 1), (-1, 1)) * 2:
-        moved = np.roll(numbers, step, axis)
-        numbers = np.where(numbers == -1, moved, numbers)
-    return numbers
+        shifted = np.roll(indices, step, axis)
+        indices = np.where(indices == BACKGROUND, shifted, indices)
+    return indices
 
 
-def between(inside: npt.NDArray[np.bool_], height: float) -> list[Cut]:
-    """Where a piece `(h, w)` may be cut, from left to right: what it costs, and for each row the first column to the
-    right. The path goes down through a column at half height, straight or diagonally, and crosses the least ink."""
-    h, w = inside.shape
-    step = -(-h // FINE)
-    margin = int(max(2, BETWEEN * height / step))
-    small = inside[::step, ::step]
+def find_cuts(mask: npt.NDArray[np.bool_], height: float) -> list[Cut]:
+    """Possible cuts of a component `(h, w)`, from left to right.
+
+    Through each column at half height, the path that crosses the least ink is found by dynamic programming; it steps
+    straight or diagonally. The paths of least cost are kept, MIN_CUT_DISTANCE apart.
+    """
+    h, w = mask.shape
+    step = -(-h // MAX_PATH_ROWS)
+    margin = int(max(2, MIN_CUT_DISTANCE * height / step))
+    small = mask[::step, ::step]
     if small.shape[1] < 3 * margin:
         return []
-    stroke = components.thickness(small)
+    stroke_width = estimate_stroke_width(small)
     half = len(small) // 2
-    (up, upward), (down, downward) = _paths(small[half::-1]), _paths(small[half:])
-    costs = (up + down - small[half]) / stroke
+    (up, up_steps), (down, down_steps) = _path_costs(small[half::-1]), _path_costs(small[half:])
+    costs = (up + down - small[half]) / stroke_width
     costs[:margin] = costs[-margin:] = np.inf
     cuts = []
-    while costs.min() <= DEEP:
+    while costs.min() <= MAX_CUT_COST:
         column = int(costs.argmin())
-        path = step * np.concatenate([_path(upward, column)[::-1], _path(downward, column)[1:]])
+        path = step * np.concatenate([_trace_path(up_steps, column)[::-1], _trace_path(down_steps, column)[1:]])
         cuts.append((float(costs[column]), np.repeat(path, step)[:h]))
         costs[max(0, column - margin) : column + margin + 1] = np.inf
     cuts.sort(key=lambda cut: int(cut[1].sum()))
     kept = []
     for cost, path in cuts:
-        part = inside & (np.arange(w) < path[:, None])
-        if part.any() and (inside & ~part).any():
+        segment = mask & (np.arange(w) < path[:, None])
+        if segment.any() and (mask & ~segment).any():
             kept.append((cost, path))
-            inside = inside & ~part
+            mask = mask & ~segment
     return kept
 
 
-def _paths(ink: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int8]]:
-    """For each column of the first row, the ink on the cheapest way to the last; and each pixel's next step on it."""
-    rows, columns = ink.shape
-    beyond = np.full(columns + 2, np.inf, np.float32)  # what the way on from the next row costs
-    beyond[1:-1] = ink[-1]
-    steps = np.zeros(ink.shape, np.int8)
+def _path_costs(mask: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int8]]:
+    """For each column of the first row, the cost of the best path to the last row; and each pixel's next step on it."""
+    rows, columns = mask.shape
+    costs = np.full(columns + 2, np.inf, np.float32)  # of the paths from the row below, padded on both sides
+    costs[1:-1] = mask[-1]
+    steps = np.zeros(mask.shape, np.int8)
     for row in range(rows - 2, -1, -1):
-        left, right = beyond[:-2] + ASIDE, beyond[2:] + ASIDE
-        aside = np.minimum(left, right)
-        steps[row] = (aside < beyond[1:-1]) * np.where(left <= right, -1, 1)
-        beyond[1:-1] = np.minimum(aside, beyond[1:-1]) + ink[row]
-    return beyond[1:-1], steps
+        left, right = costs[:-2] + DIAGONAL_COST, costs[2:] + DIAGONAL_COST
+        diagonal = np.minimum(left, right)
+        steps[row] = (diagonal < costs[1:-1]) * np.where(left <= right, -1, 1)
+        costs[1:-1] = np.minimum(diagonal, costs[1:-1]) + mask[row]
+    return costs[1:-1], steps
 
 
-def _path(steps: npt.NDArray[np.int8], column: int) -> npt.NDArray[np.int64]:
+def _trace_path(steps: npt.NDArray[np.int8], column: int) -> npt.NDArray[np.int64]:
+    """The path's column in each row, from the first row on."""
     path = [column]
     for row in steps[:-1]:
         path.append(path[-1] + int(row[path[-1]]))

@@ -1,11 +1,11 @@
-"""Several digits in a row: where each one is, and what it is.
+"""The row reader: where each digit of a row is, and what it is.
 
-Ink is cut into more parts than there are digits: at paper, and where a path from the top to the bottom crosses little
-ink. The cheapest way to join neighbouring parts to digits is then found with a dynamic programme; what a digit costs
-is how little the model, and the proportions of handwritten digits, speak for it. The method is old: Fujisawa, Nakano
-and Kurino, "Segmentation methods for character recognition", Proc. IEEE 80, 1992.
+Ink is over-segmented: at paper, and along cut paths that cross little ink. The Viterbi algorithm then finds the
+grouping of neighbouring segments into digits that costs least; a digit costs more the less probable it is for the model
+and the less its shape is that of a handwritten digit. Source: Fujisawa, Nakano and Kurino, "Segmentation methods for
+character recognition", Proc. IEEE 80, 1992.
 
-Not covered: more than one line, touching neighbours below each other. Points, commas and hyphens are left out.
+Not covered: more than one line, digits that touch one below the other. Points, commas and hyphens are left out.
 """
 
 from dataclasses import dataclass
@@ -16,18 +16,17 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.core.errors import PictureError
-from pipeline.data.image import Ink, normalised
-from serving.rows import components
-from serving.rows.components import Box, Labels
-from serving.rows.cut_paths import Part, apart
+from pipeline.data.image import Ink, scale_and_center
+from serving.rows.components import Box, Labels, find_components
+from serving.rows.cut_paths import BACKGROUND, Segment, split_into_segments
 
-MAX_DIGITS: Final = 32  # digits in a picture
-PARTS: Final = 8  # to a digit; with MAX_DIGITS and cut_paths.MAX_CUTS this bounds the time
-FAR: Final = 0.12  # of the row's height; strokes of a digit are so far from each other at most
-# By digit, mean and standard deviation over MNIST's training images of log(width / height) of the ink, and of
-# log(1 + edges from ink to paper and back along the rows): two digits seen as one have more. Printed by
+MAX_DIGITS: Final = 32  # in a picture
+MAX_SEGMENTS: Final = 8  # per digit; with MAX_DIGITS and cut_paths.MAX_CUTS this limits the time
+MAX_GAP: Final = 0.12  # of the row's height, between strokes of one digit
+# By digit, mean and standard deviation over MNIST's training images of `shape_features`: log(width / height) of the
+# ink, and log(1 + edges between ink and paper along the rows), of which two digits taken for one have more. Printed by
 # `python -m benchmarks.row_accuracy --shapes`.
-SHAPES: Final = np.array(
+SHAPE_STATISTICS: Final = np.array(
     [
         [[-0.11, 0.20], [4.19, 0.12]],
         [[-0.93, 0.46], [3.72, 0.03]],
@@ -41,140 +40,145 @@ SHAPES: Final = np.array(
         [[-0.40, 0.21], [4.01, 0.10]],
     ]
 )
-# Costs, in nats like the model's -log p; tuned on rows of MNIST's validation images and the pen's digits, see
-# benchmarks/row_accuracy.py. Also tried: the model's mean answer to slightly sheared images (no better).
-ODD: Final = 0.06  # for each squared standard deviation of a digit's shape, at most ODDEST of them
-ODDEST: Final = 14.0
-LOW: Final = 5.4  # for each squared factor e that a digit is lower than the row
-CROSSED: Final = 0.1  # for each stroke width of ink that a cut crosses,
-THIN: Final = 2.8  # less so many: where there is little ink, a cut is likely
-JOIN: Final = 3.4  # for strokes that do not touch but share a digit,
-APART: Final = 8.0  # and for each row's height that they are apart; less, where they share columns
-LEFT_OUT: Final = 30.0  # for a part that is in no digit
-LEAST: Final = 2e-3  # probability, so that one bad digit does not outweigh all others
+# Costs, in nats like the model's -log p. Tuned on rows of MNIST's validation images and of synthetic digits, see
+# benchmarks/row_accuracy.py. Also tried: the model's mean over slightly sheared images (no better).
+SHAPE_WEIGHT: Final = 0.06  # per squared standard deviation of each shape feature
+MAX_SQUARED_DEVIATION: Final = 14.0  # of each shape feature; larger ones are clipped
+HEIGHT_WEIGHT: Final = 5.4  # per square of log(row height / digit height), of digits lower than the row
+CUT_WEIGHT: Final = 0.1  # per stroke width of ink that a cut crosses beyond FREE_CUT_COST
+FREE_CUT_COST: Final = 2.8  # stroke widths; a cut that crosses less lowers the cost
+JOIN_COST: Final = 3.4  # of two strokes in a digit that do not touch
+GAP_WEIGHT: Final = 8.0  # per row height between them
+MIN_GAP: Final = -0.3  # of the row's height; overlap of their columns, beyond which the cost is no lower
+REJECT_COST: Final = 30.0  # of a segment that is in no digit
+PROBABILITY_FLOOR: Final = 2e-3  # added, so that one bad digit does not outweigh all others
 
-Span = tuple[int, int]  # the first and the last part of a digit
+Span = tuple[int, int]  # the first and the last segment of a digit
 
 
-class Reader(Protocol):
-    """What answers `(N, 28, 28) uint8` with `(N, 10)` probabilities."""
+class DigitModel(Protocol):
+    """Maps `(N, 28, 28) uint8` to `(N, 10)` probabilities."""
 
     def probabilities(self, images: npt.NDArray[np.uint8], /) -> npt.NDArray[np.float32]: ...
 
 
 @dataclass(frozen=True)
-class Found:
+class DetectedDigit:
     """A digit in a picture: its box `left, top, right, bottom` in pixels of the ink, `(classes,)` probabilities, and
-    the `(28, 28) uint8` that the model saw, in which neighbours that reach into the box are left out."""
+    the model's input `(28, 28) uint8`, without the ink of neighbours that reach into the box."""
 
     box: Box
     probabilities: npt.NDArray[np.float32]
     image: Ink
 
 
-def find(model: Reader, ink: Ink) -> list[Found]:
+def read_row(model: DigitModel, ink: Ink) -> list[DetectedDigit]:
     """The digits in `ink`, `(H, W) uint8, 0 = paper`, from left to right.
 
     Raises PictureError `more_than_one_line` or `too_many_digits`.
     """
-    labels, found, height = components.find(ink)
-    if len(found) > MAX_DIGITS:
-        raise _too_many(f"{len(found)} pieces of ink")
-    numbers, parts = apart(labels, found, height)
-    seen = {span: _image(ink, numbers, parts, span) for span in _spans(parts, height)}
-    images = {span: image for span, image in seen.items() if image is not None}
+    labels, components, height = find_components(ink)
+    if len(components) > MAX_DIGITS:
+        raise _too_many(f"{len(components)} separate shapes")
+    indices, segments = split_into_segments(labels, components, height)
+    scaled = {span: _image(ink, indices, segments, span) for span in _candidate_spans(segments, height)}
+    images = {span: image for span, image in scaled.items() if image is not None}
     if not images:
         return []
     spans, stack = list(images), np.stack(list(images.values()))
     probabilities = model.probabilities(stack)
-    costs = _unlikeliness(probabilities, stack, np.array([_box(parts, span) for span in spans]), height)
-    chosen = _cheapest(parts, dict(zip(spans, costs.tolist(), strict=True)), height)
-    if len(chosen) > MAX_DIGITS:
-        raise _too_many(f"{len(chosen)} digits")
-    answers = dict(zip(spans, probabilities, strict=True))
-    return [Found(_box(parts, span), answers[span], images[span]) for span in chosen]
+    costs = _digit_costs(probabilities, stack, np.array([_union(segments, span) for span in spans]), height)
+    best = _viterbi(segments, dict(zip(spans, costs.tolist(), strict=True)), height)
+    if len(best) > MAX_DIGITS:
+        raise _too_many(f"{len(best)} digits")
+    by_span = dict(zip(spans, probabilities, strict=True))
+    return [DetectedDigit(_union(segments, span), by_span[span], images[span]) for span in best]
 
 
 def _too_many(got: str) -> PictureError:
     return PictureError("too_many_digits", got, f"at most {MAX_DIGITS} digits")
 
 
-def _spans(parts: list[Part], height: float) -> list[Span]:
-    """Neighbouring parts, first to last, that may be one digit: not too wide and, but for whole pieces, not too low."""
+def _candidate_spans(segments: list[Segment], height: float) -> list[Span]:
+    """Neighbouring segments that may be one digit: not too wide and, unless they are a whole component, not too low."""
     spans = []
-    for first in range(len(parts)):
-        for last in range(first, min(first + PARTS, len(parts))):
-            gaps = [max(0, b.box[0] - a.box[2]) for a, b in pairwise(parts[first : last + 1]) if b.cut is None]
-            if max(gaps, default=0) > FAR * height:
+    for first in range(len(segments)):
+        for last in range(first, min(first + MAX_SEGMENTS, len(segments))):
+            pairs = pairwise(segments[first : last + 1])
+            gaps = [max(0, b.box[0] - a.box[2]) for a, b in pairs if b.cut_cost is None]
+            if max(gaps, default=0) > MAX_GAP * height:
                 break
-            if _is_piece(parts, first, last) or _may_be_digit(_box(parts, (first, last)), height):
+            if _is_component(segments, first, last) or _may_be_digit(_union(segments, (first, last)), height):
                 spans.append((first, last))
     return spans
 
 
-def _is_piece(parts: list[Part], first: int, last: int) -> bool:
-    ends = last + 1 == len(parts) or parts[last + 1].cut is None
-    return ends and parts[first].cut is None and all(part.cut is not None for part in parts[first + 1 : last + 1])
+def _is_component(segments: list[Segment], first: int, last: int) -> bool:
+    is_end = last + 1 == len(segments) or segments[last + 1].cut_cost is None
+    is_start = segments[first].cut_cost is None
+    return is_start and is_end and all(segment.cut_cost is not None for segment in segments[first + 1 : last + 1])
 
 
 def _may_be_digit(box: Box, height: float) -> bool:
-    width, high = box[2] - box[0], box[3] - box[1]
-    return high >= 0.4 * height and width <= 2 * high
+    w, h = box[2] - box[0], box[3] - box[1]
+    return h >= 0.4 * height and w <= 2 * h
 
 
-def _box(parts: list[Part], span: Span) -> Box:
-    left, top, right, bottom = zip(*(part.box for part in parts[span[0] : span[1] + 1]), strict=True)
+def _union(segments: list[Segment], span: Span) -> Box:
+    left, top, right, bottom = zip(*(segment.box for segment in segments[span[0] : span[1] + 1]), strict=True)
     return min(left), min(top), max(right), max(bottom)
 
 
-def _image(ink: Ink, numbers: Labels, parts: list[Part], span: Span) -> Ink | None:
-    """`(28, 28) uint8`, only these parts; None where they vanish in the scaling."""
-    left, top, right, bottom = _box(parts, span)
-    here = numbers[top:bottom, left:right]
+def _image(ink: Ink, indices: Labels, segments: list[Segment], span: Span) -> Ink | None:
+    """`(28, 28) uint8` of these segments only; None where they vanish in the scaling."""
+    left, top, right, bottom = _union(segments, span)
+    here = indices[top:bottom, left:right]
+    mask = (here == BACKGROUND) | (span[0] <= here) & (here <= span[1])
     try:
-        return normalised(ink[top:bottom, left:right] * ((here == -1) | (span[0] <= here) & (here <= span[1])))
+        return scale_and_center(ink[top:bottom, left:right] * mask)
     except PictureError:
         return None
 
 
-def shapes(images: npt.NDArray[np.uint8], boxes: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
-    """`(N, 2)`, what SHAPES is about, of `(N, 28, 28)` images and the boxes that they were scaled from."""
+def shape_features(images: npt.NDArray[np.uint8], boxes: npt.NDArray[np.int64]) -> npt.NDArray[np.float64]:
+    """`(N, 2)`, the features in SHAPE_STATISTICS, of `(N, 28, 28)` images and the boxes they were scaled from."""
     width, height = (boxes[:, 2:] - boxes[:, :2]).T
     edges = np.diff(images > 127, axis=2).sum(axis=(1, 2))
     return np.stack([np.log(width / height), np.log(1 + edges)], axis=1)
 
 
-def _unlikeliness(
+def _digit_costs(
     probabilities: npt.NDArray[np.float32],
     images: npt.NDArray[np.uint8],
     boxes: npt.NDArray[np.int64],
     height: float,
 ) -> npt.NDArray[np.float64]:
-    """`(N,)`: what it costs to take each image for a digit, for the likeliest one, without its neighbours."""
-    deviations = (shapes(images, boxes)[:, None] - SHAPES[..., 0]) / SHAPES[..., 1]
-    odd = np.minimum(deviations**2, ODDEST).sum(axis=2)
-    factors = np.maximum(0, np.log(height / (boxes[:, 3] - boxes[:, 1])))
-    costs: npt.NDArray[np.float64] = (ODD * odd - np.log(probabilities + LEAST)).min(axis=1) + LOW * factors**2
-    return costs
+    """`(N,)`, the cost of taking each image for its likeliest digit, regardless of its neighbours."""
+    deviations = (shape_features(images, boxes)[:, None] - SHAPE_STATISTICS[..., 0]) / SHAPE_STATISTICS[..., 1]
+    shape = SHAPE_WEIGHT * np.minimum(deviations**2, MAX_SQUARED_DEVIATION).sum(axis=2)
+    lowness = np.maximum(0, np.log(height / (boxes[:, 3] - boxes[:, 1])))
+    costs: npt.NDArray[np.float64] = (shape - np.log(probabilities + PROBABILITY_FLOOR)).min(axis=1)
+    return costs + HEIGHT_WEIGHT * lowness**2
 
 
-def _cheapest(parts: list[Part], costs: dict[Span, float], height: float) -> list[Span]:
-    """The spans that cover the parts at the least cost, in their order."""
-    best: list[tuple[float, list[Span]]] = [(0.0, [])]
-    for end in range(1, len(parts) + 1):
-        ways = [(best[-1][0] + LEFT_OUT, best[-1][1])]
-        for first in range(max(0, end - PARTS), end):
+def _viterbi(segments: list[Segment], costs: dict[Span, float], height: float) -> list[Span]:
+    """The spans that cover the segments at the least total cost, in their order."""
+    best: list[tuple[float, list[Span]]] = [(0.0, [])]  # cost and spans of the first n segments
+    for end in range(1, len(segments) + 1):
+        paths = [(best[-1][0] + REJECT_COST, best[-1][1])]
+        for first in range(max(0, end - MAX_SEGMENTS), end):
             if (first, end - 1) in costs:
-                cost = best[first][0] + costs[first, end - 1] + _seams(parts[first:end], height)
-                ways.append((cost, [*best[first][1], (first, end - 1)]))
-        best.append(min(ways, key=lambda way: way[0]))
+                cost = best[first][0] + costs[first, end - 1] + _grouping_cost(segments[first:end], height)
+                paths.append((cost, [*best[first][1], (first, end - 1)]))
+        best.append(min(paths, key=lambda path: path[0]))
     return best[-1][1]
 
 
-def _seams(parts: list[Part], height: float) -> float:
-    """What it costs to cut these parts from the ones before, and to join them where they do not touch."""
-    cost = 0.0 if parts[0].cut is None else CROSSED * (parts[0].cut - THIN)
-    for one, other in pairwise(parts):
-        if other.cut is None:
-            cost += JOIN + APART * max(-0.3, (other.box[0] - one.box[2]) / height)
+def _grouping_cost(segments: list[Segment], height: float) -> float:
+    """The cost of the cut before these segments, and of joining those of them that do not touch."""
+    cut_cost = segments[0].cut_cost
+    cost = 0.0 if cut_cost is None else CUT_WEIGHT * (cut_cost - FREE_CUT_COST)
+    for one, other in pairwise(segments):
+        if other.cut_cost is None:
+            cost += JOIN_COST + GAP_WEIGHT * max(MIN_GAP, (other.box[0] - one.box[2]) / height)
     return cost

@@ -229,7 +229,7 @@ def test_a_corrupted_archive_without_a_mirror_is_named_and_the_others_are_kept(p
 @pytest.mark.parametrize(
     ("name", "content", "expected"),
     [
-        ("3/notes.png", b"no picture", "3/notes.png: got 10 bytes that are no picture"),
+        ("3/notes.png", b"no picture", "3/notes.png: got 10 bytes that are not a picture"),
         ("ten/one.png", b"", "ten/one.png: expected pictures as data/<digit>/<name>.png"),
         ("one.png", b"", "one.png: expected pictures as data/<digit>/<name>.png"),
     ],

@@ -1,9 +1,9 @@
-"""The ways in which people write each digit, an unsteady hand, and the ink it leaves.
+"""Templates of handwritten digits, random variation of a hand, and rendering of strokes as ink.
 
-A form is text: strokes parted by ``|``, each a list of points ``x,y`` that the pen
+A template is text: strokes separated by ``|``, each a list of points ``x,y`` that the pen
 passes through in order, in a box of 100 x 100 with y downwards. ``*`` after a point
-makes it a corner; elsewhere the line is a Catmull-Rom curve. Not covered: digits with
-a slash, or those that only some scripts know.
+makes it a corner; elsewhere the line is a Catmull-Rom curve. Not covered: zeros with
+a slash, or forms used only in some scripts.
 """
 
 from itertools import pairwise
@@ -13,10 +13,10 @@ import numpy.typing as npt
 from PIL import Image, ImageDraw
 
 Points = npt.NDArray[np.float64]  # (P, 2): x, y (downwards), along one stroke
-Ink = npt.NDArray[np.float64]  # (H, W), 0 = untouched, 1 = covered by the pen
+Ink = npt.NDArray[np.float64]  # (H, W), 0 = paper, 1 = covered by the pen
 Size = tuple[int, int]  # width, height in pixels
 
-FORMS: dict[int, tuple[str, ...]] = {
+TEMPLATES: dict[int, tuple[str, ...]] = {
     0: (
         "54,2 30,7 14,30 13,60 26,90 50,99 74,88 86,58 83,28 68,7 50,3 40,7",
         "51,0 37,13 31,45 34,80 49,99 64,82 69,48 64,15 52,1 45,5",
@@ -84,106 +84,105 @@ FORMS: dict[int, tuple[str, ...]] = {
     ),
 }
 
-FINER = 4  # strokes are drawn this many times larger, then averaged: smooth edges
-SPACING = 0.02  # between the points of a written line, as a part of the form's height
+SUPERSAMPLING = 4  # strokes are drawn this many times larger, then averaged: smooth edges
+POINT_SPACING = 0.02  # between neighbouring points of a stroke; the digit is about 1 high
 
 
-def write(digit: int, rng: np.random.Generator, form: int | None = None) -> list[Points]:
-    """Strokes as one hand writes them once.
+def write(digit: int, rng: np.random.Generator, template: int | None = None) -> list[Points]:
+    """Strokes of one handwritten digit, about 1 high at an arbitrary position.
 
-    A digit is about one unit high, its place is arbitrary, neighbours in a stroke lie
-    ``SPACING`` apart. ``form`` counts through ``FORMS[digit]`` and begins again at its
-    end; without it one is drawn at random.
+    Neighbouring points in a stroke are ``POINT_SPACING`` apart. ``template`` indexes
+    ``TEMPLATES[digit]``, modulo its length; without it one is chosen at random.
     """
-    forms = FORMS[digit]
-    chosen = int(rng.integers(len(forms))) if form is None else form % len(forms)
-    haste = rng.uniform(0.5, 1.7)  # a quick hand misses its points and trembles more
-    hand = _hand(rng)
+    templates = TEMPLATES[digit]
+    chosen = int(rng.integers(len(templates))) if template is None else template % len(templates)
+    speed = rng.uniform(0.5, 1.7)  # a faster hand is less exact and trembles more
+    hand = _random_affine(rng)
     strokes = []
-    for text in forms[chosen].split("|"):
+    for text in templates[chosen].split("|"):
         marks = text.split()
         points = np.array([mark.rstrip("*").split(",") for mark in marks], float) / 100
-        points += rng.normal(0, 0.018 * haste, points.shape)
-        points += rng.normal(0, 0.010 * haste, 2)  # the pen was lifted in between
+        points += rng.normal(0, 0.018 * speed, points.shape)
+        points += rng.normal(0, 0.010 * speed, 2)  # the pen was lifted in between
         corners = [i for i, mark in enumerate(marks) if mark.endswith("*")]
-        line = _evenly(_curve(points, corners))
-        strokes.append((_smooth(line, 2) + _tremor(len(line), haste, rng)) @ hand)
+        line = _resample(_catmull_rom(points, corners))
+        strokes.append((_smooth(line, 2) + _tremor(len(line), speed, rng)) @ hand)
     return strokes
 
 
-def _hand(rng: np.random.Generator) -> Points:
-    """``(2, 2)`` map for row vectors: narrow or wide, then slanted, then turned."""
-    slant, turn = rng.normal(0.1, 0.16), np.deg2rad(rng.normal(0, 4))
+def _random_affine(rng: np.random.Generator) -> Points:
+    """``(2, 2)`` matrix for row vectors: a change of width, then a slant, then a rotation."""
+    slant, angle = rng.normal(0.1, 0.16), np.deg2rad(rng.normal(0, 4))
     width = np.exp(rng.normal(-0.05, 0.12))
     slanted = np.array([[width, 0], [-slant, 1]])
-    cos, sin = np.cos(turn), np.sin(turn)
-    turned: Points = slanted @ np.array([[cos, sin], [-sin, cos]])
-    return turned
+    cos, sin = np.cos(angle), np.sin(angle)
+    rotated: Points = slanted @ np.array([[cos, sin], [-sin, cos]])
+    return rotated
 
 
-def _curve(points: Points, corners: list[int], steps: int = 10) -> Points:
-    """Catmull-Rom through ``points (P, 2)``, broken where an index is a corner."""
+def _catmull_rom(points: Points, corners: list[int], steps: int = 10) -> Points:
+    """Catmull-Rom spline through ``points (P, 2)``, broken at the indices in ``corners``."""
     ends = sorted({0, *corners, len(points) - 1})
     t = np.linspace(0, 1, steps, endpoint=False)[:, None]
-    runs = []
+    curves = []
     for first, last in pairwise(ends):
-        run = points[first : last + 1]
-        # A mirrored point beyond each end gives the first and last piece a direction.
-        run = np.vstack([2 * run[0] - run[1], run, 2 * run[-1] - run[-2]])
-        a, b, c, d = (run[i : len(run) - 3 + i, None] for i in range(4))
+        knots = points[first : last + 1]
+        # A mirrored point beyond each end gives the first and last interval a direction.
+        knots = np.vstack([2 * knots[0] - knots[1], knots, 2 * knots[-1] - knots[-2]])
+        a, b, c, d = (knots[i : len(knots) - 3 + i, None] for i in range(4))
         cubic = -a + 3 * b - 3 * c + d
         square = 2 * a - 5 * b + 4 * c - d
-        pieces = b + 0.5 * t * (c - a + t * (square + t * cubic))
-        runs.append(pieces.reshape(-1, 2))
-    return np.vstack([*runs, points[-1:]])
+        curve = b + 0.5 * t * (c - a + t * (square + t * cubic))
+        curves.append(curve.reshape(-1, 2))
+    return np.vstack([*curves, points[-1:]])
 
 
-def _evenly(line: Points) -> Points:
-    """The same line with its points ``SPACING`` apart."""
-    way = np.concatenate([[0], np.hypot(*np.diff(line, axis=0).T).cumsum()])
-    at = np.linspace(0, way[-1], max(2, round(way[-1] / SPACING)))
-    return np.stack([np.interp(at, way, line[:, axis]) for axis in (0, 1)], axis=1)
+def _resample(line: Points) -> Points:
+    """The same line with its points ``POINT_SPACING`` apart."""
+    length = np.concatenate([[0], np.hypot(*np.diff(line, axis=0).T).cumsum()])
+    at = np.linspace(0, length[-1], max(2, round(length[-1] / POINT_SPACING)))
+    return np.stack([np.interp(at, length, line[:, axis]) for axis in (0, 1)], axis=1)
 
 
-def _smooth(line: Points, reach: int) -> Points:
-    """A running mean over ``2 * reach + 1`` points, ends held: no corner is perfect."""
-    sums = np.pad(line, ((reach + 1, reach), (0, 0)), mode="edge").cumsum(axis=0)
-    window = 2 * reach + 1
+def _smooth(line: Points, radius: int) -> Points:
+    """Moving average over ``2 * radius + 1`` points, padded with the end points: rounds the corners."""
+    sums = np.pad(line, ((radius + 1, radius), (0, 0)), mode="edge").cumsum(axis=0)
+    window = 2 * radius + 1
     mean: Points = (sums[window:] - sums[:-window]) / window
     return mean
 
 
-def _tremor(length: int, haste: float, rng: np.random.Generator) -> Points:
-    """Slow sway and quick shake ``(length, 2)`` along a stroke."""
-    sway, shake = rng.normal(0, haste, (2, length, 2))
-    return 0.020 * _smooth(sway, 8) + 0.005 * _smooth(shake, 2)
+def _tremor(length: int, speed: float, rng: np.random.Generator) -> Points:
+    """Slow and fast random displacement ``(length, 2)`` along a stroke."""
+    slow, fast = rng.normal(0, speed, (2, length, 2))
+    return 0.020 * _smooth(slow, 8) + 0.005 * _smooth(fast, 2)
 
 
 def fit(strokes: list[Points], size: tuple[float, float]) -> list[Points]:
-    """The strokes as large as ``size`` (width, height) allows, from (0, 0) on."""
+    """Scale the strokes to fit ``size`` (width, height) at the same aspect ratio, and move them to (0, 0)."""
     points = np.vstack(strokes)
     low, high = points.min(axis=0), points.max(axis=0)
     scale = (np.array(size) / (high - low)).min()
     return [(stroke - low) * scale for stroke in strokes]
 
 
-def ink_of(strokes: list[Points], size: Size, nib: float, rng: np.random.Generator) -> Ink:
-    """What a round pen leaves on a page; strokes and the pen's width ``nib`` in pixels.
+def render(strokes: list[Points], size: Size, pen_width: float, rng: np.random.Generator) -> Ink:
+    """Draw strokes with a round pen; all lengths in pixels.
 
-    The pen is pressed more and less on its way: it is up to a fifth wider or thinner.
+    The pressure varies along a stroke: its width differs from ``pen_width`` by up to a fifth.
     """
     width, height = size
-    page = Image.new("L", (width * FINER, height * FINER))
-    pen = ImageDraw.Draw(page)
+    canvas = Image.new("L", (width * SUPERSAMPLING, height * SUPERSAMPLING))
+    pen = ImageDraw.Draw(canvas)
     for stroke in strokes:
-        line = stroke * FINER
-        radii = nib * FINER / 2 * rng.normal(1, 0.08, 5).clip(0.8, 1.2)
-        # Dots closer than a quarter of their radius look like one line.
+        line = stroke * SUPERSAMPLING
+        radii = pen_width * SUPERSAMPLING / 2 * rng.normal(1, 0.08, 5).clip(0.8, 1.2)
+        # Discs closer than a quarter of their radius look like one line.
         gap = float(np.hypot(*np.diff(line, axis=0).T).mean())
         count = max(2, int(len(line) * 4 * gap / radii.mean()))
-        at, way = np.linspace(0, 1, count), np.linspace(0, 1, len(line))
-        x, y = (np.interp(at, way, line[:, axis]) for axis in (0, 1))
+        at, positions = np.linspace(0, 1, count), np.linspace(0, 1, len(line))
+        x, y = (np.interp(at, positions, line[:, axis]) for axis in (0, 1))
         r = np.interp(at, np.linspace(0, 1, 5), radii)
         for box in np.stack([x - r, y - r, x + r, y + r], axis=1).tolist():
             pen.ellipse(box, fill=255)
-    return np.asarray(page.reduce(FINER), dtype=np.float64) / 255
+    return np.asarray(canvas.reduce(SUPERSAMPLING), dtype=np.float64) / 255

@@ -1,0 +1,117 @@
+"""Decoding of picture files: every format and mode gives the same image; what cannot be read is refused."""
+
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import ExifTags, Image
+
+from pipeline.core.errors import PictureError
+from pipeline.data.image import FORMATS, open_picture, preprocess
+from tests.support.pictures import difference, encoded, ink, on_paper, png_header
+
+PLAIN = preprocess(encoded(on_paper(ink())))
+ROTATED_BACK = {  # EXIF orientation to the transposition from the upright picture to the stored one
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
+
+
+@pytest.mark.parametrize("file_format", FORMATS)
+def test_every_format_gives_the_same_image(file_format: str) -> None:
+    picture = Image.fromarray(on_paper(ink())).convert("RGB")
+    assert difference(preprocess(encoded(picture, file_format)), PLAIN) < 1
+
+
+@pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGB", "RGBA"])
+def test_every_mode_gives_the_same_image(mode: str) -> None:
+    assert difference(preprocess(encoded(Image.fromarray(on_paper(ink())).convert(mode))), PLAIN) < 2
+
+
+def test_sixteen_bits_per_pixel_give_the_same_image() -> None:
+    assert np.array_equal(preprocess(encoded(Image.fromarray(on_paper(ink()).astype(np.uint16) * 257))), PLAIN)
+
+
+@pytest.mark.parametrize("orientation", ROTATED_BACK)
+def test_a_picture_is_turned_upright_by_its_exif_orientation(orientation: int) -> None:
+    exif = Image.Exif()
+    exif[ExifTags.Base.Orientation] = orientation
+    stored = Image.fromarray(on_paper(ink())[:180]).transpose(ROTATED_BACK[orientation])
+    assert difference(preprocess(encoded(stored, "JPEG", exif=exif, quality=95)), PLAIN) < 2
+
+
+def test_an_invalid_exif_field_does_not_prevent_turning_the_picture_upright() -> None:
+    orientation = struct.pack("<HHII", ExifTags.Base.Orientation, 3, 1, 6)
+    resolution = struct.pack("<HHI4s", ExifTags.Base.XResolution, 2, 4, b"72\0\0")  # a text, not a fraction
+    exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + orientation + resolution + bytes(4)
+    stored = Image.fromarray(on_paper(ink())).transpose(Image.Transpose.ROTATE_90)
+    assert difference(preprocess(encoded(stored, exif=exif)), PLAIN) == 0
+
+
+def test_the_first_picture_of_an_mpo_is_read() -> None:
+    first, second = (Image.fromarray(on_paper(ink(digit))).convert("RGB") for digit in (5, 2))
+    content = encoded(first, "MPO", save_all=True, append_images=[second])
+    assert difference(preprocess(content), PLAIN) < 3
+
+
+@pytest.mark.parametrize("file_format", ["GIF", "PNG", "WEBP"])
+def test_an_animated_picture_is_refused(file_format: str) -> None:
+    first, second = (Image.fromarray(on_paper(ink(digit))) for digit in (1, 2))
+    with pytest.raises(PictureError, match="animated"):
+        open_picture(encoded(first, file_format, save_all=True, append_images=[second]))
+
+
+@pytest.mark.parametrize("file_format", FORMATS)
+def test_half_a_file_is_refused(file_format: str) -> None:
+    content = encoded(on_paper(ink()), file_format)
+    with pytest.raises(PictureError, match="damaged"):
+        open_picture(content[: len(content) // 2])
+
+
+def test_a_damaged_gif_is_refused() -> None:
+    content = encoded(on_paper(ink()), "GIF")
+    short_control_block = content.replace(b"\x2c", b"\x21\xf9\x01\x00\x00\x2c", 1)
+    with pytest.raises(PictureError):
+        preprocess(short_control_block[:60])
+
+
+def test_invalid_exif_data_is_a_damaged_picture() -> None:
+    content = encoded(on_paper(ink()))
+    chunk = b"eXIfxx"
+    broken = content[:33] + struct.pack(">I", 2) + chunk + struct.pack(">I", zlib.crc32(chunk)) + content[33:]
+    with pytest.raises(PictureError, match="damaged"):
+        open_picture(broken)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"7", b"a seven, in words", b"<svg/>", b"%PDF-1.7", encoded(on_paper(ink()), "TIFF")]
+)
+def test_a_file_in_another_format_is_refused(content: bytes) -> None:
+    with pytest.raises(PictureError, match=f"{len(content)} bytes that are not a picture, expected PNG, JPEG"):
+        open_picture(content)
+
+
+@pytest.mark.parametrize(("width", "height"), [(7, 100), (100, 7), (5001, 5000), (10_000, 10_000), (100_000, 100_000)])
+def test_too_few_or_too_many_pixels_are_refused_before_they_are_decoded(width: int, height: int) -> None:
+    with pytest.raises(PictureError, match="pixels"):  # decoding would find no pixels and call it damaged
+        open_picture(png_header(width, height))
+
+
+@pytest.mark.parametrize("size", [(8, 25_000), (25_000, 8), (100, 2_001)])
+def test_a_picture_far_longer_than_wide_is_refused(size: tuple[int, int]) -> None:
+    with pytest.raises(PictureError, match="the longer one at most 20 times the shorter one"):
+        preprocess(encoded(Image.new("L", size, 255)))
+
+
+def test_a_jpeg_of_many_scans_is_refused_before_they_are_decoded() -> None:
+    content = encoded(on_paper(ink()), "JPEG", progressive=True)
+    last = content.rindex(b"\xff\xda")
+    assert preprocess(content).any()
+    with pytest.raises(PictureError, match=r"10\d scans, expected at most 50 scans"):
+        preprocess(content[:-2] + content[last:-2] * 100 + content[-2:])
