@@ -38,9 +38,8 @@ def test_light_on_dark_is_the_same_as_dark_on_light(digit: int) -> None:
 @pytest.mark.parametrize("pen", [(0, 0, 0), (255, 255, 255), (214, 30, 36), (250, 226, 92)])
 def test_ink_of_any_colour_is_found_on_a_transparent_canvas(pen: tuple[int, ...]) -> None:
     alpha = on_paper(ink(), paper=0, pen=255)
-    colour = np.where(
-        alpha[..., None] > 0, np.array(pen, np.uint8), np.uint8(0)
-    )  # untouched (0, 0, 0, 0), as browsers do
+    # Untouched pixels are (0, 0, 0, 0), as browsers export them.
+    colour = np.where(alpha[..., None] > 0, np.array(pen, np.uint8), np.uint8(0))
     assert difference(preprocess(encoded(np.dstack([colour, alpha]))), PLAIN) < 1
 
 

@@ -47,7 +47,7 @@ NOISE_FLOOR: Final = 0.2  # of the strongest ink's contrast; weaker in a photo i
 INK_THRESHOLD: Final = 64  # of 255; pixels above count as ink where boxes and components are measured
 BLANK: Final = ("blank_page", "a picture with nothing on it", "a digit")
 
-Ink = npt.NDArray[np.uint8]
+Ink = npt.NDArray[np.uint8]  # (H, W), 0 = paper, 255 = ink
 
 
 def open_picture(content: bytes) -> Image.Image:
@@ -64,9 +64,8 @@ def open_picture(content: bytes) -> Image.Image:
         picture.draft(None, (DECODED_SIDE, DECODED_SIDE))  # a JPEG is decoded at a half, a quarter or an eighth
         picture.load()
     except UnidentifiedImageError as error:
-        raise PictureError(
-            "not_a_picture", f"{len(content)} bytes that are not a picture", ", ".join(FORMATS)
-        ) from error
+        got = f"{len(content)} bytes that are not a picture"
+        raise PictureError("not_a_picture", got, ", ".join(FORMATS)) from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise PictureError("picture_size", f"a picture of too many pixels ({error})", LIMITS) from error
     except DECODING_ERRORS as error:
@@ -77,7 +76,7 @@ def open_picture(content: bytes) -> Image.Image:
 
 def _check_size(picture: Image.Image) -> None:
     short, long = sorted(picture.size)
-    # An MPO is a phone's JPEG with a second view of the same scene: the first is the one to read.
+    # An MPO is a phone's JPEG with a second view of the same scene: the first one is read.
     if picture.format != "MPO" and getattr(picture, "is_animated", False):
         raise PictureError("animated_picture", "an animated picture", "a still one")
     max_pixels = MAX_JPEG_PIXELS if picture.format in ("JPEG", "MPO") else MAX_PIXELS
@@ -132,7 +131,7 @@ def extract_ink(picture: Image.Image) -> Ink:
         grey, border = 255 - grey, 255 - border
     is_photo = float(border.std()) > MAX_BORDER_DEVIATION
     contrast = np.clip((_estimate_paper(grey) if is_photo else np.median(border)) - grey, 0, None)
-    # A stroke has more than a few pixels: single ones are dust.
+    # A stroke has more than a few pixels: fewer are dust.
     pixels = min(16, contrast.size // 100)
     strongest = float(np.partition(contrast, -1 - pixels, axis=None)[-1 - pixels])
     if strongest < MIN_CONTRAST:

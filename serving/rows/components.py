@@ -63,9 +63,7 @@ def find_components(ink: Ink) -> tuple[Labels, list[Component], float]:
     stroke_width = estimate_stroke_width(mask, len(components))
     components = remove_rules(components, stroke_width)
     height = row_height(components, stroke_width)
-    components = [
-        merged for group in _column_groups(components) for merged in _join_dashes(group, stroke_width, height)
-    ]
+    components = [one for group in _column_groups(components) for one in _join_dashes(group, stroke_width, height)]
     large = [component for component in components if component.height >= MIN_DIGIT_HEIGHT * height]
     check_one_line(large, stroke_width, height)
     # The largest strokes first: a smaller one may be near to such a stroke only.

@@ -49,7 +49,7 @@ CUT_WEIGHT: Final = 0.1  # per stroke width of ink that a cut crosses beyond FRE
 FREE_CUT_COST: Final = 2.8  # stroke widths; a cut that crosses less lowers the cost
 JOIN_COST: Final = 3.4  # of two strokes in a digit that do not touch
 GAP_WEIGHT: Final = 8.0  # per row height between them
-MIN_GAP: Final = -0.3  # of the row's height; overlap of their columns, beyond which the cost is no lower
+MIN_GAP: Final = -0.3  # of the row's height; below 0 their columns overlap, and more overlap costs no less
 REJECT_COST: Final = 30.0  # of a segment that is in no digit
 PROBABILITY_FLOOR: Final = 2e-3  # added, so that one bad digit does not outweigh all others
 

@@ -65,12 +65,12 @@ def stroke(width: int, height: int) -> Pixels:
     return np.full((height, width), 255, np.uint8)
 
 
-def compose(*pieces: tuple[Pixels, int, int], size: tuple[int, int] = (300, 500)) -> Pixels:
-    """Ink `(H, W) uint8` with the top left corner of each piece at its (x, y)."""
+def compose(*shapes: tuple[Pixels, int, int], size: tuple[int, int] = (300, 500)) -> Pixels:
+    """Ink `(H, W) uint8` with the top left corner of each shape at its (x, y)."""
     ink = np.zeros(size, np.uint8)
-    for piece, x, y in pieces:
-        target = ink[y : y + piece.shape[0], x : x + piece.shape[1]]
-        np.maximum(target, piece, out=target)
+    for shape, x, y in shapes:
+        target = ink[y : y + shape.shape[0], x : x + shape.shape[1]]
+        np.maximum(target, shape, out=target)
     return ink
 
 
