@@ -28,39 +28,28 @@ from serving.http.openapi import describe
 from serving.http.watchdog import Watchdog
 from serving.model import Model
 from tests.support.inprocess_service import bentoml_app, service
-from tests.support.pictures import encoded, ink, on_paper, png_header
+from tests.support.pictures import encoded, png_header
+from tests.support.sample_requests import (
+    BLANK,
+    FIVE,
+    FORM,
+    JSON,
+    MULTIPART,
+    PICKLE,
+    PNG,
+    RAW,
+    UNBOUND,
+    batch_of,
+    gif,
+    image_list,
+)
 from tests.support.synthetic_digits import pictures
-
-PNG = {"content-type": "image/png"}
-RAW = {"content-type": "application/octet-stream"}
-JSON = {"content-type": "application/json"}
-FORM = {"content-type": "application/x-www-form-urlencoded"}
-MULTIPART = {"content-type": "multipart/form-data; boundary=x"}
-UNBOUND = {"content-type": "multipart/form-data"}
-PICKLE = {"content-type": "application/vnd.bentoml+pickle"}
-FIVE = encoded(on_paper(ink()))
-BLANK = encoded(np.full((100, 100), 255, np.uint8))
 
 
 @pytest.fixture
 def client(model: Model) -> Iterator[TestClient]:
     with TestClient(service(model), raise_server_exceptions=False) as client:
         yield client
-
-
-def image_list(*sides: int, value: Any = 0) -> Any:
-    return [image_list(*sides[1:], value=value) for _ in range(sides[0])] if sides else value
-
-
-def batch_of(images: Any) -> bytes:
-    return json.dumps({"images": images}).encode()
-
-
-def gif(frames: int) -> bytes:
-    pages = [Image.fromarray(on_paper(ink(left=10 * frame))) for frame in range(frames)]
-    buffer = io.BytesIO()
-    pages[0].save(buffer, "GIF", save_all=True, append_images=pages[1:])
-    return buffer.getvalue()
 
 
 def test_a_picture_gets_the_models_answer_to_its_28_by_28_pixels(client: TestClient, model: Model) -> None:

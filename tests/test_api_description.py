@@ -19,7 +19,7 @@ from serving.model import Model
 from serving.rows.reader import MAX_DIGITS
 from tests.support.inprocess_service import service
 from tests.support.pictures import compose, encoded, row, stroke
-from tests.test_api import FIVE, JSON, MULTIPART, PNG, RAW, batch_of, gif, image_list
+from tests.support.sample_requests import FIVE, JSON, MULTIPART, PNG, RAW, batch_of, gif, image_list
 
 LINES = np.vstack([row("4207")[80:160], np.zeros((30, 500), np.uint8), row("4207")[80:160]])
 ONES = compose(*((stroke(4, 30), 12 * number + 5, 40) for number in range(MAX_DIGITS + 1)))

@@ -17,7 +17,7 @@ from serving.http.limits import Limits
 from serving.http.parsing import MAX_BODY
 from serving.model import Model
 from tests.support.inprocess_service import service
-from tests.test_api import FIVE, PNG
+from tests.support.sample_requests import FIVE, PNG
 
 ORIGIN = "https://example.org"
 SETTINGS = {"allow_origins": [ORIGIN], "allow_methods": ["GET", "POST"], "expose_headers": ["Retry-After"]}

@@ -11,7 +11,7 @@ from starlette.types import Message, Scope
 from serving.http.limits import Limits
 from serving.model import Model
 from tests.support.inprocess_service import service
-from tests.test_api import FIVE, JSON, MULTIPART, PICKLE, PNG, RAW
+from tests.support.sample_requests import FIVE, JSON, MULTIPART, PICKLE, PNG, RAW
 
 LARGE = 2**20  # bytes
 NOISE = b"\x93" * (LARGE + 1)

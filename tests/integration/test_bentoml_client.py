@@ -18,7 +18,7 @@ import pytest
 from pipeline.data.dataset import Split
 from serving.model import Model
 from serving.smoke_test import free_port, running_command
-from tests.test_api import FIVE
+from tests.support.sample_requests import FIVE
 
 TAG = "mnist:v1-0123abcd"
 PNG = {"content-type": "image/png"}
