@@ -1,4 +1,4 @@
-"""The service's API in process: what it answers, what it refuses and how, and what it does when there is too much."""
+"""The service's API in process: answers, refusals, and what happens under overload."""
 
 import asyncio
 import io
@@ -92,7 +92,7 @@ def test_the_bytes_decide_what_a_picture_is_under_any_name_of_its_type(client: T
 
 
 @pytest.mark.parametrize("media_type", ["image/jpg", "image/pjpeg", "image/x-png", "image/x-ms-bmp", "image/x-bmp"])
-def test_the_usual_other_names_of_picture_types_are_taken(media_type: str) -> None:
+def test_the_usual_other_names_of_picture_types_are_accepted(media_type: str) -> None:
     assert media_type in parsing.PICTURE_TYPES
 
 
@@ -105,7 +105,7 @@ def test_the_picture_that_the_model_saw_comes_with_the_answer(client: TestClient
     assert (image == preprocess(FIVE)).all()
 
 
-def test_a_page_with_nothing_on_it_is_not_a_digit(client: TestClient) -> None:
+def test_a_blank_picture_is_not_a_digit(client: TestClient) -> None:
     for path in ("/predict", "/read"):
         answer = client.post(path, content=BLANK, headers=PNG)
         assert answer.status_code == 200
@@ -114,7 +114,7 @@ def test_a_page_with_nothing_on_it_is_not_a_digit(client: TestClient) -> None:
     assert client.post("/read", content=BLANK, headers=PNG).json()["text"] == ""
 
 
-def test_every_picture_of_the_pen_is_answered(client: TestClient) -> None:
+def test_every_synthetic_picture_is_answered(client: TestClient) -> None:
     files = pictures(5)
     for name in sorted(files)[::10]:
         kind = "jpeg" if str(name).endswith("jpg") else str(name).rpartition(".")[2]
@@ -138,7 +138,7 @@ def test_raw_bytes_and_json_get_the_models_answers_in_order(
     assert raw.json()["digits"] == model.probabilities(images).argmax(axis=1).tolist()
 
 
-def test_an_empty_image_in_a_batch_has_no_digit(client: TestClient, digits: Split) -> None:
+def test_a_blank_image_in_a_batch_has_no_digit(client: TestClient, digits: Split) -> None:
     images = [image_list(28, 28), digits.images[0].tolist()]
 
     answer = client.post("/predict_batch", content=batch_of(images), headers=JSON).json()
@@ -158,16 +158,16 @@ BAD: dict[str, tuple[str, Any, dict[str, str], str]] = {
     "half a picture": ("/predict", FIVE[: len(FIVE) // 2], PNG, "damaged_picture"),
     "a bomb": ("/predict", png_header(40_000, 40_000), PNG, "picture_size"),
     "four pixels": ("/predict", encoded(np.zeros((2, 2), np.uint8)), PNG, "picture_size"),
-    "a film": ("/predict", gif(3), {"content-type": "image/gif"}, "animated_picture"),
-    "a format that we do not read": ("/predict", FIVE, {"content-type": "image/tiff"}, "unsupported_media_type"),
+    "an animation": ("/predict", gif(3), {"content-type": "image/gif"}, "animated_picture"),
+    "an unsupported format": ("/predict", FIVE, {"content-type": "image/tiff"}, "unsupported_media_type"),
     "a vector picture": ("/predict", b"<svg/>", {"content-type": "image/svg+xml"}, "unsupported_media_type"),
     "JSON as a picture": ("/predict", b'{"url": "http://127.0.0.1/"}', JSON, "unsupported_media_type"),
     "a text form": ("/predict", b"a=b", FORM, "unsupported_media_type"),
     "a text file in a form": ("/predict", {"picture": ("a.txt", b"a", "text/plain")}, {}, "unsupported_media_type"),
-    "a packed picture": ("/predict", FIVE, PNG | {"content-encoding": "gzip"}, "unsupported_media_type"),
+    "a compressed picture": ("/predict", FIVE, PNG | {"content-encoding": "gzip"}, "unsupported_media_type"),
     "a form without its boundary": ("/predict", b"--x", UNBOUND, "malformed_multipart"),
     "a broken form": ("/predict", b"--x\r\nrubbish", MULTIPART, "malformed_multipart"),
-    "an unended form": (
+    "a truncated form": (
         "/predict",
         b'--x\r\nContent-Disposition: form-data; name="picture"; filename="a.png"\r\n\r\n' + FIVE,
         MULTIPART,
@@ -185,9 +185,9 @@ BAD: dict[str, tuple[str, Any, dict[str, str], str]] = {
         {},
         "malformed_multipart",
     ),
-    "a wish that is neither true nor false": ("/predict?seen=perhaps", FIVE, PNG, "bad_query"),
+    "a flag that is neither true nor false": ("/predict?seen=perhaps", FIVE, PNG, "bad_query"),
     "text to read": ("/read", b"hello", PNG, "not_a_picture"),
-    "no JSON": ("/predict_batch", b"{", JSON, "malformed_json"),
+    "not JSON": ("/predict_batch", b"{", JSON, "malformed_json"),
     "nothing as JSON": ("/predict_batch", b"", JSON, "malformed_json"),
     "not UTF-8": ("/predict_batch", b'{"images": "\xff"}', JSON, "malformed_json"),
     "deep JSON": ("/predict_batch", b'{"images":' + b"[" * 100_000 + b"]" * 100_000 + b"}", JSON, "malformed_json"),
@@ -201,7 +201,7 @@ BAD: dict[str, tuple[str, Any, dict[str, str], str]] = {
     "darker than dark": ("/predict_batch", batch_of(image_list(1, 28, 28, value=-1)), JSON, "wrong_value"),
     "half a grey level": ("/predict_batch", batch_of(image_list(1, 28, 28, value=0.5)), JSON, "wrong_value"),
     "text for a pixel": ("/predict_batch", batch_of(image_list(1, 28, 28, value="7")), JSON, "wrong_value"),
-    "truth for a pixel": ("/predict_batch", batch_of(image_list(1, 28, 28, value=True)), JSON, "wrong_value"),
+    "a Boolean for a pixel": ("/predict_batch", batch_of(image_list(1, 28, 28, value=True)), JSON, "wrong_value"),
     "a list for a body": ("/predict_batch", b"[]", JSON, "wrong_value"),
     "raw bytes of no shape": ("/predict_batch", bytes(784), RAW, "bad_query"),
     "a tall image as raw bytes": ("/predict_batch?shape=1,56,28", bytes(1568), RAW, "bad_query"),
@@ -238,7 +238,7 @@ def test_bad_input_gets_its_status_and_a_reason(client: TestClient, kind: str) -
     assert client.get("/readyz").status_code == 200
 
 
-def test_the_first_wrong_pixel_ends_the_look(client: TestClient) -> None:
+def test_validation_stops_at_the_first_wrong_pixel(client: TestClient) -> None:
     with pytest.raises(ValidationError) as caught:
         parsing.BATCH.validate_python(image_list(100, 28, 28, value=-1))
     assert caught.value.error_count() == 1
@@ -250,18 +250,18 @@ def test_the_first_wrong_pixel_ends_the_look(client: TestClient) -> None:
 
 @pytest.mark.parametrize("path", ["/", "/docs", "/page/page.css"])
 def test_a_part_of_a_file_is_answered_with_the_whole_file(client: TestClient, path: str) -> None:
-    for wish in ("bytes=0-1", "bytes=99999999-", "bytes=5-1", "items=0-1", "x"):
-        response = client.get(path, headers={"range": wish})
+    for value in ("bytes=0-1", "bytes=99999999-", "bytes=5-1", "items=0-1", "x"):
+        response = client.get(path, headers={"range": value})
         assert (response.status_code, response.content) == (200, client.get(path).content)
 
 
-def test_content_encodings_are_all_looked_at(client: TestClient) -> None:
+def test_every_content_encoding_header_counts(client: TestClient) -> None:
     headers = [("content-type", "image/png"), ("content-encoding", "identity"), ("content-encoding", "gzip")]
 
     assert client.post("/predict", content=FIVE, headers=headers).status_code == 415
 
 
-def test_nobody_waits_long_for_the_pictures_of_others(model: Model) -> None:
+def test_a_request_waits_only_so_long_for_other_pictures(model: Model) -> None:
     api = HttpApi(bentoml_app, lambda: model, Watchdog(), lock_seconds=0.05)
 
     async def ask() -> None:
@@ -276,7 +276,7 @@ def test_nobody_waits_long_for_the_pictures_of_others(model: Model) -> None:
     assert isinstance(asyncio.run(both()), Response)
 
 
-def test_an_unknown_method_is_told_which_there_is(client: TestClient) -> None:
+def test_a_wrong_method_gets_the_allowed_ones(client: TestClient) -> None:
     response = client.get("/predict")
 
     assert (response.status_code, response.json()["code"]) == (405, "method_not_allowed")
@@ -299,7 +299,7 @@ def test_a_body_over_the_limit_is_not_read(model: Model) -> None:
     assert client.post("/predict", content=bytes(1000), headers=PNG).status_code == 422
 
 
-def test_a_busy_service_says_so_and_still_answers_its_probes(model: Model) -> None:
+def test_an_overloaded_service_returns_429_and_still_answers_its_probes(model: Model) -> None:
     with TestClient(service(model, Limits(requests=0))) as client:
         refused = client.post("/predict", content=FIVE, headers=PNG)
 
@@ -326,7 +326,7 @@ def test_the_service_is_ready_only_if_the_golden_picture_gets_its_golden_answer(
         assert client.get("/livez").status_code == 200
 
 
-def test_an_error_of_our_own_is_told_without_its_details(
+def test_an_internal_error_is_reported_without_details(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("serving.http.handlers.preprocess", lambda content: 1 / 0)
@@ -362,7 +362,7 @@ def resolved(schema: Any, root: Any) -> Any:
     return schema | {"components": root["components"]}
 
 
-def test_answers_and_refusals_are_as_the_description_says(client: TestClient) -> None:
+def test_answers_and_refusals_match_the_description(client: TestClient) -> None:
     description = client.get("/docs.json").json()
     posts = {
         "/predict": [(FIVE, PNG), (BLANK, PNG), (b"hello", PNG)],
@@ -429,7 +429,9 @@ UPLOAD = {
 }
 
 
-def test_a_client_that_leaves_amid_its_body_is_no_error(model: Model, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_client_that_disconnects_during_its_body_is_not_an_error(
+    model: Model, caplog: pytest.LogCaptureFixture
+) -> None:
     coming: list[Message] = [
         {"type": "http.request", "body": FIVE[:50], "more_body": True},
         {"type": "http.disconnect"},
@@ -447,7 +449,7 @@ def test_a_client_that_leaves_amid_its_body_is_no_error(model: Model, caplog: py
     assert (sent, caplog.text) == ([], "")
 
 
-def test_a_client_that_does_not_send_its_body_is_not_waited_for(model: Model) -> None:
+def test_a_body_that_does_not_arrive_is_refused_at_the_deadline(model: Model) -> None:
     sent: list[Message] = []
 
     async def receive() -> Message:

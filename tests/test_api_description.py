@@ -43,8 +43,8 @@ REFUSED: dict[str, tuple[str, str, bytes, dict[str, str]]] = {
 }  # fmt: skip
 
 
-def told(problem: dict[str, str]) -> dict[str, str]:
-    """What a program reads of it; the message of a wrong pixel also says which one."""
+def without_message(problem: dict[str, str]) -> dict[str, str]:
+    """The fields for programs; the message also names the wrong pixel."""
     return {k: v for k, v in problem.items() if k != "message" or "got" not in problem}
 
 
@@ -54,7 +54,7 @@ def test_the_example_of_a_refusal_is_what_the_service_answers(model: Model, code
     with TestClient(service(model)) as client:
         answer = client.request(method, path, content=content, headers=headers).json()
 
-    assert told(answer) == told(problem_example(code))
+    assert without_message(answer) == without_message(problem_example(code))
 
 
 def test_the_example_of_a_busy_service_is_what_it_answers(model: Model) -> None:
@@ -73,18 +73,18 @@ def test_the_example_of_a_slow_body_is_what_the_service_answers(model: Model) ->
     async def send(message: Message) -> None:
         raise AssertionError(message)
 
-    async def late() -> dict[str, str]:
+    async def slow() -> dict[str, str]:
         request = LimitedRequest(service(model), {"type": "http", "path": "/predict"}, receive, send)
         request.deadline, request.bytes = asyncio.get_running_loop().time(), 1000
         with pytest.raises(Problem) as caught:
             await request.receive()
         return caught.value.content()
 
-    assert asyncio.run(late()) == problem_example("slow_body")
+    assert asyncio.run(slow()) == problem_example("slow_body")
 
 
-def test_no_example_is_left_uncompared() -> None:
-    others = {"damaged_picture", "internal_error", "not_digits", "not_ready"}  # no number of ours is in them
+def test_every_example_is_compared() -> None:
+    others = {"damaged_picture", "internal_error", "not_digits", "not_ready"}  # they hold no number of the service
 
     assert set(EXAMPLES) == set(REFUSED) | {"overloaded", "slow_body"} | others
 

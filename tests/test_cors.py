@@ -43,7 +43,7 @@ def client(model: Model) -> Iterator[TestClient]:
 
 
 def settings_under(**environment: str) -> Any:
-    """What the service computes in a process of its own, under these variables."""
+    """The settings that a worker computes under these environment variables."""
     plain = {name: value for name, value in os.environ.items() if not name.startswith("BENTOML_CONFIG")}
     command = [sys.executable, "-c", AS_THE_WORKER]
     return json.loads(subprocess.check_output(command, env=plain | environment, text=True).splitlines()[-1])

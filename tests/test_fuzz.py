@@ -13,22 +13,22 @@ from tests.support.fuzz import MEMORY, check_memory, memory, peak, reset_peak
     "after",
     [[269, 265, 275, 271], [171, 269, 265, 275], [193, 193, 228, 228], [200, 260, 290, 291], [220, 220, 220, 220]],
 )
-def test_a_plateau_is_no_leak(after: list[float]) -> None:
+def test_a_plateau_is_not_a_leak(after: list[float]) -> None:
     check_memory(after, 400)
 
 
 @pytest.mark.parametrize("after", [[171, 181, 191, 201], [269, 300, 320, 330]])
-def test_what_grows_in_every_repeat_is_a_leak(after: list[float]) -> None:
+def test_growth_in_every_repeat_is_a_leak(after: list[float]) -> None:
     with pytest.raises(AssertionError, match="the worker grew by at least 10 MB in each repeat"):
         check_memory(after, 400)
 
 
-def test_a_peak_above_what_the_service_is_given_is_refused() -> None:
+def test_a_peak_above_the_memory_limit_is_an_error() -> None:
     with pytest.raises(AssertionError, match="had 513 MB at once, expected less than 512"):
         check_memory([200, 200, 200, 200], MEMORY + 1)
 
 
-def test_a_peak_that_is_over_is_still_seen_until_it_is_reset() -> None:
+def test_a_past_peak_is_reported_until_it_is_reset() -> None:
     process, size = psutil.Process(), 64 * 2**20
     reset_peak(process)
     before = memory(process)

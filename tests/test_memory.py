@@ -1,4 +1,4 @@
-"""What a client sent is let go with its answer: the garbage collector need not come by first."""
+"""A request's bytes are freed with its response, without the garbage collector."""
 
 import asyncio
 import gc
@@ -29,13 +29,13 @@ SENT: dict[str, tuple[str, bytes, dict[str, str], int]] = {
     "wrong JSON": ("/predict_batch", b'{"images": "' + b"7" * LARGE + b'"}', JSON, 422),
     "a pickle": ("/predict", NOISE, PICKLE, 415),
     "a body over the limit": ("/predict", NOISE * 2, PNG, 413),
-    "a client that leaves": ("/predict", NOISE, PNG, 0),
+    "a client that disconnects": ("/predict", NOISE, PNG, 0),
 }
 
 
 @pytest.fixture
 def kept() -> Iterator[list[Any]]:
-    """What is garbage, but in reference cycles, at the time of looking."""
+    """Objects that only the garbage collector would free."""
     gc.collect()
     gc.disable()
     gc.set_debug(gc.DEBUG_SAVEALL)
@@ -46,7 +46,7 @@ def kept() -> Iterator[list[Any]]:
 
 
 async def send_to(app: Any, path: str, content: bytes, headers: dict[str, str], is_complete: bool) -> int:
-    """The status of the answer, 0 for none."""
+    """The status of the response, 0 for none."""
     path, _, query = path.partition("?")
     parts = [content[start : start + 2**19] for start in range(0, len(content), 2**19)]
     sent: list[Message] = []
@@ -71,7 +71,9 @@ async def send_to(app: Any, path: str, content: bytes, headers: dict[str, str], 
 
 
 @pytest.mark.parametrize("kind", SENT)
-def test_no_answer_leaves_what_was_sent_to_the_garbage_collector(model: Model, kind: str, kept: list[Any]) -> None:
+def test_no_response_leaves_the_requests_bytes_to_the_garbage_collector(
+    model: Model, kind: str, kept: list[Any]
+) -> None:
     path, content, headers, status = SENT[kind]
     app = service(model, Limits(body=2 * LARGE))
 

@@ -1,4 +1,4 @@
-"""What a browser is served, in process: relative addresses, headers for browsers, the limits that the page keeps to."""
+"""What a browser is served, in process: relative URLs, headers for browsers, the limits that the page applies."""
 
 import asyncio
 import io
@@ -46,7 +46,7 @@ def client(model: Model) -> Iterator[TestClient]:
         yield client
 
 
-class Addresses(HTMLParser):
+class Links(HTMLParser):
     """Collects what a page loads and links to."""
 
     def __init__(self, html: str) -> None:
@@ -63,7 +63,7 @@ class Addresses(HTMLParser):
 @pytest.mark.parametrize("prefix", ["", "/digits", "/a/b"])
 def test_what_a_page_loads_and_links_to_lies_below_its_prefix(client: TestClient, path: str, prefix: str) -> None:
     """The service sees paths without the prefix: the proxy strips it."""
-    addresses = Addresses(client.get(path).text).found
+    addresses = Links(client.get(path).text).found
 
     assert len(addresses) >= 3
     for address in addresses:
@@ -132,7 +132,7 @@ ANSWERED: Final = {
 
 
 @pytest.mark.parametrize("kind", ANSWERED)
-def test_no_answers_type_is_guessed(client: TestClient, kind: str) -> None:
+def test_the_type_of_no_answer_is_guessed(client: TestClient, kind: str) -> None:
     method, path, headers, content, status = ANSWERED[kind]
 
     response = client.request(method, path, headers=headers, content=content)
@@ -141,7 +141,7 @@ def test_no_answers_type_is_guessed(client: TestClient, kind: str) -> None:
     assert response.headers.get_list("x-content-type-options") == ["nosniff"]
 
 
-def test_nor_that_of_an_error_or_of_a_busy_service(
+def test_nor_that_of_an_error_or_of_an_overloaded_service(
     client: TestClient, model: Model, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("serving.http.handlers.preprocess", lambda content: 1 / 0)
@@ -153,7 +153,7 @@ def test_nor_that_of_an_error_or_of_a_busy_service(
 
 
 def test_headers_for_browsers_are_built_once(model: Model) -> None:
-    """A request pays for a reference to the header, not for its text."""
+    """Not once for each request."""
     scope: Scope = {"type": "http", "method": "GET", "path": "/livez", "query_string": b"", "headers": []}
     started: list[Message] = []
 
@@ -206,7 +206,7 @@ def test_the_page_gets_the_limits_of_the_service(client: TestClient) -> None:
 
 
 @pytest.mark.parametrize(("media_type", "most"), LIMITS["max_pixels"].items())
-def test_as_many_pixels_as_the_page_is_told_are_taken_and_no_more(media_type: str, most: int) -> None:
+def test_as_many_pixels_as_the_page_allows_are_accepted_and_no_more(media_type: str, most: int) -> None:
     width = 5000
     assert most % width == 0
 
@@ -214,7 +214,7 @@ def test_as_many_pixels_as_the_page_is_told_are_taken_and_no_more(media_type: st
     assert is_refused_for_its_size(drawn(width, most // width + 1, media_type))
 
 
-def test_the_page_has_no_limit_of_the_services_written_down() -> None:
+def test_the_page_repeats_no_limit_of_the_service() -> None:
     numbers = {MAX_BODY, *LIMITS["max_pixels"].values()}
     for script in SCRIPTS:
         written = {int(digits.replace("_", "")) for digits in re.findall(r"\b\d[\d_]{4,}", script.read_text())}

@@ -1,4 +1,4 @@
-"""A server that is to listen on a port that it cannot have says so in one sentence."""
+"""A port that a server cannot listen on is reported in one sentence."""
 
 import errno
 import os
@@ -11,7 +11,7 @@ import pytest
 from serving import port
 
 
-def test_a_free_port_is_no_problem() -> None:
+def test_a_free_port_is_accepted() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         free = listener.getsockname()[1]
 
@@ -40,7 +40,7 @@ def test_a_port_of_a_server_that_has_just_ended_is_free() -> None:
 
 
 @pytest.mark.parametrize("value", ["abc", "", "0", "70000", "-1", "3000.5", "3 000", "٣٠٠٠", "9" * 5000])
-def test_what_is_no_port_is_told_which_there_are(value: str) -> None:
+def test_an_invalid_port_is_reported_with_the_valid_range(value: str) -> None:
     problem = port.problem_with(value)
 
     assert problem is not None
@@ -64,7 +64,7 @@ def test_a_port_that_the_system_refuses_is_named(number: int, reason: str, monke
     assert f"got port 80, which {reason}" in problem
 
 
-def test_the_command_ends_with_one_line() -> None:
+def test_the_command_prints_one_line() -> None:
     with socket.create_server(("127.0.0.1", 0)) as listener:
         command = [sys.executable, "-m", "serving.port", str(listener.getsockname()[1])]
         done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -74,7 +74,7 @@ def test_the_command_ends_with_one_line() -> None:
 
 
 @pytest.mark.parametrize(("target", "server"), [("serve", "bentoml serve"), ("ui", "pipeline.tracking.ui")])
-def test_make_looks_before_it_starts_a_server(target: str, server: str) -> None:
+def test_make_checks_the_port_before_it_starts_a_server(target: str, server: str) -> None:
     lines = subprocess.check_output(["make", "--dry-run", target, "PORT=3141"], text=True)
 
     assert lines.index('python -m serving.port "3141"') < lines.index(server)

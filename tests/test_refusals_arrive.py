@@ -1,4 +1,4 @@
-"""An answer that is given before the request has been read reaches the client, and what it still sends has limits."""
+"""A response sent before the request has been read reaches the client; the rest of the request has limits."""
 
 import contextlib
 import http.client
@@ -27,11 +27,11 @@ CLOSE = {"connection": "close"}
 REFUSED: dict[str, tuple[str, str, bytes, dict[str, str], int]] = {
     "a body over the limit": ("POST", "/predict", TOO_LARGE, PNG, 413),
     "a body far over the limit": ("POST", "/predict", bytes(40 * MB), PNG, 413),
-    "a type that is not read": ("POST", "/predict", LARGE, TEXT | CLOSE, 415),
-    "a type that is not read, connection kept": ("POST", "/predict", LARGE, TEXT, 415),
+    "an unsupported type": ("POST", "/predict", LARGE, TEXT | CLOSE, 415),
+    "an unsupported type, connection kept": ("POST", "/predict", LARGE, TEXT, 415),
     "an unknown path": ("POST", "/guess", LARGE, PNG | CLOSE, 404),
     "another method": ("PUT", "/predict", LARGE, PNG | CLOSE, 405),
-    "a query that is refused": ("POST", "/predict?seen=perhaps", LARGE, PNG | CLOSE, 400),
+    "a wrong query": ("POST", "/predict?seen=perhaps", LARGE, PNG | CLOSE, 400),
     "a pickle": ("POST", "/predict", LARGE, {"content-type": "application/x-pickle"} | CLOSE, 415),
 }
 ENDLESS = b"POST /guess HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n%b\r\n"
@@ -89,7 +89,7 @@ def live(start: Callable[..., Live]) -> Live:
     return start()
 
 
-def ask(live: Live, method: str, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, str]:
+def request(live: Live, method: str, path: str, body: bytes, headers: dict[str, str]) -> tuple[int, str]:
     """Status and code of the problem, as http.client gets them: it sends all of the body before it reads."""
     with contextlib.closing(http.client.HTTPConnection(*live.address, timeout=60)) as connection:
         connection.request(method, path, body, headers)
@@ -97,15 +97,15 @@ def ask(live: Live, method: str, path: str, body: bytes, headers: dict[str, str]
         return response.status, json.loads(response.read())["code"]
 
 
-def send_until_cut_off(connection: socket.socket, part: bytes, pause: float = 0.0) -> int:
-    """How many bytes went out before the other end gave up; AssertionError where it does not."""
+def send_until_closed(connection: socket.socket, part: bytes, pause: float = 0.0) -> int:
+    """How many bytes were sent before the server closed the connection; AssertionError if it does not."""
     sent, deadline = 0, time.monotonic() + 60
     with contextlib.suppress(ConnectionError):
         while time.monotonic() < deadline and sent < 2**30:
             connection.sendall(part)
             sent += len(part)
             time.sleep(pause)
-        raise AssertionError(f"not cut off after {sent} bytes")
+        raise AssertionError(f"not closed after {sent} bytes")
     return sent
 
 
@@ -113,11 +113,11 @@ def send_until_cut_off(connection: socket.socket, part: bytes, pause: float = 0.
 def test_a_refusal_arrives_while_the_body_is_still_being_sent(live: Live, kind: str) -> None:
     method, path, body, headers, status = REFUSED[kind]
 
-    assert [ask(live, method, path, body, headers)[0] for _ in range(3)] == [status] * 3
+    assert [request(live, method, path, body, headers)[0] for _ in range(3)] == [status] * 3
 
 
-def test_busy_and_slow_refusals_arrive_too(start: Callable[..., Live]) -> None:
-    assert ask(start(Limits(requests=0)), "POST", "/predict", LARGE, PNG) == (429, "overloaded")
+def test_refusals_for_overload_and_slowness_arrive_too(start: Callable[..., Live]) -> None:
+    assert request(start(Limits(requests=0)), "POST", "/predict", LARGE, PNG) == (429, "overloaded")
 
     live = start(Limits(body_seconds=0.0))
     head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: %d\r\n\r\n" % len(LARGE)
@@ -136,9 +136,7 @@ def test_busy_and_slow_refusals_arrive_too(start: Callable[..., Live]) -> None:
         (b"GET / HTTP/1.1\r\nX-Long: ", b"a" * MB, b"431"),
     ],
 )
-def test_what_is_refused_before_the_application_sees_it_arrives_too(
-    live: Live, head: bytes, rest: bytes, status: bytes
-) -> None:
+def test_refusals_by_the_protocol_arrive_too(live: Live, head: bytes, rest: bytes, status: bytes) -> None:
     for _ in range(3):
         with socket.create_connection(live.address, timeout=60) as connection:
             connection.sendall(head + rest)
@@ -148,29 +146,27 @@ def test_what_is_refused_before_the_application_sees_it_arrives_too(
 
 
 @pytest.mark.parametrize("header", [b"", b"Connection: close\r\n"])
-def test_a_client_that_sends_without_end_is_cut_off_after_so_many_bytes(
-    start: Callable[..., Live], header: bytes
-) -> None:
+def test_an_endless_body_is_cut_off_at_a_number_of_bytes(start: Callable[..., Live], header: bytes) -> None:
     live = start(linger_bytes=MB)
     with socket.create_connection(live.address, timeout=60) as connection:
         connection.sendall(ENDLESS % header)
 
-        assert send_until_cut_off(connection, CHUNK) < 64 * MB  # the sockets' buffers hold the difference
+        assert send_until_closed(connection, CHUNK) < 64 * MB  # the sockets' buffers hold the difference
     wait_for(lambda: not live.connections)
 
 
 @pytest.mark.parametrize("header", [b"", b"Connection: close\r\n"])
-def test_a_client_that_sends_without_end_is_cut_off_after_so_long(start: Callable[..., Live], header: bytes) -> None:
+def test_an_endless_body_is_cut_off_after_a_time(start: Callable[..., Live], header: bytes) -> None:
     live = start(linger_seconds=0.5, linger_idle=0.4)
     with socket.create_connection(live.address, timeout=60) as connection:
         connection.sendall(ENDLESS % header)
 
-        send_until_cut_off(connection, b"1\r\nx\r\n", pause=0.01)
+        send_until_closed(connection, b"1\r\nx\r\n", pause=0.01)
     wait_for(lambda: not live.connections)
 
 
 @pytest.mark.parametrize("header", [b"", b"Connection: close\r\n"])
-def test_a_client_that_sends_no_more_is_not_waited_for(start: Callable[..., Live], header: bytes) -> None:
+def test_an_idle_client_is_disconnected(start: Callable[..., Live], header: bytes) -> None:
     live = start(linger_idle=0.2)
     with socket.create_connection(live.address, timeout=60) as connection:
         connection.sendall(ENDLESS % header)
@@ -179,7 +175,7 @@ def test_a_client_that_sends_no_more_is_not_waited_for(start: Callable[..., Live
         wait_for(lambda: not live.connections)
 
 
-def test_what_is_discarded_takes_no_place_and_no_memory(live: Live) -> None:
+def test_a_discarded_rest_does_not_count_as_a_request_and_takes_no_memory(live: Live) -> None:
     with socket.create_connection(live.address, timeout=60) as connection:
         connection.sendall(ENDLESS % b"")
         assert connection.recv(12) == b"HTTP/1.1 404"
@@ -192,7 +188,7 @@ def test_what_is_discarded_takes_no_place_and_no_memory(live: Live) -> None:
         assert len(open_one.cycle.body) == 0
 
 
-def test_a_kept_connection_answers_the_next_request_when_the_rest_has_come(live: Live) -> None:
+def test_a_kept_connection_answers_the_next_request_after_the_rest(live: Live) -> None:
     with contextlib.closing(http.client.HTTPConnection(*live.address, timeout=60)) as connection:
         for _ in range(3):
             connection.request("POST", "/predict", LARGE, TEXT)
@@ -215,7 +211,7 @@ def test_a_request_behind_a_refused_one_is_answered(live: Live) -> None:
     assert re.findall(rb"HTTP/1\.1 (\d+)", answer) == [b"404", b"200"]
 
 
-def test_what_is_no_http_behind_an_answer_gets_no_second_answer(live: Live) -> None:
+def test_invalid_http_after_a_response_gets_no_second_response(live: Live) -> None:
     with socket.create_connection(live.address, timeout=60) as connection:
         connection.sendall(ENDLESS % b"")
         answer = connection.recv(12)
@@ -225,7 +221,7 @@ def test_what_is_no_http_behind_an_answer_gets_no_second_answer(live: Live) -> N
     assert answer.count(b"HTTP/1.1") == 1
 
 
-def test_a_client_that_hangs_does_not_hold_up_the_end_of_the_service(
+def test_a_hanging_client_does_not_delay_the_shutdown(
     start: Callable[..., Live],
 ) -> None:
     live = start(linger_idle=3600.0, linger_seconds=3600.0)

@@ -1,4 +1,4 @@
-"""A worker that hangs is ended; one that works or waits is not."""
+"""A worker that hangs exits; one that works or waits does not."""
 
 import asyncio
 import threading
@@ -11,7 +11,7 @@ from serving.http.watchdog import LIMIT, Watchdog
 
 
 def ends(block: Callable[[Watchdog, threading.Event], object], in_loop: bool) -> bool:
-    """Whether the watchdog ends a process in which `block` waits, on the loop's thread or in another one."""
+    """Whether the watchdog detects `block` waiting, on the loop's thread or in another one."""
     ended = threading.Event()
     watchdog = Watchdog(limit=0.3, interval=0.05, on_hang=ended.set)
 
@@ -26,11 +26,11 @@ def ends(block: Callable[[Watchdog, threading.Event], object], in_loop: bool) ->
     return ended.is_set()
 
 
-def test_a_loop_that_does_not_turn_is_ended() -> None:
+def test_a_blocked_event_loop_is_detected() -> None:
     assert ends(lambda watchdog, ended: bool(ended.wait(60)), in_loop=True)
 
 
-def test_work_that_does_not_end_is_ended() -> None:
+def test_work_that_does_not_end_is_detected() -> None:
     assert ends(lambda watchdog, ended: bool(watchdog.run(lambda: ended.wait(60))), in_loop=False)
 
 
@@ -40,7 +40,7 @@ def test_work_that_does_not_end_is_ended() -> None:
     (0.0, -LIMIT - 1, True),
     (-LIMIT - 1, None, True),
 ])  # fmt: skip
-def test_it_hangs_when_the_loop_or_the_work_in_hand_takes_longer_than_the_limit(
+def test_a_worker_hangs_when_the_loop_or_the_work_takes_longer_than_the_limit(
     beat: float, started: float | None, hung: bool
 ) -> None:
     watchdog, now = Watchdog(), time.monotonic()

@@ -1,4 +1,4 @@
-"""Kinds of bad requests to the service, as hypothesis makes them, each with the statuses that its answers may have."""
+"""Kinds of bad requests to the service, made by hypothesis, each with the statuses that it may get."""
 
 import json
 from typing import Any, Final, NamedTuple
@@ -135,11 +135,11 @@ KINDS: Final[dict[str, Kind]] = {
         ),
         REFUSED_PICTURE,
     ),
-    "a format of others": Kind(
+    "an unsupported format": Kind(
         posts("/predict", RAW, st.tuples(st.sampled_from(FOREIGN), BYTES).map(lambda p: p[0] + p[1])), REFUSED_PICTURE
     ),
     "nothing": Kind(st.sampled_from(("/predict", "/read")).map(lambda path: Request("POST", path, PNG, b"")), {400}),
-    "a content type of none": Kind(
+    "an unknown content type": Kind(
         st.tuples(TOKENS, BYTES).map(lambda p: Request("POST", "/predict", {"content-type": f"x-{p[0]}"}, p[1])), {415}
     ),
     "a batch in a wrong type": Kind(
@@ -152,7 +152,7 @@ KINDS: Final[dict[str, Kind]] = {
         ),
         {415},
     ),
-    "packed content": Kind(
+    "compressed content": Kind(
         st.tuples(TOKENS, BYTES).map(
             lambda p: Request("POST", "/predict", PNG | {"content-encoding": f"x{p[0]}"}, p[1])
         ),
@@ -189,7 +189,7 @@ KINDS: Final[dict[str, Kind]] = {
     "any images": Kind(
         posts("/predict_batch", JSON, JSONS.map(lambda value: json.dumps({"images": value}).encode())), {400, 422}
     ),
-    "no JSON": Kind(posts("/predict_batch", JSON, BYTES), {400, 422}),
+    "not JSON": Kind(posts("/predict_batch", JSON, BYTES), {400, 422}),
     "deep JSON": Kind(
         posts("/predict_batch", JSON, st.integers(200, 50_000).map(lambda depth: b'{"images":' + b"[" * depth)), {400}
     ),
@@ -221,7 +221,7 @@ KINDS: Final[dict[str, Kind]] = {
     "fractions": Kind(
         posts("/predict_batch", JSON, listed(st.floats(0.001, 254.999).filter(lambda x: x % 1 > 0))), {422}
     ),
-    "no numbers": Kind(
+    "not numbers": Kind(
         posts("/predict_batch", JSON, listed(st.sampled_from([float("nan"), float("inf"), None, True, "7", [], {}]))),
         {400, 422},
     ),
@@ -238,11 +238,11 @@ KINDS: Final[dict[str, Kind]] = {
         {400},
     ),
     "raw bytes of no shape": Kind(posts("/predict_batch", RAW, BYTES), {400}),
-    "a wish of another kind": Kind(TOKENS.map(lambda t: Request("POST", f"/predict?seen=x{t}", PNG, REAL[0])), {400}),
+    "a wrong flag": Kind(TOKENS.map(lambda t: Request("POST", f"/predict?seen=x{t}", PNG, REAL[0])), {400}),
     "an unknown path": Kind(
         st.tuples(st.sampled_from(("GET", "POST")), TOKENS).map(lambda p: Request(p[0], f"/x{p[1]}", {}, b"")), {404}
     ),
-    "a way out of the page": Kind(
+    "a path out of the page's folder": Kind(
         st.tuples(
             st.sampled_from(("/page/", "/static_content/")),
             st.lists(st.sampled_from(("..", "%2e%2e", "%00", "~", "a")), min_size=1),

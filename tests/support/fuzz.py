@@ -2,11 +2,11 @@
 
 `python -m tests.support.fuzz [N]` sends N examples of each kind.
 
-It ends well if every answer has a status that its kind allows and the one JSON schema, no worker died, and the memory
-keeps its limit and does not leak; then schemathesis compares the service with its own description.
+It passes if every response has a status that its kind allows and the JSON schema of problems, no worker died, and the
+memory stays below its limit and does not leak; then schemathesis compares the service with its OpenAPI description.
 
-The memory grows in any case at first: allocators keep, for each thread, room for the largest request that it had. So a
-part of the same requests is repeated. A leak grows in every repeat, a plateau does not.
+The memory always grows at first: allocators keep, for each thread, room for its largest request. So a part of the same
+requests is repeated. A leak grows in every repeat, a plateau does not.
 """
 
 import contextlib
@@ -38,18 +38,18 @@ KEYS: Final = {"code", "message", "got", "expected"}
 
 
 def check(request: Request, response: httpx2.Response, statuses: set[int]) -> None:
-    """AssertionError when the answer is not one that bad input should get."""
-    asked = f"{request.method} {request.path} {request.headers} {request.content[:80]!r}"
-    told = f"{asked}: {response.status_code} {response.text[:300]}"
-    assert response.status_code in statuses, told
+    """AssertionError for a response that bad input should not get."""
+    sent = f"{request.method} {request.path} {request.headers} {request.content[:80]!r}"
+    context = f"{sent}: {response.status_code} {response.text[:300]}"
+    assert response.status_code in statuses, context
     if response.status_code != 200 and request.method != "HEAD":
         problem = response.json()
-        assert set(problem) <= KEYS, told
-        assert STATUS[problem["code"]] == response.status_code, told
+        assert set(problem) <= KEYS, context
+        assert STATUS[problem["code"]] == response.status_code, context
 
 
 def attack(client: httpx2.Client, kind: Kind, examples: int) -> Counter[int]:
-    """Statuses of the answers to so many requests of a kind, the same ones each time."""
+    """Statuses of the responses to so many requests of a kind, the same requests each time."""
     seen: Counter[int] = Counter()
 
     @seed(1)
@@ -71,7 +71,7 @@ def attack(client: httpx2.Client, kind: Kind, examples: int) -> Counter[int]:
 
 
 def worker_of(port: str) -> psutil.Process:
-    """The process that answers there: BentoML's worker."""
+    """BentoML's worker process on this port."""
     for process in psutil.process_iter(["cmdline"]):
         line = " ".join(process.info["cmdline"] or [])
         if "_bentoml_impl.worker.service" in line:
@@ -79,11 +79,11 @@ def worker_of(port: str) -> psutil.Process:
                 parent = process.parent()
                 if parent is not None and f"--port {port}" in " ".join(parent.cmdline()):
                     return process
-    raise AssertionError(f"no worker answers at port {port}")
+    raise AssertionError(f"no worker serves port {port}")
 
 
-def by_its_description(url: str, examples: int) -> None:
-    """Schemathesis: whatever the description allows is answered, and every answer is as described."""
+def check_description(url: str, examples: int) -> None:
+    """Schemathesis: every request that the description allows gets a response that it describes."""
     tool = str(Path(sys.executable).parent / "schemathesis")
     command = [tool, "run", f"{url}/docs.json", "--url", url, "--seed", "1"]
     checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
@@ -91,12 +91,12 @@ def by_its_description(url: str, examples: int) -> None:
 
 
 def memory(process: psutil.Process) -> float:
-    """MB that the process has in memory."""
+    """MB of memory of the process (RSS)."""
     return float(process.memory_info().rss / 2**20)
 
 
 def peak(process: psutil.Process) -> float:
-    """The most MB that it has had, where Linux says so; else what it has now."""
+    """Its peak in MB, where Linux reports it; else what it has now."""
     with contextlib.suppress(OSError):
         status = Path(f"/proc/{process.pid}/status").read_text()
         return int(status.partition("VmHWM:")[2].split()[0]) / 2**10
@@ -104,7 +104,7 @@ def peak(process: psutil.Process) -> float:
 
 
 def reset_peak(process: psutil.Process) -> None:
-    """Begin a new peak, where Linux allows it; else it is that since the process was started."""
+    """Reset the peak, where Linux allows it."""
     with contextlib.suppress(OSError):
         Path(f"/proc/{process.pid}/clear_refs").write_text("5")
 
@@ -116,7 +116,7 @@ def check_memory(after: Sequence[float], most: float) -> None:
     assert most < MEMORY, f"worker and supervisor had {most:.0f} MB at once, expected less than {MEMORY:.0f}"
 
 
-def fuzz(url: str, examples: int, say: Callable[[str], None] = print) -> int:
+def fuzz(url: str, examples: int, report: Callable[[str], None] = print) -> int:
     """All kinds against the service at `url`, and the repeats; how many requests that were."""
     worker = worker_of(url.rpartition(":")[2])
     supervisor = sum(map(memory, worker.parents()[:1]))
@@ -132,12 +132,12 @@ def fuzz(url: str, examples: int, say: Callable[[str], None] = print) -> int:
                 statuses = ", ".join(f"{status}: {number}" for status, number in sorted(seen.items()))
                 took, sizes = time.perf_counter() - started, f"{memory(worker):4.0f} MB, at most {peak(worker):4.0f}"
                 if not after:
-                    say(f"{name:35} {seen.total():5} requests  {took:5.1f} s  {sizes}  {statuses}")
+                    report(f"{name:35} {seen.total():5} requests  {took:5.1f} s  {sizes}  {statuses}")
             after.append(memory(worker))
-            say(f"{len(after)}: {total} requests, worker {after[-1]:.0f} MB, at most {most:.0f} with its supervisor")
+            report(f"{len(after)}: {total} requests, worker {after[-1]:.0f} MB, at most {most:.0f} with its supervisor")
     assert worker.is_running(), "the worker died"
     check_memory(after, most)
-    say(f"{total} requests of {len(KINDS)} kinds: no wrong status, no dead worker, no leak, at most {most:.0f} MB")
+    report(f"{total} requests of {len(KINDS)} kinds: no wrong status, no dead worker, no leak, at most {most:.0f} MB")
     return total
 
 
@@ -146,7 +146,7 @@ def main() -> None:
     with tempfile.TemporaryDirectory() as folder, running(BENTO.read_text(), Path(folder) / "log") as url:
         total = fuzz(url, examples)
         assert total >= REQUESTS or examples < EXAMPLES, f"only {total} requests"
-        by_its_description(url, max(5, examples // 8))
+        check_description(url, max(5, examples // 8))
 
 
 if __name__ == "__main__":
