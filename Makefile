@@ -69,7 +69,7 @@ ui: .venv/locked ## the MLflow server on http://127.0.0.1:5000 (PORT=…)
 	@python -m serving.port "$(PORT)"
 	@python -m pipeline.tracking.ui "$(PORT)"
 
-track: .venv/locked ## bring MLflow into agreement with dvc.lock, also where DVC sees nothing to do
+track: .venv/locked ## sync MLflow with dvc.lock, even where DVC sees nothing to do
 	@python -m pipeline.track
 
 bento: .venv/locked ## the registered champion as a Bento (NAME=… VERSION=… ALIAS=…)

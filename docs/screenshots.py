@@ -23,7 +23,7 @@ from typing import Final
 
 from playwright.sync_api import Locator, Page, expect, sync_playwright
 
-from pipeline.tracking.mlflow_store import EXPERIMENT
+from pipeline.core.config import EXPERIMENT
 from tests.support import project_clone
 
 IMAGES: Final = project_clone.ROOT / "docs" / "images"

@@ -52,10 +52,10 @@ def architecture(settings: Params, classes: int, statistics: dict[str, float]) -
         raise DataError(f"{STATISTICS}: expected numbers to scale pixels by, got {scaling}") from error
 
 
-def tell(row: Row, follower: live_writer.Progress) -> None:
+def tell(row: Row, follower: live_writer.LiveWriter) -> None:
     """Pass a row of the history on to whoever follows, and each epoch to the terminal."""
     values = row._asdict()
-    follower.metrics(values.pop("step" if isinstance(row, StepRow) else "epoch"), values)
+    follower.log_metrics(values.pop("step" if isinstance(row, StepRow) else "epoch"), values)
     if isinstance(row, EpochRow):
         print(
             f"epoch {row.epoch}: loss {row.train_loss:.4f}, accuracy {row.train_accuracy:.2%}; "
@@ -114,7 +114,7 @@ def main() -> None:
     with joined(device) as ranks:
         trainer = trainer_of(settings, built, device, ranks)
         parameters = sum(weight.numel() for weight in trainer.classifier.parameters())
-        task = dvc_lock.about_to_run("train")
+        task = dvc_lock.read_stage("train")
         checkpoint = root / ".cache" / "checkpoints" / f"train-{task.inputs_key[:16]}-{ranks.size}.safetensors"
         if ranks.rank:
             go_on(trainer, checkpoint, lambda row: None)

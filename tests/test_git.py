@@ -47,7 +47,7 @@ def remedy(error: pytest.ExceptionInfo[RepositoryError]) -> str:
 def test_a_folder_without_git_becomes_a_repository_by_the_command_that_is_named(folder: Path) -> None:
     (folder / git.DVC_FILE).write_text("stages: {}\n")
     with pytest.raises(
-        RepositoryError, match=r"place: expected a git repository, .* got a folder that is none"
+        RepositoryError, match=r"place: expected a git repository, .* got a folder without one"
     ) as error:
         git.check()
 
@@ -60,7 +60,7 @@ def test_a_repository_without_a_commit_gets_one_by_the_command_that_is_named(fol
     (folder / git.DVC_FILE).write_text("stages: {}\n")
     shell("git init --quiet")
     git.check()
-    with pytest.raises(RepositoryError, match=r"expected a commit that holds dvc\.yaml, .* got none") as error:
+    with pytest.raises(RepositoryError, match=r"expected a commit with dvc\.yaml, .* got none") as error:
         git.check_experiments()
 
     shell(remedy(error))
@@ -97,7 +97,7 @@ def test_the_commit_of_another_owners_repository_is_recorded(committed: Path, mo
     git.check()
 
     assert commit
-    assert git_tags.tags()["mlflow.source.git.commit"] == commit
+    assert git_tags.origin_tags()["mlflow.source.git.commit"] == commit
 
 
 def test_another_owners_repository_is_named_and_trusted_by_the_command_that_is_named(
@@ -118,7 +118,7 @@ def test_a_repository_that_really_belongs_to_another_user(committed: Path) -> No
     for path in [committed, *committed.rglob("*")]:
         os.chown(path, 12345, 12345)
 
-    assert "mlflow.source.git.commit" in git_tags.tags()
+    assert "mlflow.source.git.commit" in git_tags.origin_tags()
     with pytest.raises(RepositoryError, match="the repository belongs to another user"):
         git.check_experiments()
 
@@ -145,7 +145,7 @@ def test_an_identity_comes_from_settings_or_variables_and_else_it_is_a_stand_in(
 
 
 def test_outside_of_a_repository_it_is_said_that_no_commit_is_recorded(folder: Path) -> None:
-    assert "No git commit is recorded" in git_tags.advice({})
+    assert "No git commit is recorded" in git_tags.commit_advice({})
 
 
 @pytest.mark.parametrize("name", ["demo", "fast", "rusty-dogs", "Lauf_3", "v3x"])

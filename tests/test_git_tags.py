@@ -1,19 +1,19 @@
-"""What MLflow is told of where a pipeline version comes from."""
+"""The MLflow tags about the origin of a pipeline version."""
 
 from pathlib import Path
 
 import pytest
 
-from pipeline.tracking.git_tags import tags
+from pipeline.tracking.git_tags import origin_tags
 from tests.support import project_clone
 
 
 def test_a_picture_that_no_commit_holds_makes_the_tree_dirty(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     place = project_clone.make(tmp_path)
     monkeypatch.chdir(place.folder)
-    (place.folder / "dvc.lock").write_text("what `dvc repro` writes does not count")
-    assert tags()["git.dirty"] == "false"
+    (place.folder / "dvc.lock").write_text("what `dvc repro` writes is ignored")
+    assert origin_tags()["git.dirty"] == "false"
 
     (place.folder / "data/3/own.png").write_bytes(b"")
 
-    assert tags()["git.dirty"] == "true"
+    assert origin_tags()["git.dirty"] == "true"

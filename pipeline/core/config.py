@@ -3,7 +3,7 @@
 import difflib
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Final, TypeVar
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
@@ -11,6 +11,7 @@ from pipeline.core.errors import ParamsError
 from pipeline.core.files import read_yaml
 
 PARAMS_FILE = Path("params.yaml")
+EXPERIMENT: Final = "handwritten-digits"  # the project's experiment in MLflow
 SECTIONS = ("download", "eda", "normalise", "train", "score", "export")
 
 

@@ -10,7 +10,7 @@ PipelineError
 ├── StorageError     a file could not be written
 ├── ExportError      the exported model does not agree with the trained one
 ├── RepositoryError  this is no git repository in which DVC can work
-└── TrackingError    MLflow cannot be brought into agreement with dvc.lock
+└── TrackingError    MLflow cannot be synced with dvc.lock
 """
 
 

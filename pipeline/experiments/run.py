@@ -27,7 +27,7 @@ from pipeline.core import entrypoint, git
 from pipeline.core.config import PARAMS_FILE, did_you_mean
 from pipeline.core.errors import ParamsError, RepositoryError
 from pipeline.core.files import read_yaml
-from pipeline.tracking.git_tags import OTHER_ALIASES, alias
+from pipeline.tracking.git_tags import RESERVED_ALIASES, alias
 
 PROFILES: Final = Path("pipeline/profiles")
 METRICS: Final = "artifacts/score/metrics.json"
@@ -168,7 +168,7 @@ def main() -> None:
         raise ParamsError('expected SET="section.key=value …", as in SET="train.epochs=4"')
     if name and not alias(name):
         raise ParamsError(
-            f"NAME: got {name!r}, expected letters, digits, _ and -, none of {', '.join(OTHER_ALIASES)}, and no v1"
+            f"NAME: got {name!r}, expected letters, digits, _ and -, none of {', '.join(RESERVED_ALIASES)}, and no v1"
         )
     git.check_experiments()
     changed = with_settings(settings)

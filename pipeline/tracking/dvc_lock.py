@@ -1,4 +1,4 @@
-"""What dvc.yaml asks for and dvc.lock says was done, as hashes of contents: the keys of the records in MLflow."""
+"""The stages in dvc.yaml and dvc.lock as hashes of contents, from which the keys of the runs in MLflow are computed."""
 
 import hashlib
 import json
@@ -16,7 +16,7 @@ PARAMS_FILE: Final = Path("params.yaml")
 
 @dataclass(frozen=True)
 class Stage:
-    """A stage as computed: the parameters it read, and the MD5 sums of the files that it read and wrote."""
+    """A computed stage: the parameters that it read, and the MD5 sums of the files that it read and wrote by path."""
 
     name: str
     params: dict[str, Any]
@@ -25,13 +25,13 @@ class Stage:
 
     @property
     def key(self) -> str:
-        """Identity of the result: parameters, data read and files written. Code counts by what it wrote."""
+        """Identity of the result: parameters, data read, files written. Code is left out: it shows in what it wrote."""
         data = {path: md5 for path, md5 in self.deps.items() if not path.endswith(".py")}
         return _digest(self.name, self.params, data, self.outs)
 
     @property
     def inputs_key(self) -> str:
-        """Identity of the task: parameters, code and data. It is known before the stage has run."""
+        """Identity of the task: parameters, code and data. Known before the stage has run."""
         return _digest(self.name, self.params, self.deps)
 
 
@@ -40,15 +40,15 @@ def _digest(*parts: object) -> str:
 
 
 def version_key(stages: dict[str, Stage]) -> str:
-    """Identity of a pipeline version: that of all its stages' results."""
+    """Identity of a pipeline version: the results of all its stages."""
     return _digest({stage.name: stage.key for stage in stages.values()})
 
 
-def _tree(path: Path) -> dict[str, Any]:
+def _read(path: Path) -> dict[str, Any]:
     try:
         tree = read_yaml(path)
     except FileNotFoundError as error:
-        advice = "`dvc repro` writes it" if path == LOCK_FILE else "`git checkout dvc.yaml` brings it back"
+        advice = "`dvc repro` writes it" if path == LOCK_FILE else "`git checkout dvc.yaml` restores it"
         raise DataError(f"{path}: expected DVC's YAML, got no file; {advice}") from error
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: expected DVC's YAML, got: {error}; {remedy(path)}") from error
@@ -58,15 +58,15 @@ def _tree(path: Path) -> dict[str, Any]:
 
 
 def remedy(path: Path) -> str:
-    """What to do about a damaged file of DVC's: `dvc repro` reads dvc.lock, too, and so cannot mend it."""
-    then = ", then `dvc repro` brings it up to date" if path.name == LOCK_FILE.name else ""
-    return f"`git checkout HEAD -- {path}` takes the last commit's{then}"
+    """What to do about a damaged dvc.yaml or dvc.lock: `dvc repro` reads both, so it cannot repair them."""
+    then = ", then `dvc repro` updates it" if path.name == LOCK_FILE.name else ""
+    return f"`git checkout HEAD -- {path}` restores it from the last commit{then}"
 
 
 def content_md5(path: Path) -> str:
-    """MD5 of a file's contents or, as DVC takes it, of a folder's listing; of what is not there, an empty word.
+    """MD5 of a file's contents or, as DVC computes it, of a folder's listing; an empty string where there is neither.
 
-    Raises DataError when a file cannot be read.
+    Raises DataError for a file that cannot be read.
     """
     if path.is_dir():
         files = sorted((file.relative_to(path).as_posix(), file) for file in path.rglob("*") if file.is_file())
@@ -75,11 +75,11 @@ def content_md5(path: Path) -> str:
     try:
         return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() if path.is_file() else ""
     except OSError as error:
-        raise DataError(f"{path}: expected a file that can be read, got: {error.strerror}") from error
+        raise DataError(f"{path}: expected a readable file, got: {error.strerror}") from error
 
 
-def locked(path: Path = LOCK_FILE) -> dict[str, Stage]:
-    """The stages in dvc.lock by name. Raises DataError when it is absent or damaged."""
+def read_lock(path: Path = LOCK_FILE) -> dict[str, Stage]:
+    """The stages in dvc.lock by name. Raises DataError where it is missing or damaged."""
 
     def hashes(entries: list[dict[str, Any]]) -> dict[str, str]:
         return {entry["path"]: entry["md5"] for entry in entries}
@@ -92,18 +92,18 @@ def locked(path: Path = LOCK_FILE) -> dict[str, Stage]:
                 hashes(entry.get("deps", [])),
                 hashes(entry.get("outs", [])),
             )
-            for name, entry in _tree(path)["stages"].items()
+            for name, entry in _read(path)["stages"].items()
         }
     except (KeyError, AttributeError, TypeError) as error:
         raise DataError(f"{path}: expected a path and an md5 for each file, got none ({error})") from error
 
 
-def about_to_run(name: str) -> Stage:
-    """The stage as dvc.yaml and the files on disk describe it now; `outs` is still empty.
+def read_stage(name: str) -> Stage:
+    """The stage before it runs, from dvc.yaml and the files on disk; `outs` is still empty.
 
-    Raises DataError when dvc.yaml has no such stage.
+    Raises DataError where dvc.yaml has no such stage.
     """
-    entry = _tree(DVC_FILE)["stages"].get(name)
+    entry = _read(DVC_FILE)["stages"].get(name)
     if entry is None:
         raise DataError(f"{DVC_FILE}: expected a stage named {name}, got none")
     sections = read_yaml(PARAMS_FILE)

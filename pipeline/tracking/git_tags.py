@@ -1,4 +1,4 @@
-"""Where a pipeline version comes from: the git commit, whether the tree differed from it, and the DVC experiment."""
+"""The origin of a pipeline version: the git commit, whether the tree differed from it, and the DVC experiment."""
 
 import os
 import re
@@ -10,46 +10,46 @@ from pipeline.tracking.dvc_lock import Stage
 
 WRITTEN_BY_REPRO: Final = (":!dvc.lock", ":!data.dvc", ":!artifacts")
 DVC_FILES: Final = ("params.yaml", "dvc.yaml", "data.dvc", "dvc.lock")
-OTHER_ALIASES: Final = ("champion", "challenger", "previous", "latest")  # the registry's own, MLflow's
+RESERVED_ALIASES: Final = ("champion", "challenger", "previous", "latest")  # the last one by MLflow
 
 
-def experiment() -> str | None:
-    """The name of the DVC experiment that is running."""
+def experiment_name() -> str | None:
+    """The name of the running DVC experiment."""
     return os.environ.get("DVC_EXP_NAME") or None
 
 
 def alias(name: str | None) -> str | None:
-    """The registry alias of an experiment's model: the name, or None where MLflow takes it for no alias of ours."""
-    fits = name and re.fullmatch(r"[\w-]{1,255}", name) and not re.fullmatch(r"[vV]\d+", name)
-    return name if fits and name and name.lower() not in OTHER_ALIASES else None
+    """The registry alias for an experiment's model: its name, or None where MLflow or this project reserves that."""
+    valid = name and re.fullmatch(r"[\w-]{1,255}", name) and not re.fullmatch(r"[vV]\d+", name)
+    return name if valid and name and name.lower() not in RESERVED_ALIASES else None
 
 
-def tags() -> dict[str, str]:
-    """MLflow tags. `git.dirty` leaves out what `dvc repro` itself writes: the lock, data.dvc and committed figures."""
-    found = {"mlflow.source.name": "dvc repro", "mlflow.source.type": "LOCAL"}
+def origin_tags() -> dict[str, str]:
+    """MLflow tags. `git.dirty` ignores what `dvc repro` itself writes: the lock, data.dvc and committed artifacts."""
+    tags = {"mlflow.source.name": "dvc repro", "mlflow.source.type": "LOCAL"}
     commit = git("rev-parse", "HEAD")
     if commit:
         status = git("status", "--porcelain", "--", ".", *WRITTEN_BY_REPRO)
-        found |= {"mlflow.source.git.commit": commit, "git.dirty": "true" if status else "false"}
-    if name := experiment():
-        found["dvc.experiment"] = name
-    return found
+        tags |= {"mlflow.source.git.commit": commit, "git.dirty": "true" if status else "false"}
+    if name := experiment_name():
+        tags["dvc.experiment"] = name
+    return tags
 
 
-def advice(stages: Mapping[str, Stage]) -> str:
-    """How to keep results that no commit holds, to be printed after a sentence; empty where there is nothing to do.
+def commit_advice(stages: Mapping[str, Stage]) -> str:
+    """How to commit results that no commit contains yet, to print after a sentence; empty where nothing is to be done.
 
-    While the last commit holds another dvc.lock, going back to it means going back to results that this machine may
-    not have; DVC then computes them, and does not ask its run-cache.
+    As long as the last commit contains another dvc.lock, `git checkout` returns to results that this machine may not
+    have. DVC then computes them again without a look into its run-cache.
     """
     if git("rev-parse", "HEAD") is None:
-        return "\nNo git commit is recorded with it, for there is none here"
+        return "\nNo git commit is recorded, because there is none here"
     used = {path.split("/")[0] for stage in stages.values() for path in (*stage.deps, *stage.outs)}
     changed = uncommitted(sorted({*used, *DVC_FILES}))
-    if experiment() or not changed:
+    if experiment_name() or not changed:
         return ""
     identity = "" if has_identity(os.environ) else f"\n  {SET_IDENTITY}"
     return (
-        "\nCommit these results to be able to come back to them in seconds (what DVC lists below is a part of them):"
+        "\nCommit these results to be able to return to them in seconds (what DVC lists below is only a part of them):"
         f"{identity}\n  git add {' '.join(changed)} && git commit --message results"
     )

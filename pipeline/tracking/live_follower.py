@@ -1,8 +1,8 @@
-"""Shows a running stage's curves in MLflow while it runs.
+"""Copies the live metrics of a running stage to MLflow.
 
-Started by the stage, and no concern of it: where MLflow does not answer, this process ends and nobody waits for it.
-The run that it begins is the one that stage `track` later completes; a run that was completed before is left alone,
-and for a stage that is over by then none is begun.
+The stage starts this process and does not depend on it: where MLflow does not answer, only this process ends. The run
+that it creates is completed by the stage `track`. A run that is complete is left alone, and none is created for a
+stage that has ended already.
 """
 
 import json
@@ -14,9 +14,9 @@ from sys import argv
 from typing import Any, Final
 
 from pipeline.core import entrypoint
-from pipeline.tracking.mlflow_store import Record, set_manners, talking_to
+from pipeline.tracking.mlflow_store import MlflowStore, configure_mlflow, mlflow_errors
 
-INTERVAL: Final = 1.0  # seconds between two looks at the file
+INTERVAL: Final = 1.0  # seconds between two reads of the file
 
 
 def is_alive(pid: int) -> bool:
@@ -27,11 +27,11 @@ def is_alive(pid: int) -> bool:
     return True
 
 
-def batches(path: Path, pid: int) -> Iterator[list[dict[str, Any]]]:
-    """What the file holds, then what is added to it, a list at a time, until its end or that of the process `pid`."""
+def read_lines(path: Path, pid: int) -> Iterator[list[dict[str, Any]]]:
+    """The lines of the file, then lists of those added to it, until its last line or the end of the process `pid`."""
     with path.open(encoding="utf-8") as file:
         while True:
-            alive = is_alive(pid)  # asked first: what was written before the end is still read
+            alive = is_alive(pid)  # before reading, so that the last lines of an ended process are read, too
             lines = [json.loads(line) for line in file]
             yield lines
             if not alive or (lines and "end" in lines[-1]):
@@ -39,33 +39,34 @@ def batches(path: Path, pid: int) -> Iterator[list[dict[str, Any]]]:
             time.sleep(INTERVAL)
 
 
-def follow(record: Record, path: Path, stage: str, inputs_key: str, pid: int) -> None:
-    found = record.find(dvc_stage=stage, dvc_inputs_key=inputs_key)
-    if (found and "dvc.key" in found.data.tags) or not is_alive(pid):
+def follow(store: MlflowStore, path: Path, stage: str, inputs_key: str, pid: int) -> None:
+    """Log the metrics in the file until the stage, the process `pid`, has ended; then set the status of its run."""
+    tags = {"dvc.stage": stage, "dvc.inputs_key": inputs_key}
+    run = store.find_run(tags)
+    if (run and "dvc.key" in run.data.tags) or not is_alive(pid):
         return
-    run = found or record.begin(stage, {"dvc.stage": stage, "dvc.inputs_key": inputs_key})
-    run_id = run.info.run_id
-    record.client.update_run(run_id, status="RUNNING")
+    run_id = (run or store.create_run(stage, tags)).info.run_id
+    store.client.update_run(run_id, status="RUNNING")
     status = "KILLED"
-    for lines in batches(path, pid):
+    for lines in read_lines(path, pid):
         curves: dict[str, dict[int, float]] = {}
         for line in lines:
             status = line.get("end", status)
             for name, value in line.get("metrics", {}).items():
                 curves.setdefault(name, {})[line["step"]] = value
         if curves:
-            record.metrics(record.client.get_run(run_id), curves)
-    record.client.set_terminated(run_id, status)
+            store.log_metrics(store.client.get_run(run_id), curves)
+    store.client.set_terminated(run_id, status)
 
 
 def main() -> None:
     path, stage, inputs_key, pid = argv[1:]
-    os.nice(10)  # training comes first
-    set_manners()
+    os.nice(10)  # the training has priority
+    configure_mlflow()
     root = Path(os.environ.get("DVC_ROOT", "."))
-    os.chdir(root)  # the folder of a temporary experiment is deleted as soon as the experiment is over
-    with talking_to(Path()):
-        follow(Record(Path()), Path(path), stage, inputs_key, int(pid))
+    os.chdir(root)  # the folder of a temporary experiment is deleted as soon as the experiment has ended
+    with mlflow_errors(Path()):
+        follow(MlflowStore(Path()), Path(path), stage, inputs_key, int(pid))
 
 
 if __name__ == "__main__":

@@ -1,7 +1,7 @@
-"""Progress of a running stage: lines of JSON in a file, and a follower that shows them in MLflow.
+"""Live metrics of a running stage: lines of JSON in a file, and a process that copies them to MLflow.
 
-The stage writes and forgets: it neither waits for a follower nor notices when there is none, or no room to write. The
-file is no output of the stage; what is worth keeping is in artifacts/.
+The stage only writes. It does not wait for `live_follower`, and runs on where that process or the disk space is
+missing. The file is no output of the stage; the results are in artifacts/.
 """
 
 import contextlib
@@ -18,15 +18,15 @@ from typing import Self
 from pipeline.tracking.dvc_lock import Stage
 
 
-class Progress:
-    """An open progress file, and the follower started on it."""
+class LiveWriter:
+    """An open file of live metrics."""
 
     def __init__(self, path: Path) -> None:
         self._file: io.RawIOBase | None = None
         with contextlib.suppress(OSError):
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.unlink(missing_ok=True)  # another experiment may be writing the same curve: it goes on in its own
-            self._file = path.open("ab", buffering=0)  # a follower reads whole lines
+            path.unlink(missing_ok=True)  # another experiment may be writing the same curve: it keeps its own file
+            self._file = path.open("ab", buffering=0)  # so that the follower reads whole lines
 
     def __enter__(self) -> Self:
         return self
@@ -36,8 +36,8 @@ class Progress:
         if self._file is not None:
             self._file.close()
 
-    def metrics(self, step: int, values: Mapping[str, float]) -> None:
-        self._write({"step": step, "metrics": dict(values)})
+    def log_metrics(self, step: int, metrics: Mapping[str, float]) -> None:
+        self._write({"step": step, "metrics": dict(metrics)})
 
     def _write(self, line: Mapping[str, object]) -> None:
         if self._file is not None:
@@ -45,10 +45,10 @@ class Progress:
                 self._file.write(json.dumps(line).encode() + b"\n")
 
 
-def start(stage: Stage, root: Path) -> Progress:
-    """Begin a stage's progress file under `root`/.cache and start `python -m pipeline.tracking.live_follower` on it."""
+def start(stage: Stage, root: Path) -> LiveWriter:
+    """Open a stage's file under `root`/.cache/progress and start `python -m pipeline.tracking.live_follower` on it."""
     path = root / ".cache" / "progress" / f"{stage.name}-{stage.inputs_key[:12]}.jsonl"
-    progress = Progress(path)
+    writer = LiveWriter(path)
     command = [
         sys.executable,
         "-m",
@@ -58,7 +58,7 @@ def start(stage: Stage, root: Path) -> Progress:
         stage.inputs_key,
         str(os.getpid()),
     ]
-    quiet = subprocess.DEVNULL
-    # A session of its own: Ctrl-C ends the training, and the follower then tells MLflow so.
-    subprocess.Popen(command, stdin=quiet, stdout=quiet, stderr=quiet, start_new_session=True)
-    return progress
+    null = subprocess.DEVNULL
+    # In a session of its own: Ctrl-C stops the training, and the follower then logs that status.
+    subprocess.Popen(command, stdin=null, stdout=null, stderr=null, start_new_session=True)
+    return writer

@@ -1,6 +1,6 @@
-"""The registered models in MLflow. A model is registered once for its SHA-256, and its file is kept where it is read.
+"""The models registered in MLflow: one version for each SHA-256, whose file is uploaded again where it was lost.
 
-As in `record`, every operation is idempotent.
+As in `mlflow_store`, every operation is idempotent.
 """
 
 import hashlib
@@ -19,14 +19,14 @@ from mlflow.models import Model, ModelSignature
 from mlflow.types.schema import Schema, TensorSpec
 
 from pipeline.core.errors import TrackingError
-from pipeline.tracking.mlflow_store import MISSING, Record, Run
-from pipeline.tracking.store_uri import without_password
+from pipeline.tracking.mlflow_store import MISSING, MlflowStore, Run
+from pipeline.tracking.tracking_uri import without_credentials
 
 FILE: Final = "model.onnx"
 
 
-def flavor(path: Path) -> dict[str, Any]:
-    """What `mlflow.onnx` is given to save the ONNX file at `path` as a model; its signature is that of the file."""
+def onnx_arguments(path: Path) -> dict[str, Any]:
+    """The arguments with which `mlflow.onnx` saves the ONNX file at `path`; the signature is that of the file."""
     model = onnx.load(path)
     inputs = [_tensor_spec(value) for value in model.graph.input]
     outputs = [_tensor_spec(value) for value in model.graph.output]
@@ -41,60 +41,59 @@ def flavor(path: Path) -> dict[str, Any]:
 
 
 def _tensor_spec(value: onnx.ValueInfoProto) -> TensorSpec:
-    """MLflow's description of an input or output; an axis of any length is -1."""
+    """MLflow's description of an input or output; an axis of variable length is -1."""
     tensor = value.type.tensor_type
     shape = tuple(-1 if axis.dim_param else axis.dim_value for axis in tensor.shape.dim)
     return TensorSpec(np.dtype(onnx.helper.tensor_dtype_to_np_dtype(tensor.elem_type)), shape, value.name)
 
 
 class Registry:
-    """The registry of one MLflow store. Every method may raise what `talking_to` turns into a TrackingError."""
+    """The registry of one MLflow store. Every method may raise what `mlflow_errors` turns into a TrackingError."""
 
-    def __init__(self, record: Record) -> None:
-        self.record = record
-        self.client = record.client
+    def __init__(self, store: MlflowStore) -> None:
+        self.store = store
+        self.client = store.client
 
-    def find(self, name: str, sha256: str) -> ModelVersion | None:
-        """The registered version whose file has this SHA-256, of several the newest, with its aliases."""
+    def find_version(self, name: str, sha256: str) -> ModelVersion | None:
+        """The version whose file has this SHA-256, with its aliases; the newest where there are several."""
         versions = self.client.search_model_versions(f"name = '{name}'")
         same = [version for version in versions if version.tags.get("sha256") == sha256]
         newest = max(same, key=lambda version: int(version.version), default=None)
         return self.client.get_model_version(name, str(newest.version)) if newest else None
 
     def register(self, run: Run, name: str, path: Path, tags: Mapping[str, str]) -> ModelVersion:
-        """Register the ONNX file at `path`, logged to `run` unless it was, as the next version of model `name`."""
-        # A filter by status would find nothing on SQLite, and end in an error on PostgreSQL.
-        same = self.client.search_logged_models([self.record.experiment_id], f"tags.sha256 = '{tags['sha256']}'")
-        usable = [model for model in same if model.status == LoggedModelStatus.READY and self._is_there(model)]
+        """Register the ONNX file at `path` as the next version of model `name`; log it to `run` where it was not."""
+        # A filter by status finds nothing on SQLite, and is an error on PostgreSQL.
+        same = self.client.search_logged_models([self.store.experiment_id], f"tags.sha256 = '{tags['sha256']}'")
+        usable = [
+            model for model in same if model.status == LoggedModelStatus.READY and _holds_file(model.artifact_location)
+        ]
         model_id = usable[0].model_id if usable else self._log_model(run, name, path, tags)
         return mlflow.register_model(f"models:/{model_id}", name, tags=dict(tags))
 
     def _log_model(self, run: Run, name: str, path: Path, tags: Mapping[str, str]) -> str:
         with mlflow.start_run(run_id=run.info.run_id):
-            info = mlflow.onnx.log_model(name=name, tags=dict(tags), **flavor(path))
+            info = mlflow.onnx.log_model(name=name, tags=dict(tags), **onnx_arguments(path))
         return str(info.model_id)
 
-    def _is_there(self, model: LoggedModel) -> bool:
-        return _holds_file(model.artifact_location)
-
     def is_intact(self, version: ModelVersion) -> bool:
-        """Whether the version's ONNX file is where the registry says, and the one that was registered."""
-        content = self._content(version)
+        """Whether the version's ONNX file is in its place, and is the one that was registered."""
+        content = self._read_file(version)
         return content is not None and hashlib.sha256(content).hexdigest() == version.tags.get("sha256")
 
-    def _content(self, version: ModelVersion) -> bytes | None:
-        """The version's ONNX file; None where it is gone."""
-        place = self.client.get_model_version_download_uri(version.name, str(version.version))
-        if not _holds_file(place):
+    def _read_file(self, version: ModelVersion) -> bytes | None:
+        """The version's ONNX file; None where it was lost."""
+        location = self.client.get_model_version_download_uri(version.name, str(version.version))
+        if not _holds_file(location):
             return None
         with tempfile.TemporaryDirectory() as folder:
-            return (Path(mlflow.artifacts.download_artifacts(place, dst_path=folder)) / FILE).read_bytes()
+            return (Path(mlflow.artifacts.download_artifacts(location, dst_path=folder)) / FILE).read_bytes()
 
     def repair(self, version: ModelVersion, run: Run, path: Path) -> ModelVersion:
-        """Upload the file of a version that has lost it; the version.
+        """Upload the file of a version that has lost it; return the version.
 
-        Where the logged model behind it was deleted as well, the file is registered as a new version, which takes over
-        the aliases.
+        Where its logged model was deleted as well, the file is registered as a new version, which takes over the
+        aliases.
         """
         model = self._logged_model(version)
         if model is None:
@@ -104,8 +103,8 @@ class Registry:
             return new
         with tempfile.TemporaryDirectory() as folder:
             saved = Path(folder) / "model"
-            described = Model(model.artifact_location, run_id=model.source_run_id, model_id=model.model_id)
-            mlflow.onnx.save_model(path=str(saved), mlflow_model=described, **flavor(path))
+            configuration = Model(model.artifact_location, run_id=model.source_run_id, model_id=model.model_id)
+            mlflow.onnx.save_model(path=str(saved), mlflow_model=configuration, **onnx_arguments(path))
             self.client.log_model_artifacts(model.model_id, str(saved))
         return version
 
@@ -126,18 +125,13 @@ class Registry:
     def set_alias(self, version: ModelVersion, alias: str) -> None:
         self.client.set_registered_model_alias(version.name, alias, str(version.version))
 
-    def decide(self, version: ModelVersion, alias: str) -> None:
-        """Give the version its alias, and note on it that it had it: a later champion takes only the alias away."""
-        self.set_alias(version, alias)
-        self.tag(version, {"alias_at_registration": alias})
-
-    def tag(self, version: ModelVersion, tags: Mapping[str, str]) -> None:
+    def set_tags(self, version: ModelVersion, tags: Mapping[str, str]) -> None:
         for name, value in tags.items():
             if version.tags.get(name) != value:
                 self.client.set_model_version_tag(version.name, str(version.version), name, value)
 
-    def version(self, name: str, number: str | None, alias: str) -> ModelVersion:
-        """The version of model `name` with this number, or else with this alias. Raises TrackingError."""
+    def get_version(self, name: str, number: str | None, alias: str) -> ModelVersion:
+        """The version of model `name` with this number or, without a number, this alias. Raises TrackingError."""
         try:
             if number:
                 return self.client.get_model_version(name, number)
@@ -145,26 +139,27 @@ class Registry:
         except MlflowException as error:
             if error.error_code not in (MISSING, "INVALID_PARAMETER_VALUE"):
                 raise
-            asked = f"version {number}" if number else f"a version with the alias {alias!r}"
+            expected = f"version {number}" if number else f"a version with the alias {alias!r}"
             raise TrackingError(
-                f"the registry of {without_password(self.record.uri)}: expected {asked} of model {name!r}, "
-                f"got {self._versions(name)}"
+                f"the registry of {without_credentials(self.store.uri)}: expected {expected} of model {name!r}, "
+                f"got {self._list_versions(name)}"
             ) from error
 
-    def _versions(self, name: str) -> str:
-        """The versions of a model, for a person who looked for another one, and what to type."""
+    def _list_versions(self, name: str) -> str:
+        """The versions of a model, or the other models where it has none, and what to type."""
         numbers = [str(version.version) for version in self.client.search_model_versions(f"name = '{name}'")]
         if not numbers:
+            others = ", ".join(model.name for model in self.client.search_registered_models())
             return (
-                "none; `make repro` registers the model of params.yaml's data set, `make demo` one named digits, and "
+                f"none; other models: {others or 'none'}; `make repro` registers the model of params.yaml's data set, "
                 "`make track` again the one that dvc.lock names"
             )
-        held = (self.client.get_model_version(name, number) for number in sorted(numbers, key=int))
-        listed = ", ".join(f"{version.version} ({', '.join(version.aliases) or 'no alias'})" for version in held)
+        versions = (self.client.get_model_version(name, number) for number in sorted(numbers, key=int))
+        listed = ", ".join(f"{version.version} ({', '.join(version.aliases) or 'no alias'})" for version in versions)
         return f"versions {listed}; name one (VERSION=…, ALIAS=…), or set the alias on the model's page in `make ui`"
 
     def commit(self, version: ModelVersion) -> str | None:
-        """The git commit of the pipeline version that the model came out of. Raises TrackingError."""
+        """The git commit of the pipeline version that produced the model. Raises TrackingError."""
         run_id = version.tags.get("parent_run", "")
         try:
             tags = self.client.get_run(run_id).data.tags
@@ -173,25 +168,25 @@ class Registry:
                 raise
             raise TrackingError(
                 f"models:/{version.name}/{version.version}: expected the run {run_id!r} of its pipeline version, got "
-                "none: it was deleted. `make track` writes it again for the model that dvc.lock names"
+                "none: it was deleted. `make track` creates it again for the model that dvc.lock names"
             ) from error
         commit = tags.get("mlflow.source.git.commit")
         return str(commit) if commit else None
 
-    def model_file(self, version: ModelVersion) -> bytes:
+    def read_model(self, version: ModelVersion) -> bytes:
         """The ONNX file of a registered version. Raises TrackingError when it is not the one that was registered."""
-        content = self._content(version)
-        got = "no file" if content is None else f"one of SHA-256 {hashlib.sha256(content).hexdigest()}"
-        expected = version.tags.get("sha256", "that `track` has written there")
+        content = self._read_file(version)
+        got = "no file" if content is None else f"SHA-256 {hashlib.sha256(content).hexdigest()}"
+        expected = version.tags.get("sha256", "as `track` logs it")
         if content is None or not got.endswith(expected):
             raise TrackingError(
-                f"models:/{version.name}/{version.version}: {FILE}: got {got}, expected one of SHA-256 {expected}; if "
-                "the model is the one that dvc.lock names, `make track` uploads it again"
+                f"models:/{version.name}/{version.version}: {FILE}: got {got}, expected SHA-256 {expected}; "
+                "`make track` uploads it again if it is the model that dvc.lock names"
             )
         return content
 
 
 def _holds_file(location: str) -> bool:
-    """Whether FILE lies in this artifact location."""
-    listed = mlflow.artifacts.list_artifacts(artifact_uri=location)
-    return any(PurePosixPath(file.path).name == FILE for file in listed)
+    """Whether FILE is in this artifact location."""
+    artifacts = mlflow.artifacts.list_artifacts(artifact_uri=location)
+    return any(PurePosixPath(file.path).name == FILE for file in artifacts)

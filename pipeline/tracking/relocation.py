@@ -1,7 +1,7 @@
 """A SQLite store that was moved or copied together with its artifacts.
 
-MLflow writes the absolute path of an artifact folder into each row and has no call to change it. A store in another
-folder than the one it was made in would read from, and write into, the place that it came from.
+MLflow writes the absolute path of an artifact folder into each row and offers no call to change it. Without this
+module a store that has moved would read from, and write to, the folder in which it was created.
 """
 
 import contextlib
@@ -16,14 +16,14 @@ COLUMNS: Final = (
     ("model_versions", "source"),
     ("model_versions", "storage_location"),
 )
-SERVED: Final = "mlflow-artifacts:"  # what `mlflow server --artifacts-destination` writes in place of a path
+PROXIED: Final = "mlflow-artifacts:"  # what `mlflow server --artifacts-destination` writes in place of a path
 
 
 def relocate(database: Path, folder: Path, experiment: str) -> None:
-    """Have all rows that name the present artifact folder of `experiment` name `folder`.
+    """Replace the present artifact folder of `experiment` by `folder` in all rows.
 
-    Nothing changes where they do already, and where the experiment keeps its artifacts in a place that was chosen by
-    hand. Raises sqlite3.Error.
+    Changes nothing where they agree already, or where the experiment keeps its artifacts in a location that the user
+    chose. Raises sqlite3.Error.
     """
     if not database.is_file():
         return
@@ -44,8 +44,8 @@ def relocate(database: Path, folder: Path, experiment: str) -> None:
 
 
 def _prefix(location: str, name: str) -> str | None:
-    """The part of an artifact location that stands for the folder called `name`."""
-    if location.startswith(f"{SERVED}/"):
-        return SERVED
+    """The part of an artifact location that stands for the folder called `name`; None where there is none."""
+    if location.startswith(f"{PROXIED}/"):
+        return PROXIED
     before, found, after = location.rpartition(f"/{name}")
     return before + found if found and after[:1] in ("", "/") else None

@@ -21,7 +21,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from pipeline.packaging.container import HEALTH, SAFE, engine
+from pipeline.packaging.container import HEALTH_COMMAND, RUN_OPTIONS, find_engine
 from serving.http import parsing
 from serving.smoke_test import free_port
 from tests.e2e.test_service import TOLERANCE, answers_of, drawn
@@ -74,10 +74,10 @@ def container(mnist: Clone, bento: str) -> Iterator[Container]:
     printed = mnist.must("python", "-m", "pipeline.packaging.container", **settings)
     assert re.search(r"^image \S+, \d+ MB, built by \w+; to run it:\n", printed, re.MULTILINE), printed
     image = (mnist.folder / ".cache/image").read_text()
-    runner = "podman" if engine() == "buildah" else engine()
+    runner = "podman" if find_engine() == "buildah" else find_engine()
     port = free_port()
     start = shlex.split(os.environ.get("CONTAINER_RUN", f"{runner} run -p 127.0.0.1:{port}:{port}"))
-    options = ["--detach", "--name", NAME, "-e", f"BENTOML_PORT={port}", *shlex.split(SAFE)]
+    options = ["--detach", "--name", NAME, "-e", f"BENTOML_PORT={port}", *shlex.split(RUN_OPTIONS)]
     subprocess.run([runner, "rm", "--force", NAME], capture_output=True)
     subprocess.run([*start, *options, image, "--timeout-graceful-shutdown", "8"], check=True, capture_output=True)
     try:
@@ -137,9 +137,9 @@ def test_the_worst_lists_fit_into_its_memory(container: Container) -> None:
 def test_the_health_check_that_the_command_names_succeeds_while_it_is_ready(container: Container) -> None:
     port = container.url.rpartition(":")[2]
 
-    container.run("sh", "-c", HEALTH.replace("3000", port))
+    container.run("sh", "-c", HEALTH_COMMAND.replace("3000", port))
     with pytest.raises(subprocess.CalledProcessError):
-        container.run("sh", "-c", HEALTH.replace("3000", "1"))
+        container.run("sh", "-c", HEALTH_COMMAND.replace("3000", "1"))
 
 
 def test_a_worker_that_dies_in_the_container_is_replaced(container: Container) -> None:

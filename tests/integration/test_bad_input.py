@@ -129,7 +129,7 @@ def test_a_merge_conflict_is_named_with_a_remedy_that_works(place: Clone, name: 
 
     assert f"a merge conflict that begins at line {number} and is not resolved" in said
     if name == "dvc.lock":
-        assert "`git checkout HEAD -- dvc.lock` takes the last commit's, then `dvc repro`" in said
+        assert "`git checkout HEAD -- dvc.lock` restores it from the last commit, then `dvc repro`" in said
 
 
 def test_only_a_dvc_lock_that_is_absent_is_written_by_dvc_repro(place: Clone) -> None:
@@ -143,7 +143,7 @@ def test_only_a_dvc_lock_that_is_absent_is_written_by_dvc_repro(place: Clone) ->
     path.write_text(kept)
 
     assert "got no file; `dvc repro` writes it" in absent
-    assert "`git checkout HEAD -- dvc.lock` takes the last commit's" in damaged
+    assert "`git checkout HEAD -- dvc.lock` restores it" in damaged
 
 
 def truncate(path: Path) -> None:
@@ -274,8 +274,8 @@ def test_a_full_disk_is_told_from_a_mirror_that_fails(place: Clone) -> None:
 def test_no_room_for_the_curve_that_is_shown_is_no_concern_of_the_training(tmp_path: Path) -> None:
     (tmp_path / ".cache").write_text("where a folder should be")
 
-    with live_writer.Progress(tmp_path / ".cache" / "progress" / "train.jsonl") as nowhere:
-        nowhere.metrics(1, {"loss": 0.5})
+    with live_writer.LiveWriter(tmp_path / ".cache" / "progress" / "train.jsonl") as nowhere:
+        nowhere.log_metrics(1, {"loss": 0.5})
 
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGTERM, 143), (signal.SIGINT, 130)])

@@ -9,7 +9,7 @@ import pytest
 from pipeline.core.files import read_yaml
 from pipeline.track import STAGES
 from pipeline.tracking import dvc_lock
-from pipeline.tracking.store_uri import store_uri
+from pipeline.tracking.tracking_uri import get_tracking_uri
 from tests.support.project_clone import LOG, Clone, moved
 
 
@@ -86,7 +86,7 @@ def test_the_task_that_train_announces_is_the_one_that_dvc_locks(
 ) -> None:
     monkeypatch.chdir(computed.folder)
 
-    assert dvc_lock.about_to_run("train").inputs_key == dvc_lock.locked()["train"].inputs_key
+    assert dvc_lock.read_stage("train").inputs_key == dvc_lock.read_lock()["train"].inputs_key
 
 
 def test_the_champion_becomes_a_bento_once_and_the_bento_answers(place: Clone, tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_nothing_is_done_twice(place: Clone) -> None:
 
 def test_a_clone_whose_lock_was_made_elsewhere_fills_its_own_mlflow(place: Clone) -> None:
     elsewhere = f"sqlite:///{place.folder}/elsewhere.db"
-    (place.folder / "artifacts/track/told.json").unlink()
+    (place.folder / "artifacts/track/synced.json").unlink()
 
     printed = place.must("dvc", "repro", MLFLOW_TRACKING_URI=elsewhere)
 
@@ -185,9 +185,9 @@ def test_a_sqlite_file_of_a_relative_path_lies_in_the_main_repository(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///own.db")
-    assert store_uri(tmp_path) == f"sqlite:///{tmp_path}/own.db"
+    assert get_tracking_uri(tmp_path) == f"sqlite:///{tmp_path}/own.db"
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:////srv/own.db")
-    assert store_uri(tmp_path) == "sqlite:////srv/own.db"
+    assert get_tracking_uri(tmp_path) == "sqlite:////srv/own.db"
 
 
 def test_an_artifact_that_is_not_the_locked_one_is_not_logged(place: Clone) -> None:
@@ -196,7 +196,7 @@ def test_an_artifact_that_is_not_the_locked_one_is_not_logged(place: Clone) -> N
     done = place.run("python", "-m", "pipeline.track")
 
     assert done.returncode == 1
-    assert "error: artifacts/export: got other contents than dvc.lock says" in done.stderr
+    assert "error: artifacts/export: got other contents than those in dvc.lock" in done.stderr
     assert "Traceback" not in done.stderr
 
 
@@ -204,7 +204,7 @@ def test_an_experiment_that_mlflow_did_not_get_reaches_it_when_typed_again(place
     command = ("dvc", "exp", "run", "--temp", "--name", "later", "--set-param", "score.first=10")
     done = place.run(*command, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
     assert done.returncode != 0
-    assert "the same command, typed again, then only tells MLflow" in done.stderr
+    assert "the same command, typed again, only syncs to MLflow" in done.stderr
 
     printed = place.must(*command)
 

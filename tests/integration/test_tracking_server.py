@@ -131,7 +131,7 @@ def test_without_a_server_everything_is_computed_and_kept(place: Clone) -> None:
 
     assert done.returncode != 0
     assert "MLFLOW_TRACKING_URI: no server answers at http://127.0.0.1:9" in done.stderr
-    assert "the same command, typed again, then only tells MLflow" in done.stderr
+    assert "the same command, typed again, only syncs to MLflow" in done.stderr
     assert (place.folder / "artifacts/export/model.onnx").is_file()
     assert place.must("dvc", "status", *STAGES).strip() == "Data and pipelines are up to date."
 

@@ -18,8 +18,8 @@ from dvc.utils.serialize import dump_yaml
 from mlflow.entities import Metric, Run
 from mlflow.entities.model_registry import ModelVersion
 
+from pipeline.core.config import EXPERIMENT
 from pipeline.core.files import read_yaml
-from pipeline.tracking.mlflow_store import EXPERIMENT
 from tests.support.synthetic_digits import synthetic_images
 
 ROOT = Path(__file__).parents[2]

@@ -1,4 +1,4 @@
-"""Where MLflow keeps runs and artifacts, and how that address may be shown."""
+"""The tracking URI: where MLflow keeps runs and artifacts, and how that address is shown."""
 
 import os
 import re
@@ -10,14 +10,14 @@ from pipeline.core.errors import TrackingError
 
 DEFAULT: Final = "sqlite:///mlflow.db"
 SQLITE: Final = "sqlite:///"
-EXPECTED: Final = "an address such as http://server:5000 or sqlite:///mlflow.db"
+EXPECTED: Final = "a URI such as http://server:5000 or sqlite:///mlflow.db"
 
 
-def store_uri(root: Path) -> str:
-    """MLFLOW_TRACKING_URI, or else a SQLite file. One of a relative path lies in `root`, the main repository.
+def get_tracking_uri(root: Path) -> str:
+    """MLFLOW_TRACKING_URI, or a SQLite file by default. A relative path is resolved in `root`, the main repository.
 
-    Where the path to it holds `?` or `%`, which mean something in a URL, it is named from the working directory.
-    Raises TrackingError for an address without a scheme.
+    Where the path contains `?` or `%`, which are special in a URI, it is relative to the working directory.
+    Raises TrackingError for a URI without a scheme.
     """
     uri = os.environ.get("MLFLOW_TRACKING_URI") or DEFAULT
     if "://" not in uri and uri != "databricks":
@@ -27,31 +27,31 @@ def store_uri(root: Path) -> str:
     path = uri.removeprefix(SQLITE) if uri.startswith(SQLITE) else "/"
     if path.startswith("/"):
         return uri
-    whole = str(root.resolve() / path)
-    return SQLITE + (os.path.relpath(whole) if re.search("[?%]", whole) else whole)
+    absolute = str(root.resolve() / path)
+    return SQLITE + (os.path.relpath(absolute) if re.search("[?%]", absolute) else absolute)
 
 
 def database_file(root: Path) -> Path | None:
     """The SQLite file of the store; None where the store is a server or another database."""
-    uri = store_uri(root)
+    uri = get_tracking_uri(root)
     path, _, _ = uri.removeprefix(SQLITE).partition("?")
     return Path(unquote(path)).resolve() if uri.startswith(SQLITE) else None
 
 
 def artifact_folder(root: Path) -> Path | None:
-    """The folder of the artifacts: beside the SQLite file. None where the store is not one: its server decides."""
+    """The folder of the artifacts, beside the SQLite file. None where the store is not SQLite: its server decides."""
     database = database_file(root)
     return database.parent / "mlartifacts" if database else None
 
 
-def shown_uri(root: Path) -> str:
-    """The store's address as it may be shown: without user and password, a SQLite file with its whole path."""
+def display_uri(root: Path) -> str:
+    """The tracking URI for messages: without credentials, a SQLite file with its absolute path."""
     database = database_file(root)
-    return f"{SQLITE}{database}" if database else without_password(store_uri(root))
+    return f"{SQLITE}{database}" if database else without_credentials(get_tracking_uri(root))
 
 
-def without_password(uri: str) -> str:
-    """The URI as it may be shown: a database's or server's user and password left out."""
+def without_credentials(uri: str) -> str:
+    """The URI without the user and the password of a database or server."""
     try:
         parts = urlsplit(uri)
     except ValueError:
