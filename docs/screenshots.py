@@ -1,11 +1,11 @@
-"""Makes the README's pictures of MLflow: `python -m docs.screenshots`. Needs `chromium`; no network; two minutes.
+"""Takes the README's screenshots of MLflow: `python -m docs.screenshots`. Needs `chromium`; no network; two minutes.
 
-Reads    the files of the repository, of which it makes a copy in a temporary folder.
+Reads    the files of the repository, which it copies to a temporary folder.
 Writes   docs/images/mlflow-*.png.
 
-Two experiments on the embedded digits are run in the copy, then looked at through `make ui` with the clicks of a
-person. A click that no longer finds its button is an error: MLflow's pages change from version to version. MLflow
-draws a run in a colour that follows from its id: where two are alike, run it again.
+Two experiments on the embedded digits run in the copy, and are then compared in `make ui` with the clicks of a user.
+A click that no longer finds its button is an error: MLflow's pages change from version to version. MLflow derives the
+colour of a run from its id: where two colours are alike, run it again.
 """
 
 import os
@@ -35,28 +35,28 @@ SWITCHES: Final = ["--no-sandbox", "--no-first-run", *(f"--disable-{feature}" fo
 
 
 def two_experiments(folder: str) -> project_clone.Clone:
-    """A copy of the repository that has trained with both learning rates and told its own MLflow store."""
-    place = project_clone.copy(Path(folder))
-    place.set("download", dataset="digits")
-    place.set("train", batch=64, epochs=15)
-    place.commit()
+    """A copy of the repository with two experiments, one for each learning rate, in its own MLflow store."""
+    clone = project_clone.copy(Path(folder))
+    clone.set("download", dataset="digits")
+    clone.set("train", batch=64, epochs=15)
+    clone.commit()
     for name, rate in RATES.items():
         print(f"running experiment {name}", flush=True)
-        place.must("dvc", "exp", "run", "--name", name, "--set-param", f"train.optimizer.learning_rate={rate}")
-    return place
+        clone.must("dvc", "exp", "run", "--name", name, "--set-param", f"train.optimizer.learning_rate={rate}")
+    return clone
 
 
 @contextmanager
-def mlflow_ui(place: project_clone.Clone) -> Iterator[str]:
-    """The address of the server that `make ui` starts on a free port, until it is ended with all its processes."""
+def mlflow_ui(clone: project_clone.Clone) -> Iterator[str]:
+    """The URL of the server that `make ui` starts on a free port; it is killed at the end of the block."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         url = f"http://127.0.0.1:{probe.getsockname()[1]}"
-    # -o: the copy has no .venv of its own, and needs none; ours comes first in its PATH.
+    # -o: the copy has no .venv of its own; the one that runs this script comes first in its PATH.
     command = ["make", "-o", ".venv/locked", "ui", f"PORT={url.rpartition(':')[2]}"]
-    words = place.folder / "ui.log"
-    with words.open("w") as log:
+    output = clone.folder / "ui.log"
+    with output.open("w") as log:
         server = subprocess.Popen(
-            command, cwd=place.folder, env=place.environment, stdout=log, stderr=log, start_new_session=True
+            command, cwd=clone.folder, env=clone.environment, stdout=log, stderr=log, start_new_session=True
         )
     try:
         deadline = time.monotonic() + 90
@@ -65,7 +65,7 @@ def mlflow_ui(place: project_clone.Clone) -> Iterator[str]:
                 break
             time.sleep(0.2)
         else:
-            raise SystemExit(f"error: expected `make ui` to answer at {url}, got:\n{words.read_text()}")
+            raise SystemExit(f"error: expected `make ui` to answer at {url}, got:\n{output.read_text()}")
         yield url
     finally:
         with suppress(ProcessLookupError):
@@ -73,9 +73,8 @@ def mlflow_ui(place: project_clone.Clone) -> Iterator[str]:
         server.wait()
 
 
-def save(page: Page, name: str, height: int) -> None:
-    """Take the picture from the top of the page down to `height` pixels."""
-    path = IMAGES / f"mlflow-{name}.png"
+def save(page: Page, path: Path, height: int) -> None:
+    """Take a screenshot of the top `height` pixels of the page."""
     page.screenshot(path=path, animations="disabled", clip={"x": 0, "y": 0, "width": WIDTH, "height": height})
     print(f"{path.name}: {path.stat().st_size / 1000:.0f} kB")
     assert path.stat().st_size < 300_000, "expected less than 300 kB, to be kept in git"
@@ -85,8 +84,8 @@ def row(page: Page, run: str) -> Locator:
     return page.get_by_role("row").filter(has=page.get_by_role("link", name=run, exact=True))
 
 
-def show_runs(page: Page) -> None:
-    """From the start page to the experiment's runs; columns that tell them apart, parents open."""
+def show_runs(page: Page, folder: Path) -> None:
+    """From the start page to the experiment's runs, with the columns in which they differ, and parents open."""
     page.get_by_role("button", name="Model training").click()  # MLflow starts on its GenAI half
     page.get_by_role("button", name="Close").last.click()  # the assistant
     page.get_by_role("link", name=EXPERIMENT).first.click()
@@ -100,11 +99,11 @@ def show_runs(page: Page) -> None:
     page.keyboard.press("Escape")
     for column in COLUMNS:  # as wide as its name
         page.locator(f".ag-header-cell[col-id*='{column}'] .ag-header-cell-resize").dblclick()
-    page.get_by_role("heading", name="Runs").click()  # out of the table, which frames the cell clicked last
-    save(page, "runs", 620)
+    page.get_by_role("heading", name="Runs").click()  # leave the table, which frames the cell that was clicked last
+    save(page, folder / "mlflow-runs.png", 620)
 
 
-def compare(page: Page) -> None:
+def compare(page: Page, folder: Path) -> None:
     """Tick the two parents, press Compare: first what differs, then the curves of the losses."""
     for run in RATES:
         row(page, run).get_by_role("button").first.click()  # closed: an open parent's box ticks its stages too
@@ -117,32 +116,36 @@ def compare(page: Page) -> None:
     for pixels in (361, -1):  # in MLflow 3.17 the names lag one turn of the wheel behind their values
         page.mouse.wheel(0, pixels)
         page.wait_for_timeout(300)
-    save(page, "compare-params", 1030)
+    save(page, folder / "mlflow-compare-params.png", 1030)
     page.get_by_role("link", name="train_loss", exact=True).click()
     page.get_by_role("combobox").click()
     for key in ("ArrowUp", "Enter", "Escape"):  # from the first option round to the last, validation_loss
         page.keyboard.press(key)
     page.get_by_role("switch").last.click()  # logarithmic
     expect(page.locator(".ytick").get_by_text("0.01", exact=True)).to_be_visible()
-    save(page, "compare", 900)
+    save(page, folder / "mlflow-compare.png", 900)
 
 
-def show_model(page: Page) -> None:
+def show_model(page: Page, folder: Path) -> None:
     page.get_by_role("link", name="Model registry").click()
-    page.get_by_role("button", name="Try it now").click()  # the greeting at a first visit
+    page.get_by_role("button", name="Try it now").click()  # the welcome at the first visit
     page.get_by_role("link", name="digits", exact=True).click()
     expect(page.get_by_text("@ champion")).to_be_visible()
-    save(page, "model", 676)
+    save(page, folder / "mlflow-model.png", 676)
 
 
-def main() -> None:
-    with tempfile.TemporaryDirectory() as folder, mlflow_ui(two_experiments(folder)) as url, sync_playwright() as pilot:
-        browser = pilot.chromium.launch(executable_path=shutil.which("chromium"), args=SWITCHES)
+def main(images: Path = IMAGES) -> None:
+    with (
+        tempfile.TemporaryDirectory() as folder,
+        mlflow_ui(two_experiments(folder)) as url,
+        sync_playwright() as playwright,
+    ):
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=SWITCHES)
         page = browser.new_page(viewport={"width": WIDTH, "height": 1200})
         page.goto(url)
-        show_runs(page)
-        compare(page)
-        show_model(page)
+        show_runs(page, images)
+        compare(page, images)
+        show_model(page, images)
 
 
 if __name__ == "__main__":

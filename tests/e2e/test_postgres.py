@@ -1,4 +1,4 @@
-"""MLflow as deploy/compose.yaml starts it, on a real PostgreSQL. Needs Debian's package `postgresql`."""
+"""MLflow as deploy/compose.yaml starts it, on PostgreSQL. Needs Debian's package `postgresql`."""
 
 import contextlib
 import hashlib
@@ -27,7 +27,7 @@ from tests.support.project_clone import ROOT, Clone
 
 DEPLOYED: dict[str, Any] = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())["services"]["mlflow"]
 UNPRIVILEGED: dict[str, Any] = {"user": "nobody", "group": "nogroup", "extra_groups": []}  # PostgreSQL refuses root
-AS_WHOM = UNPRIVILEGED if os.geteuid() == 0 else {}
+SERVER_USER = UNPRIVILEGED if os.geteuid() == 0 else {}
 
 
 def binaries() -> Path:
@@ -39,7 +39,7 @@ def binaries() -> Path:
 
 
 def wait_for(process: "subprocess.Popen[bytes]", command: list[str], log: Path) -> None:
-    """Wait until `command` says that the process is ready."""
+    """Wait until `command` succeeds, which checks that the process is ready."""
     deadline = time.monotonic() + 180
     while subprocess.run(command, capture_output=True).returncode:
         assert process.poll() is None, log.read_text()
@@ -48,7 +48,7 @@ def wait_for(process: "subprocess.Popen[bytes]", command: list[str], log: Path) 
 
 
 @contextlib.contextmanager
-def ended(process: "subprocess.Popen[bytes]", by: signal.Signals = signal.SIGTERM) -> Iterator[None]:
+def stopping(process: "subprocess.Popen[bytes]", by: signal.Signals = signal.SIGTERM) -> Iterator[None]:
     try:
         yield
     finally:
@@ -61,20 +61,20 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URI of an empty database `mlflow`, on loopback, with a password."""
     programs, port, password = binaries(), free_port(), secrets.token_hex(24)
     log = tmp_path_factory.mktemp("postgres") / "log"
-    with tempfile.TemporaryDirectory() as name:  # pytest's own folders are closed to `nobody`
+    with tempfile.TemporaryDirectory() as name:  # pytest's own folders are not readable for `nobody`
         folder = Path(name)
         (folder / "password").write_text(password)
-        if AS_WHOM:
+        if SERVER_USER:
             for path in (folder, folder / "password"):
-                shutil.chown(path, AS_WHOM["user"], AS_WHOM["group"])
+                shutil.chown(path, SERVER_USER["user"], SERVER_USER["group"])
         initdb = [f"{programs}/initdb", f"--pgdata={folder}/data", "--username=mlflow", f"--pwfile={folder}/password"]
         initdb += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"]
-        subprocess.run(initdb, check=True, cwd=folder, stdout=subprocess.DEVNULL, **AS_WHOM)
+        subprocess.run(initdb, check=True, cwd=folder, stdout=subprocess.DEVNULL, **SERVER_USER)
         command = [f"{programs}/postgres", "-D", f"{folder}/data", "-p", str(port), "-k", name]
         command += ["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
         with log.open("wb") as out:
-            process = subprocess.Popen(command, cwd=folder, stdout=out, stderr=out, **AS_WHOM)
-        with ended(process, signal.SIGINT):  # at SIGTERM it waits for its clients
+            process = subprocess.Popen(command, cwd=folder, stdout=out, stderr=out, **SERVER_USER)
+        with stopping(process, signal.SIGINT):  # on SIGTERM it waits for its clients
             address = ["--host=127.0.0.1", f"--port={port}", "--username=mlflow"]
             wait_for(process, [f"{programs}/pg_isready", *address], log)
             environment = os.environ | {"PGPASSWORD": password}
@@ -82,11 +82,11 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             yield f"postgresql+psycopg2://mlflow:{password}@127.0.0.1:{port}/mlflow"
 
 
-def deployed_command(**instead: str) -> list[str]:
-    """The command in compose.yaml, `${NAME:-default}` replaced by its default, and options replaced by `instead`."""
+def deployed_command(**replaced: str) -> list[str]:
+    """The command in compose.yaml, `${NAME:-default}` replaced by its default, and some options `replaced`."""
     words = [re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", word) for word in DEPLOYED["command"]]
     options = dict(word.removeprefix("--").split("=", 1) for word in words if word.startswith("--"))
-    return [*(word for word in words if "=" not in word), *(f"--{k}={v}" for k, v in (options | instead).items())]
+    return [*(word for word in words if "=" not in word), *(f"--{k}={v}" for k, v in (options | replaced).items())]
 
 
 @pytest.fixture(scope="session")
@@ -100,81 +100,81 @@ def server(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     with (folder / "log").open("wb") as log:
         command = deployed_command(host="127.0.0.1", port=str(port))
         process = subprocess.Popen(command, cwd=folder, env=settings, stdout=log, stderr=log)
-    with ended(process):
+    with stopping(process):
         probe = [word.replace(":5000/", f":{port}/") for word in DEPLOYED["healthcheck"]["test"][2:]]
         wait_for(process, [sys.executable, *probe], folder / "log")
         yield f"http://127.0.0.1:{port}"
 
 
 @pytest.fixture(scope="session")
-def place(server: str, tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    """A clone in which the pipeline has run, with its record on the server."""
-    made = project_clone.make(tmp_path_factory.mktemp("clone"))
-    made.environment |= {"MLFLOW_TRACKING_URI": server, "BENTOML_HOME": str(tmp_path_factory.mktemp("bentoml"))}
-    made.must("dvc", "repro")
-    return made
+def clone(server: str, tmp_path_factory: pytest.TempPathFactory) -> Clone:
+    """A clone in which the pipeline has run, with its runs on the server."""
+    clone = project_clone.make(tmp_path_factory.mktemp("clone"))
+    clone.environment |= {"MLFLOW_TRACKING_URI": server, "BENTOML_HOME": str(tmp_path_factory.mktemp("bentoml"))}
+    clone.must("dvc", "repro")
+    return clone
 
 
-def test_the_record_of_the_pipeline_is_in_postgresql(place: Clone, server: str, postgres: str) -> None:
-    for uri in (server, postgres):  # as clients see it, and without any server
-        (parent,) = place.parents(uri)
-        children = place.children(uri)
-        (version,) = place.versions("mnist", uri)
+def test_the_runs_of_the_pipeline_are_in_postgresql(clone: Clone, server: str, postgres: str) -> None:
+    for uri in (server, postgres):  # through the server, and from the database itself
+        (parent,) = clone.parents(uri)
+        children = clone.children(uri)
+        (version,) = clone.versions("mnist", uri)
 
         assert {stage: len(runs) for stage, runs in children.items()} == dict.fromkeys(STAGES, 1)
         assert {run.data.tags["mlflow.parentRunId"] for (run,) in children.values()} == {parent.info.run_id}
-        assert {run.info.status for run in place.runs(uri)} == {"FINISHED"}
+        assert {run.info.status for run in clone.runs(uri)} == {"FINISHED"}
         assert version.aliases == ["champion"]
 
 
-def test_the_files_of_a_run_come_through_the_server(place: Clone, server: str) -> None:
-    (parent,) = place.parents(server)
+def test_the_artifacts_of_a_run_are_read_through_the_server(clone: Clone, server: str) -> None:
+    (parent,) = clone.parents(server)
 
-    files = {file.path for file in place.client(server).list_artifacts(parent.info.run_id)}
+    files = {file.path for file in clone.client(server).list_artifacts(parent.info.run_id)}
 
     assert parent.info.artifact_uri.startswith("mlflow-artifacts:")
     assert {"dvc.lock", "params.yaml"} <= files
 
 
-def test_telling_it_again_changes_nothing(place: Clone, server: str) -> None:
-    before = sorted((run.info.run_id, str(run.data)) for run in place.runs(server))
+def test_a_second_sync_changes_nothing(clone: Clone, server: str) -> None:
+    before = sorted((run.info.run_id, str(run.data)) for run in clone.runs(server))
 
-    place.must("python", "-m", "pipeline.track")
+    clone.must("python", "-m", "pipeline.track")
 
-    assert sorted((run.info.run_id, str(run.data)) for run in place.runs(server)) == before
-    assert len(place.versions("mnist", server)) == 1
+    assert sorted((run.info.run_id, str(run.data)) for run in clone.runs(server)) == before
+    assert len(clone.versions("mnist", server)) == 1
 
 
-def stored(place: Clone) -> dict[str, tuple[int, str]]:
-    """Time and content of every file in BentoML's store."""
-    store = Path(place.environment["BENTOML_HOME"])
+def stored_files(clone: Clone) -> dict[str, tuple[int, str]]:
+    """Modification time and SHA-256 of every file in BentoML's store."""
+    store = Path(clone.environment["BENTOML_HOME"])
     files = [path for path in store.rglob("*") if path.is_file()]
     return {str(path): (path.stat().st_mtime_ns, hashlib.sha256(path.read_bytes()).hexdigest()) for path in files}
 
 
-def test_the_registered_model_becomes_a_bento_once(place: Clone, server: str) -> None:
-    (version,) = place.versions("mnist", server)
+def test_the_registered_model_becomes_a_bento_once(clone: Clone, server: str) -> None:
+    (version,) = clone.versions("mnist", server)
     tag = f"v1-{version.tags['sha256'][:8]}"
 
-    said = place.must("python", "-m", "pipeline.packaging.bento", "--name", "mnist")
-    before = stored(place)
-    said_again = place.must("python", "-m", "pipeline.packaging.bento", "--name", "mnist")
+    printed = clone.must("python", "-m", "pipeline.packaging.bento", "--name", "mnist")
+    before = stored_files(clone)
+    printed_again = clone.must("python", "-m", "pipeline.packaging.bento", "--name", "mnist")
 
     assert re.fullmatch(r"v1-[0-9a-f]{8}", tag)
-    assert f"mnist:{tag}" in said
-    model = Path(place.environment["BENTOML_HOME"]) / "models/mnist" / tag / "model.onnx"
+    assert f"mnist:{tag}" in printed
+    model = Path(clone.environment["BENTOML_HOME"]) / "models/mnist" / tag / "model.onnx"
     assert before[str(model)][1] == version.tags["sha256"]
-    assert stored(place) == before
-    assert said_again == said
+    assert stored_files(clone) == before
+    assert printed_again == printed
 
 
 @pytest.mark.parametrize(("host", "status"), [("mlflow:5000", 200), ("localhost", 403), ("evil.example.org", 403)])
-def test_only_the_names_that_compose_allows_are_answered(server: str, host: str, status: int) -> None:
-    asked = f"{server}/api/2.0/mlflow/experiments/search?max_results=1"
-    request = urllib.request.Request(asked, headers={"Host": host})
+def test_only_the_host_names_in_compose_are_allowed(server: str, host: str, status: int) -> None:
+    url = f"{server}/api/2.0/mlflow/experiments/search?max_results=1"
+    request = urllib.request.Request(url, headers={"Host": host})
     try:
-        answer = urllib.request.urlopen(request, timeout=30).status
+        got = urllib.request.urlopen(request, timeout=30).status
     except urllib.error.HTTPError as error:
-        answer = error.code
+        got = error.code
 
-    assert answer == status
+    assert got == status

@@ -1,4 +1,4 @@
-"""DVC's queue: two workers at once, which take a minute to start and to end."""
+"""DVC's queue: two workers at once, which take a minute to start and to stop."""
 
 import time
 from pathlib import Path
@@ -9,40 +9,40 @@ from tests.support.project_clone import LOG, Clone, moved
 
 def with_two_experiments(computed: Clone, folder: Path) -> Clone:
     """A copy of the clone whose results were committed as advised, and whose queue has run two experiments at once."""
-    made = moved(computed, folder)
-    commit_as_advised(made, (made.folder / LOG).read_text())
+    clone = moved(computed, folder)
+    commit_as_advised(clone, (clone.folder / LOG).read_text())
     for epochs in (3, 4):
-        made.must("dvc", "exp", "run", "--queue", "--name", f"e{epochs}", "--set-param", f"train.epochs={epochs}")
-    made.must("dvc", "queue", "start", "--jobs", "2")
+        clone.must("dvc", "exp", "run", "--queue", "--name", f"e{epochs}", "--set-param", f"train.epochs={epochs}")
+    clone.must("dvc", "queue", "start", "--jobs", "2")
     deadline = time.monotonic() + 600
-    while "Running" in (status := made.must("dvc", "queue", "status")) or "Queued" in status:
+    while "Running" in (status := clone.must("dvc", "queue", "status")) or "Queued" in status:
         assert time.monotonic() < deadline, status
         time.sleep(1)
     assert status.count("Success") == 2, status
-    return made
+    return clone
 
 
 def test_queued_experiments_share_a_store_and_going_back_from_one_computes_nothing(
     computed: Clone, tmp_path: Path
 ) -> None:
-    place = with_two_experiments(computed, tmp_path / "clone")
+    clone = with_two_experiments(computed, tmp_path / "clone")
 
-    parents = {run.info.run_name: run.info.run_id for run in place.parents()}
-    client = place.client()
+    parents = {run.info.run_name: run.info.run_id for run in clone.parents()}
+    client = clone.client()
     for name in ("e3", "e4"):
         assert client.get_model_version_by_alias("mnist", name).tags["parent_run"] == parents[name]
-    assert {stage: len(runs) for stage, runs in place.children().items() if stage != "export"} == {
+    assert {stage: len(runs) for stage, runs in clone.children().items() if stage != "export"} == {
         "download": 1, "eda": 1, "normalise": 1, "train": 3, "score": 3
     }  # fmt: skip
 
-    # The model of another experiment with the same result gets its alias, too.
-    place.must("dvc", "exp", "run", "--temp", "--name", "same", "--set-param", "train.epochs=3")
+    # Another experiment with the same result sets its own alias on the same model.
+    clone.must("dvc", "exp", "run", "--temp", "--name", "same", "--set-param", "train.epochs=3")
     same, first = (client.get_model_version_by_alias("mnist", name) for name in ("same", "e3"))
     assert same.version == first.version
 
-    place.must("dvc", "exp", "apply", "e3")
-    assert "dvc.lock" in uncommitted(place)
-    place.must("git", "checkout", "--quiet", ".")
-    place.must("dvc", "checkout")
-    assert stages_run(place.must("dvc", "repro")) in ([], ["track"])
-    assert uncommitted(place) == ""
+    clone.must("dvc", "exp", "apply", "e3")
+    assert "dvc.lock" in uncommitted(clone)
+    clone.must("git", "checkout", "--quiet", ".")
+    clone.must("dvc", "checkout")
+    assert stages_run(clone.must("dvc", "repro")) in ([], ["track"])
+    assert uncommitted(clone) == ""

@@ -1,9 +1,9 @@
-"""What `make test` tries a few times, tried often."""
+"""What `make test` repeats a few times, repeated often."""
 
 from pathlib import Path
 
 from tests.integration.test_mlflow_store import start_together
 
 
-def test_processes_that_start_on_a_fresh_store_at_once_all_get_it_every_time(tmp_path: Path) -> None:
+def test_processes_that_open_a_fresh_store_at_once_all_get_the_same_experiment_every_time(tmp_path: Path) -> None:
     start_together(tmp_path, starts=50)

@@ -1,27 +1,24 @@
-"""MLflow's pages in a real browser, by the clicks of a person."""
+"""MLflow's UI in a browser, with the clicks of a user."""
 
 import json
 import shutil
 from pathlib import Path
 
-import pytest
 from playwright.sync_api import expect, sync_playwright
 
 from docs import screenshots
 from tests.support.project_clone import Clone
 
 
-def test_two_experiments_are_compared_with_a_few_clicks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(screenshots, "IMAGES", tmp_path)
-
-    screenshots.main()
+def test_two_experiments_are_compared_with_a_few_clicks(tmp_path: Path) -> None:
+    screenshots.main(tmp_path)
 
     assert {path.stem for path in tmp_path.glob("*.png")} == {
         "mlflow-runs", "mlflow-compare", "mlflow-compare-params", "mlflow-model"
     }  # fmt: skip
 
 
-def test_the_page_of_the_run_shows_its_figures_and_its_card(mnist: Clone) -> None:
+def test_the_page_of_a_run_shows_its_metrics_and_the_model_card(mnist: Clone) -> None:
     parent = min(mnist.parents(), key=lambda run: run.info.start_time)
     accuracy = json.loads((mnist.folder / "artifacts/score/metrics.json").read_text())["test"]["accuracy"]
 

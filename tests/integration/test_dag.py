@@ -1,4 +1,4 @@
-"""The whole pipeline through real `dvc repro` in a clone, on synthetic digits."""
+"""The whole pipeline under `dvc repro` in a clone, on synthetic digits."""
 
 import re
 import shutil
@@ -14,37 +14,37 @@ from tests.support.project_clone import LOG, Clone, moved
 
 
 @pytest.fixture
-def place(computed: Clone, tmp_path: Path) -> Clone:
-    """A copy of it, for a test that changes something."""
+def clone(computed: Clone, tmp_path: Path) -> Clone:
+    """A copy of the computed clone, for a test that changes it."""
     return moved(computed, tmp_path / "clone")
 
 
-def locked(place: Clone) -> dict[str, object]:
-    stages: dict[str, object] = read_yaml(place.folder / "dvc.lock")["stages"]
+def locked(clone: Clone) -> dict[str, object]:
+    stages: dict[str, object] = read_yaml(clone.folder / "dvc.lock")["stages"]
     return stages
 
 
-def run_ids(place: Clone) -> set[str]:
-    return {run.info.run_id for run in place.runs()}
+def run_ids(clone: Clone) -> set[str]:
+    return {run.info.run_id for run in clone.runs()}
 
 
 def stages_run(printed: str) -> list[str]:
     return re.findall(r"^Running stage '(\w+)'", printed, re.MULTILINE)
 
 
-def commit_as_advised(place: Clone, printed: str) -> None:
-    """Type the commands that `track` prints when results are not committed yet."""
+def commit_as_advised(clone: Clone, printed: str) -> None:
+    """Run the command that `track` prints where results are not committed yet."""
     (command,) = re.findall(r"^  (git add .+)$", printed, re.MULTILINE)
-    place.must("bash", "-c", command)
+    clone.must("bash", "-c", command)
 
 
-def uncommitted(place: Clone) -> str:
-    return place.must("git", "status", "--porcelain")
+def uncommitted(clone: Clone) -> str:
+    return clone.must("git", "status", "--porcelain")
 
 
-def test_every_file_that_dvc_yaml_names_is_made(place: Clone) -> None:
-    assert list(locked(place)) == list(read_yaml(place.folder / "dvc.yaml")["stages"])
-    assert place.must("dvc", "status").strip() == "Data and pipelines are up to date."
+def test_every_file_named_in_dvc_yaml_is_written(clone: Clone) -> None:
+    assert list(locked(clone)) == list(read_yaml(clone.folder / "dvc.yaml")["stages"])
+    assert clone.must("dvc", "status").strip() == "Data and pipelines are up to date."
 
 
 def test_mlflow_has_a_finished_parent_with_a_finished_child_for_each_stage(computed: Clone) -> None:
@@ -57,7 +57,7 @@ def test_mlflow_has_a_finished_parent_with_a_finished_child_for_each_stage(compu
     assert {parent.data.tags[f"stage.{stage}"] for stage in STAGES} == {run.info.run_id for (run,) in children.values()}
 
 
-def test_the_parent_says_with_what_and_how_well(computed: Clone) -> None:
+def test_the_parent_run_has_parameters_metrics_and_the_commit(computed: Clone) -> None:
     (parent,) = computed.parents()
 
     assert parent.data.params["train.optimizer.name"] == "sgd"
@@ -81,7 +81,7 @@ def test_the_registered_model_is_the_exported_file(computed: Clone) -> None:
     assert computed.download(version).read_bytes() == (computed.folder / "artifacts/export/model.onnx").read_bytes()
 
 
-def test_the_task_that_train_announces_is_the_one_that_dvc_locks(
+def test_the_inputs_key_before_a_training_is_the_one_in_dvc_lock_after_it(
     computed: Clone, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(computed.folder)
@@ -89,99 +89,99 @@ def test_the_task_that_train_announces_is_the_one_that_dvc_locks(
     assert dvc_lock.read_stage("train").inputs_key == dvc_lock.read_lock()["train"].inputs_key
 
 
-def test_the_champion_becomes_a_bento_once_and_the_bento_answers(place: Clone, tmp_path: Path) -> None:
+def test_the_champion_becomes_a_bento_once_and_the_bento_answers(clone: Clone, tmp_path: Path) -> None:
     home = {"BENTOML_HOME": str(tmp_path)}
-    version = place.client().get_model_version_by_alias("mnist", "champion")
+    version = clone.client().get_model_version_by_alias("mnist", "champion")
 
-    said = [place.must("python", "-m", "pipeline.packaging.bento", **home).splitlines()[-1] for _ in range(2)]
-    bento = (place.folder / ".cache/bento").read_text()
-    answer = place.must("python", "-m", "serving.smoke_test", bento, "data/7/colour-06.png", **home)
+    printed = [clone.must("python", "-m", "pipeline.packaging.bento", **home).splitlines()[-1] for _ in range(2)]
+    bento = (clone.folder / ".cache/bento").read_text()
+    answer = clone.must("python", "-m", "serving.smoke_test", bento, "data/7/colour-06.png", **home)
 
-    assert said[0] == said[1] == f"model mnist:v1-{version.tags['sha256'][:8]}, Bento {bento}"
+    assert printed[0] == printed[1] == f"model mnist:v1-{version.tags['sha256'][:8]}, Bento {bento}"
     assert re.search(rf"digit \d, confidence [01]\.\d+, mnist:v1-{version.tags['sha256'][:8]}", answer)
 
 
-def test_nothing_is_done_twice(place: Clone) -> None:
-    before = run_ids(place)
+def test_nothing_is_done_twice(clone: Clone) -> None:
+    before = run_ids(clone)
 
-    assert "Data and pipelines are up to date." in place.must("dvc", "repro")
-    place.must("python", "-m", "pipeline.track")
+    assert "Data and pipelines are up to date." in clone.must("dvc", "repro")
+    clone.must("python", "-m", "pipeline.track")
 
-    assert run_ids(place) == before
-    assert len(place.versions("mnist")) == 1
+    assert run_ids(clone) == before
+    assert len(clone.versions("mnist")) == 1
 
 
-def test_a_clone_whose_lock_was_made_elsewhere_fills_its_own_mlflow(place: Clone) -> None:
-    elsewhere = f"sqlite:///{place.folder}/elsewhere.db"
-    (place.folder / "artifacts/track/synced.json").unlink()
+def test_a_clone_whose_lock_was_written_elsewhere_syncs_to_its_own_mlflow(clone: Clone) -> None:
+    elsewhere = f"sqlite:///{clone.folder}/elsewhere.db"
+    (clone.folder / "artifacts/track/synced.json").unlink()
 
-    printed = place.must("dvc", "repro", MLFLOW_TRACKING_URI=elsewhere)
+    printed = clone.must("dvc", "repro", MLFLOW_TRACKING_URI=elsewhere)
 
     assert stages_run(printed) == ["track"]
-    assert len(place.parents(elsewhere)) == 1
-    assert {stage: len(runs) for stage, runs in place.children(elsewhere).items()} == dict.fromkeys(STAGES, 1)
-    assert [version.aliases for version in place.versions("mnist", elsewhere)] == [["champion"]]
+    assert len(clone.parents(elsewhere)) == 1
+    assert {stage: len(runs) for stage, runs in clone.children(elsewhere).items()} == dict.fromkeys(STAGES, 1)
+    assert [version.aliases for version in clone.versions("mnist", elsewhere)] == [["champion"]]
 
 
-def test_a_repro_says_how_to_commit_all_that_it_made_and_what_is_committed_needs_no_advice(place: Clone) -> None:
-    commit_as_advised(place, (place.folder / LOG).read_text())
+def test_a_repro_prints_how_to_commit_all_its_results_and_nothing_once_they_are_committed(clone: Clone) -> None:
+    commit_as_advised(clone, (clone.folder / LOG).read_text())
 
-    assert uncommitted(place) == ""
-    assert "git add" not in place.must("python", "-m", "pipeline.track")
-
-
-def test_the_same_seed_gives_the_same_bytes_whatever_the_environment_says_of_threads(place: Clone) -> None:
-    before = locked(place)
-
-    place.must("dvc", "repro", "--force", "--single-item", "train", "score", "export", OMP_NUM_THREADS="3")
-
-    assert locked(place) == before
+    assert uncommitted(clone) == ""
+    assert "git add" not in clone.must("python", "-m", "pipeline.track")
 
 
-def test_other_parameters_compute_what_depends_on_them_and_going_back_computes_nothing(place: Clone) -> None:
-    place.set("train", epochs=1)
-    place.must("dvc", "repro")
-    children = place.children()
+def test_the_same_seed_gives_the_same_bytes_whatever_the_number_of_threads_in_the_environment(clone: Clone) -> None:
+    before = locked(clone)
 
-    assert len(place.parents()) == 2
+    clone.must("dvc", "repro", "--force", "--single-item", "train", "score", "export", OMP_NUM_THREADS="3")
+
+    assert locked(clone) == before
+
+
+def test_other_parameters_compute_what_depends_on_them_and_going_back_computes_nothing(clone: Clone) -> None:
+    clone.set("train", epochs=1)
+    clone.must("dvc", "repro")
+    children = clone.children()
+
+    assert len(clone.parents()) == 2
     assert {stage: len(children[stage]) for stage in STAGES} == {
         "download": 1, "eda": 1, "normalise": 1, "train": 2, "score": 2, "export": 2
     }  # fmt: skip
 
-    before = run_ids(place)
-    place.set("train", epochs=2)
-    printed = place.must("dvc", "repro")
+    before = run_ids(clone)
+    clone.set("train", epochs=2)
+    printed = clone.must("dvc", "repro")
 
     assert printed.count("is cached - skipping run") == 3
     assert "pipeline.train" not in printed
-    assert run_ids(place) == before
+    assert run_ids(clone) == before
 
 
-def test_a_changed_picture_runs_score_and_nothing_before_it(place: Clone) -> None:
-    picture = next((place.folder / "data" / "3").glob("*.png"))
-    shutil.copy(next((place.folder / "data" / "3").glob("*.jpg")), picture.with_suffix(".jpg"))
+def test_a_changed_picture_runs_score_and_no_earlier_stage(clone: Clone) -> None:
+    picture = next((clone.folder / "data" / "3").glob("*.png"))
+    shutil.copy(next((clone.folder / "data" / "3").glob("*.jpg")), picture.with_suffix(".jpg"))
 
-    printed = place.must("dvc", "repro")
+    printed = clone.must("dvc", "repro")
 
     assert stages_run(printed) == ["score", "export", "track"]
-    commit_as_advised(place, printed)
-    assert uncommitted(place) == ""  # the picture and the figures, too
+    commit_as_advised(clone, printed)
+    assert uncommitted(clone) == ""  # the picture and the figures, too
 
 
-def test_a_result_that_is_computed_again_is_one_run(place: Clone) -> None:
-    before = run_ids(place)
-    code = place.folder / "pipeline/training/trainer.py"
+def test_a_result_that_is_computed_again_stays_one_run(clone: Clone) -> None:
+    before = run_ids(clone)
+    code = clone.folder / "pipeline/training/trainer.py"
     code.write_text(code.read_text(encoding="utf-8") + "# another comment\n", encoding="utf-8")
 
-    printed = place.must("dvc", "repro")
+    printed = clone.must("dvc", "repro")
 
     assert "Running stage 'train'" in printed
     assert "Running stage 'score'" not in printed
-    place.must("python", "-m", "pipeline.track")
-    assert run_ids(place) == before
+    clone.must("python", "-m", "pipeline.track")
+    assert run_ids(clone) == before
 
 
-def test_a_sqlite_file_of_a_relative_path_lies_in_the_main_repository(
+def test_a_relative_path_to_sqlite_is_resolved_in_the_main_repository(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("MLFLOW_TRACKING_URI", "sqlite:///own.db")
@@ -190,23 +190,23 @@ def test_a_sqlite_file_of_a_relative_path_lies_in_the_main_repository(
     assert get_tracking_uri(tmp_path) == "sqlite:////srv/own.db"
 
 
-def test_an_artifact_that_is_not_the_locked_one_is_not_logged(place: Clone) -> None:
-    (place.folder / "artifacts/export/model_card.md").write_text("another")
+def test_an_artifact_that_differs_from_dvc_lock_is_not_logged(clone: Clone) -> None:
+    (clone.folder / "artifacts/export/model_card.md").write_text("another")
 
-    done = place.run("python", "-m", "pipeline.track")
+    done = clone.run("python", "-m", "pipeline.track")
 
     assert done.returncode == 1
     assert "error: artifacts/export: got other contents than those in dvc.lock" in done.stderr
     assert "Traceback" not in done.stderr
 
 
-def test_an_experiment_that_mlflow_did_not_get_reaches_it_when_typed_again(place: Clone) -> None:
+def test_an_experiment_that_was_not_synced_is_synced_by_the_same_command(clone: Clone) -> None:
     command = ("dvc", "exp", "run", "--temp", "--name", "later", "--set-param", "score.first=10")
-    done = place.run(*command, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+    done = clone.run(*command, MLFLOW_TRACKING_URI="http://127.0.0.1:9")
     assert done.returncode != 0
     assert "the same command, typed again, only syncs to MLflow" in done.stderr
 
-    printed = place.must(*command)
+    printed = clone.must(*command)
 
     assert stages_run(printed) == ["track"]
-    assert "later" in {run.info.run_name for run in place.parents()}
+    assert "later" in {run.info.run_name for run in clone.parents()}

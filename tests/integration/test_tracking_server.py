@@ -1,7 +1,6 @@
-"""Training and `track` against a real MLflow server in a second process, which dies at a bad moment."""
+"""Training and `track` against an MLflow server in a second process: slow, killed, protected, or not MLflow's."""
 
 import contextlib
-import http.server
 import os
 import shutil
 import signal
@@ -19,7 +18,8 @@ import pytest
 
 from pipeline.core.files import read_yaml
 from pipeline.track import STAGES
-from tests.support.fake_mlflow import Broken, Guarded, Hanging, Holding, Stranger, answering
+from tests.support import fake_mlflow
+from tests.support.fake_mlflow import Authenticating, EmptyJson, Failing, Gate, Greeting, Rejecting, blocking
 from tests.support.project_clone import Clone, moved
 
 
@@ -45,11 +45,11 @@ class Server:
         with (self.folder / "server.log").open("ab") as log:
             self.process = subprocess.Popen(command, env=environment, stdout=log, stderr=log, start_new_session=True)
         deadline = time.monotonic() + 90
-        while not self.answers():
+        while not self.is_healthy():
             assert time.monotonic() < deadline, (self.folder / "server.log").read_text()
             time.sleep(0.2)
 
-    def answers(self) -> bool:
+    def is_healthy(self) -> bool:
         with contextlib.suppress(OSError), urllib.request.urlopen(f"{self.uri}/health", timeout=2) as response:
             return bool(response.read() == b"OK")
         return False
@@ -64,209 +64,239 @@ class Server:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server]:
-    made = Server(tmp_path)
+    server = Server(tmp_path)
     try:
-        made.start()
-        yield made
+        server.start()
+        yield server
     finally:
-        made.kill()
+        server.kill()
 
 
 @pytest.fixture(scope="module")
 def untracked(computed: Clone, tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    """A pipeline that was computed while no MLflow server answered. No test changes it."""
-    made = moved(computed, tmp_path_factory.mktemp("server") / "clone")
-    (made.folder / "mlflow.db").unlink()
-    shutil.rmtree(made.folder / "mlartifacts")
-    shutil.rmtree(made.folder / "artifacts/track")
-    shutil.rmtree(made.folder / ".cache/progress")
-    return made
+    """A computed pipeline that was never synced. No test changes it."""
+    clone = moved(computed, tmp_path_factory.mktemp("server") / "clone")
+    (clone.folder / "mlflow.db").unlink()
+    shutil.rmtree(clone.folder / "mlartifacts")
+    shutil.rmtree(clone.folder / "artifacts/track")
+    shutil.rmtree(clone.folder / ".cache/progress")
+    return clone
+
+
+def refusal(clone: Clone, uri: str, **environment: str) -> str:
+    """The one sentence with which `track` fails at this tracking URI."""
+    done = clone.run("python", "-m", "pipeline.track", MLFLOW_TRACKING_URI=uri, **environment)
+    assert done.returncode == 1
+    assert "Traceback" not in done.stderr
+    return done.stderr.splitlines()[-1]
 
 
 @pytest.fixture
-def place(untracked: Clone, tmp_path: Path) -> Clone:
+def clone(untracked: Clone, tmp_path: Path) -> Clone:
     """A copy of it, for a test that changes something."""
     return moved(untracked, tmp_path / "clone")
 
 
-@pytest.mark.parametrize(("kind", "reason"), [(Broken, "too many 500 error responses"), (Hanging, "timed out")])
-def test_a_server_that_fails_or_hangs_is_told_of_with_its_reason(
-    untracked: Clone, kind: type[http.server.BaseHTTPRequestHandler], reason: str
-) -> None:
-    with answering(kind) as uri:
-        patience = {"MLFLOW_HTTP_REQUEST_TIMEOUT": "2"}
-        done = untracked.run("python", "-m", "pipeline.track", MLFLOW_TRACKING_URI=uri, **patience)
+def test_a_server_that_fails_is_reported_with_the_reason(untracked: Clone) -> None:
+    with fake_mlflow.running(Failing) as uri:
+        message = refusal(untracked, uri)
 
-    assert done.returncode == 1
-    assert reason in done.stderr.splitlines()[-1]
-    assert "Traceback" not in done.stderr
+    assert f"expected an MLflow server at {uri}, got: ResponseError('too many 500 error responses')" in message
+
+
+def test_a_server_that_hangs_is_reported_after_the_timeout(untracked: Clone) -> None:
+    gate = Gate()
+    with fake_mlflow.running(blocking(gate)) as uri:
+        message = refusal(untracked, uri, MLFLOW_HTTP_REQUEST_TIMEOUT="2")
+        gate.open.set()
+
+    assert f"expected an MLflow server at {uri}, got: " in message
+    assert "Read timed out. (read timeout=2)" in message
+    assert not gate.timed_out.is_set()
 
 
 @pytest.mark.parametrize(
     ("credentials", "reason"),
     [
-        ({}, "expected MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or MLFLOW_TRACKING_TOKEN"),
+        ({}, "requires authentication: expected MLFLOW_TRACKING_USERNAME and MLFLOW_TRACKING_PASSWORD, or"),
         ({"MLFLOW_TRACKING_TOKEN": "secret"}, "too many 500 error responses"),
         ({"MLFLOW_TRACKING_USERNAME": "ada", "MLFLOW_TRACKING_PASSWORD": "secret"}, "too many 500 error responses"),
     ],
 )
-def test_a_guarded_server_is_asked_with_the_credentials_that_mlflow_takes(
+def test_a_protected_server_gets_the_credentials_that_mlflow_takes(
     untracked: Clone, credentials: dict[str, str], reason: str
 ) -> None:
-    with answering(Guarded) as uri:
-        done = untracked.run("python", "-m", "pipeline.track", MLFLOW_TRACKING_URI=uri, **credentials)
+    with fake_mlflow.running(Authenticating) as uri:
+        message = refusal(untracked, uri, **credentials)
 
-    assert done.returncode == 1
-    assert reason in done.stderr
-    assert "secret" not in done.stderr
-    assert "Traceback" not in done.stderr
+    assert reason in message
+    assert "secret" not in message
 
 
-def begun(place: Clone, server: Server) -> bool:
-    return any(run.info.status == "RUNNING" for run in place.runs(server.uri))
+def test_credentials_that_a_server_rejects_are_not_shown(untracked: Clone) -> None:
+    with fake_mlflow.running(Rejecting) as uri:
+        message = refusal(untracked, uri.replace("//", "//ada:secret@"))
+
+    assert f"MLFLOW_TRACKING_URI: {uri} requires authentication" in message
+    assert "got none that it accepts" in message
+    assert "secret" not in message
 
 
-def test_without_a_server_everything_is_computed_and_kept(place: Clone) -> None:
-    done = place.run("dvc", "repro", MLFLOW_TRACKING_URI="http://127.0.0.1:9")
+def has_begun(clone: Clone, server: Server) -> bool:
+    return any(run.info.status == "RUNNING" for run in clone.runs(server.uri))
+
+
+def test_without_a_server_everything_is_computed_and_kept(clone: Clone) -> None:
+    done = clone.run("dvc", "repro", MLFLOW_TRACKING_URI="http://127.0.0.1:9")
 
     assert done.returncode != 0
-    assert "MLFLOW_TRACKING_URI: no server answers at http://127.0.0.1:9" in done.stderr
+    assert "MLFLOW_TRACKING_URI: expected an MLflow server at http://127.0.0.1:9, got: " in done.stderr
+    assert "Connection refused" in done.stderr
     assert "the same command, typed again, only syncs to MLflow" in done.stderr
-    assert (place.folder / "artifacts/export/model.onnx").is_file()
-    assert place.must("dvc", "status", *STAGES).strip() == "Data and pipelines are up to date."
+    assert (clone.folder / "artifacts/export/model.onnx").is_file()
+    assert clone.must("dvc", "status", *STAGES).strip() == "Data and pipelines are up to date."
 
 
-def test_a_server_killed_in_the_middle_is_told_the_rest_and_nothing_twice(place: Clone, server: Server) -> None:
+def test_after_a_killed_server_is_back_the_rest_is_synced_and_nothing_twice(clone: Clone, server: Server) -> None:
     tracking = subprocess.Popen(
         [sys.executable, "-m", "pipeline.track"],
-        cwd=place.folder,
-        env=place.environment | {"MLFLOW_TRACKING_URI": server.uri},
+        cwd=clone.folder,
+        env=clone.environment | {"MLFLOW_TRACKING_URI": server.uri},
         stderr=subprocess.PIPE,
         text=True,
     )
-    while not begun(place, server):
-        assert tracking.poll() is None, "track was done before it was seen"
+    while not has_begun(clone, server):
+        assert tracking.poll() is None, "track ended before it was seen"
         time.sleep(0.02)
     server.kill()
-    _, complaint = tracking.communicate(timeout=120)
+    _, errors = tracking.communicate(timeout=120)
     assert tracking.returncode == 1
-    assert complaint.startswith("error: MLflow at http://127.0.0.1")
-    assert "Traceback" not in complaint
+    assert errors.startswith("error: MLflow at http://127.0.0.1")
+    assert "Traceback" not in errors
 
     server.start()
-    with_password = server.uri.replace("//", "//ada:secret@")  # this server does not ask for one
-    told = place.must("dvc", "repro", MLFLOW_TRACKING_URI=with_password)
-    assert f"MLflow at {server.uri}: run mnist-" in told
-    assert "secret" not in told
+    with_password = server.uri.replace("//", "//ada:secret@")  # this server requires none
+    printed = clone.must("dvc", "repro", MLFLOW_TRACKING_URI=with_password)
+    assert f"MLflow at {server.uri}: run mnist-" in printed
+    assert "secret" not in printed
 
-    assert len(place.parents(server.uri)) == 1
-    assert {stage: len(runs) for stage, runs in place.children(server.uri).items()} == dict.fromkeys(STAGES, 1)
-    assert {run.info.status for run in place.runs(server.uri)} == {"FINISHED"}
-    assert [version.aliases for version in place.versions("mnist", server.uri)] == [["champion"]]
-    (train,) = place.children(server.uri)["train"]
-    history = place.client(server.uri).get_metric_history(train.info.run_id, "train_loss")
+    assert len(clone.parents(server.uri)) == 1
+    assert {stage: len(runs) for stage, runs in clone.children(server.uri).items()} == dict.fromkeys(STAGES, 1)
+    assert {run.info.status for run in clone.runs(server.uri)} == {"FINISHED"}
+    assert [version.aliases for version in clone.versions("mnist", server.uri)] == [["champion"]]
+    (train,) = clone.children(server.uri)["train"]
+    history = clone.client(server.uri).get_metric_history(train.info.run_id, "train_loss")
     assert [point.step for point in history] == [1, 2]
 
 
-def test_what_answers_but_is_no_mlflow_server_is_told_apart(untracked: Clone) -> None:
-    with answering(Stranger) as uri:
-        done = untracked.run("python", "-m", "pipeline.track", MLFLOW_TRACKING_URI=uri)
+@pytest.mark.parametrize(
+    ("handler", "reason"), [(Greeting, "Response body: 'hello'"), (EmptyJson, "without the experiment")]
+)
+def test_an_http_server_that_is_not_mlflow_is_reported(
+    untracked: Clone, handler: type[fake_mlflow.Handler], reason: str
+) -> None:
+    with fake_mlflow.running(handler) as uri:
+        message = refusal(untracked, uri)
 
-    assert done.returncode == 1
-    assert "is no MLflow server" in done.stderr
-    assert "Traceback" not in done.stderr
-
-
-def test_a_database_without_its_driver_is_named_with_the_reason(untracked: Clone) -> None:
-    done = untracked.run("python", "-m", "pipeline.track", MLFLOW_TRACKING_URI="mysql://ada:secret@127.0.0.1:1/db")
-
-    assert done.returncode == 1
-    assert done.stderr.startswith("error: MLflow at mysql://127.0.0.1:1/db failed: No module named")
-    assert "secret" not in done.stderr
-    assert "Traceback" not in done.stderr
+    assert f"expected an MLflow server at {uri}, got" in message
+    assert reason in message
 
 
-@pytest.mark.parametrize("address", ["http://127.0.0.1:port", "http://[1", "nonsense://127.0.0.1"])
-def test_what_is_no_address_is_named(untracked: Clone, address: str) -> None:
-    done = untracked.run("python", "-m", "pipeline.track", MLFLOW_TRACKING_URI=address)
-
-    assert done.returncode == 1
-    assert address in done.stderr
-    assert done.stderr.splitlines()[-1].lower().startswith("error: mlflow")
-    assert "Traceback" not in done.stderr
-
-
-def test_a_server_of_another_kind_is_told_apart(untracked: Clone) -> None:
-    with socket.socket() as stranger:
-        stranger.bind(("127.0.0.1", 0))
-        stranger.listen()
+def test_a_server_without_http_is_reported(untracked: Clone) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as other:
 
         def greet() -> None:
-            caller, _ = stranger.accept()
-            caller.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
-            caller.close()
+            with contextlib.suppress(OSError):  # until the socket is closed
+                while True:
+                    connection, _ = other.accept()
+                    connection.sendall(b"SSH-2.0-OpenSSH_9.2\r\n")
+                    connection.close()
 
         threading.Thread(target=greet, daemon=True).start()
-        address = f"http://127.0.0.1:{stranger.getsockname()[1]}"
-        done = untracked.run("python", "-m", "pipeline.track", MLFLOW_TRACKING_URI=address)
+        address = f"127.0.0.1:{other.getsockname()[1]}"
+        message = refusal(untracked, f"http://ada:secret@{address}")
 
-    assert done.returncode == 1
-    assert f"no server answers at {address}" in done.stderr
-    assert "Traceback" not in done.stderr
+    assert f"expected an MLflow server at http://{address}, got: " in message
+    assert "secret" not in message
 
 
-def begun_training(place: Clone, repro: subprocess.Popen[bytes]) -> psutil.Process:
-    """The training that `dvc repro` runs, once it has done an epoch."""
-    progress = place.folder / ".cache/progress"
+def test_https_at_a_server_without_it_is_reported(untracked: Clone) -> None:
+    with fake_mlflow.running(Failing) as uri:
+        https = uri.replace("http:", "https:")
+        message = refusal(untracked, https)
+
+    assert f"expected an MLflow server at {https}, got: SSLError" in message
+
+
+def test_a_database_without_its_driver_is_reported_with_the_reason(untracked: Clone) -> None:
+    message = refusal(untracked, "mysql://ada:secret@127.0.0.1:1/db")
+
+    assert message.startswith("error: MLflow at mysql://127.0.0.1:1/db failed: No module named")
+    assert "secret" not in message
+
+
+@pytest.mark.parametrize("uri", ["http://ada:secret@127.0.0.1:port", "http://ada:secret@[1", "nonsense://127.0.0.1"])
+def test_an_invalid_uri_is_reported_without_its_password(untracked: Clone, uri: str) -> None:
+    message = refusal(untracked, uri)
+
+    assert uri.replace("http://ada:secret@", "") in message
+    assert message.lower().startswith("error: mlflow")
+    assert "secret" not in message
+
+
+def started_training(clone: Clone, repro: subprocess.Popen[bytes]) -> psutil.Process:
+    """The process of the training under `dvc repro`, once an epoch has ended."""
+    progress = clone.folder / ".cache/progress"
     wait_until(lambda: any(b"train_loss" in path.read_bytes() for path in progress.glob("*")))
     children = psutil.Process(repro.pid).children(recursive=True)
     (training,) = [child for child in children if child.cmdline()[1:] == ["-m", "pipeline.train"]]
     return training
 
 
-def shown_live(place: Clone, server: Server) -> bool:
-    """Whether MLflow shows a point of the loss of a training that is not over."""
-    live = place.children(server.uri).get("train", [])
+def is_shown_live(clone: Clone, server: Server) -> bool:
+    """Whether MLflow has a point of the loss curve of a training that has not ended."""
+    live = clone.children(server.uri).get("train", [])
     return bool(live) and "dvc.key" not in live[0].data.tags and "train_loss" in live[0].data.metrics
 
 
 def wait_until(condition: Callable[[], bool], seconds: float = 300) -> None:
-    """Wait for a condition, far longer than it ever takes."""
+    """Wait for a condition, with a limit far above what it ever takes."""
     deadline = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < deadline
         time.sleep(0.02)
 
 
-def test_a_training_shows_its_curve_while_it_runs_and_track_completes_that_run(place: Clone, server: Server) -> None:
-    # DVC notes the small number in dvc.lock as 1e-05, which YAML 1.1 takes for text.
-    optimizer = read_yaml(place.folder / "params.yaml")["train"]["optimizer"]
-    place.set("train", epochs=20, optimizer=optimizer | {"weight_decay": 1e-05})
-    environment = place.environment | {"MLFLOW_TRACKING_URI": server.uri}
-    with (place.folder / "repro.log").open("w") as log:
-        repro = subprocess.Popen(["dvc", "repro"], cwd=place.folder, env=environment, stdout=log, stderr=log)
+def test_a_training_shows_its_curve_while_it_runs_and_track_completes_that_run(clone: Clone, server: Server) -> None:
+    # DVC writes the small number into dvc.lock as 1e-05, which is text in YAML 1.1.
+    optimizer = read_yaml(clone.folder / "params.yaml")["train"]["optimizer"]
+    clone.set("train", epochs=20, optimizer=optimizer | {"weight_decay": 1e-05})
+    environment = clone.environment | {"MLFLOW_TRACKING_URI": server.uri}
+    with (clone.folder / "repro.log").open("w") as log:
+        repro = subprocess.Popen(["dvc", "repro"], cwd=clone.folder, env=environment, stdout=log, stderr=log)
     with repro:
-        training = begun_training(place, repro)
-        training.suspend()  # however short it is, it is not over before it has been seen
+        training = started_training(clone, repro)
+        training.suspend()  # so that it cannot end before its curve was seen
         try:
-            wait_until(lambda: shown_live(place, server))
+            wait_until(lambda: is_shown_live(clone, server))
         finally:
             training.resume()
 
-    assert repro.returncode == 0, (place.folder / "repro.log").read_text()
-    (train,) = place.children(server.uri)["train"]
-    history = place.client(server.uri).get_metric_history(train.info.run_id, "train_loss")
+    assert repro.returncode == 0, (clone.folder / "repro.log").read_text()
+    (train,) = clone.children(server.uri)["train"]
+    history = clone.client(server.uri).get_metric_history(train.info.run_id, "train_loss")
     assert sorted(point.step for point in history) == list(range(1, 21))
     assert train.info.status == "FINISHED"
 
 
-def test_a_training_goes_on_while_its_server_leaves_it_without_an_answer(place: Clone) -> None:
-    place.set("train", epochs=1000)
-    with answering(Holding) as uri:
+def test_a_training_does_not_wait_for_a_server_that_does_not_answer(clone: Clone) -> None:
+    clone.set("train", epochs=1000)
+    gate = Gate()
+    with fake_mlflow.running(blocking(gate)) as uri:
         training = subprocess.Popen(
             [sys.executable, "-m", "pipeline.train"],
-            cwd=place.folder,
-            env=place.environment | {"MLFLOW_TRACKING_URI": uri, "MLFLOW_HTTP_REQUEST_TIMEOUT": "3600"},
+            cwd=clone.folder,
+            env=clone.environment | {"MLFLOW_TRACKING_URI": uri, "MLFLOW_HTTP_REQUEST_TIMEOUT": "3600"},
             stdout=subprocess.PIPE,
             stderr=subprocess.DEVNULL,
             text=True,
@@ -274,11 +304,11 @@ def test_a_training_goes_on_while_its_server_leaves_it_without_an_answer(place: 
         try:
             assert training.stdout is not None
             lines = iter(training.stdout)
-            next(line for line in lines if Holding.asked.is_set())
+            next(line for line in lines if gate.requested.is_set())
             epochs = [next(lines) for _ in range(10)]
-            waited = Holding.gave_up.is_set()
+            waited = gate.timed_out.is_set()
         finally:
-            Holding.let_go.set()
+            gate.open.set()
             training.terminate()
             training.communicate(timeout=60)
 

@@ -1,16 +1,16 @@
-"""Servers on loopback that say that they are MLflow's, and are not well."""
+"""HTTP servers on loopback that fail in the ways in which an MLflow server can, or that are not MLflow's."""
 
 import http.server
 import threading
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 
 @contextmanager
-def answering(kind: type[http.server.BaseHTTPRequestHandler]) -> Iterator[str]:
-    """The address of a server of this kind, which ends with the block."""
-    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), kind) as server:
+def running(handler: type[http.server.BaseHTTPRequestHandler]) -> Iterator[str]:
+    """The URL of a server with this handler, which stops at the end of the block."""
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
             yield f"http://127.0.0.1:{server.server_port}"
@@ -18,65 +18,84 @@ def answering(kind: type[http.server.BaseHTTPRequestHandler]) -> Iterator[str]:
             server.shutdown()
 
 
-class Broken(http.server.BaseHTTPRequestHandler):
-    """Says that it is well, as an MLflow server does, and fails at all else."""
+class Handler(http.server.BaseHTTPRequestHandler):
+    """Answers every request by `respond`, and logs nothing."""
+
+    def respond(self) -> None:
+        raise NotImplementedError
 
     def do_GET(self) -> None:
-        self.send_response(200 if self.path == "/health" else 500)
-        self.send_header("Content-Length", "2")
-        self.end_headers()
-        self.wfile.write(b"OK")
+        self.respond()
 
-    do_POST = do_GET
+    def do_POST(self) -> None:
+        self.respond()
+
+    def send(self, status: int, body: bytes = b"") -> None:
+        self.send_response(status)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
 
     def log_message(self, format: str, *args: object) -> None:
         pass
 
 
-class Hanging(Broken):
-    """Says that it is well, and nothing else."""
+class Failing(Handler):
+    """Healthy according to /health, but every other request is an internal error."""
 
-    def do_GET(self) -> None:
-        if self.path != "/health":
-            time.sleep(8)
-        super().do_GET()
+    def respond(self) -> None:
+        self.send(200 if self.path == "/health" else 500, b"OK")
 
 
-class Holding(Broken):
-    """Says that it is well, and leaves all else without an answer until it is told to let go."""
+class Authenticating(Failing):
+    """Requires authentication, whatever the credentials; then fails."""
 
-    LONGEST = 300  # seconds
-    asked, let_go, gave_up = threading.Event(), threading.Event(), threading.Event()
-
-    def do_GET(self) -> None:
-        if self.path != "/health":
-            self.asked.set()
-            if not self.let_go.wait(self.LONGEST):
-                self.gave_up.set()
-        super().do_GET()
-
-    do_POST = do_GET
-
-
-class Guarded(Broken):
-    """Answers nobody but who says who it is; then as a server that fails."""
-
-    def do_GET(self) -> None:
+    def respond(self) -> None:
         if self.headers.get("Authorization"):
-            super().do_GET()
+            super().respond()
         else:
-            self.send_response(401)
-            self.send_header("Content-Length", "0")
-            self.end_headers()
-
-    do_POST = do_GET
+            self.send(401, b"You are not authenticated.")
 
 
-class Stranger(Broken):
-    """Answers everything, as a server of something else does."""
+class Rejecting(Handler):
+    """Accepts no credentials."""
 
-    def do_GET(self) -> None:
-        self.send_response(200)
-        self.send_header("Content-Length", "5")
-        self.end_headers()
-        self.wfile.write(b"hello")
+    def respond(self) -> None:
+        self.send(401, b"You are not authenticated.")
+
+
+class Greeting(Handler):
+    """Not MLflow: a page for every path."""
+
+    def respond(self) -> None:
+        self.send(200, b"hello")
+
+
+class EmptyJson(Handler):
+    """Not MLflow: an empty JSON object for every path."""
+
+    def respond(self) -> None:
+        self.send(200, b"{}")
+
+
+@dataclass
+class Gate:
+    """What a server that answers late has seen."""
+
+    requested: threading.Event = field(default_factory=threading.Event)
+    open: threading.Event = field(default_factory=threading.Event)
+    timed_out: threading.Event = field(default_factory=threading.Event)
+
+
+def blocking(gate: Gate) -> type[Handler]:
+    """A handler that is healthy according to /health, but answers nothing else before the gate is open."""
+
+    class Blocking(Failing):
+        def respond(self) -> None:
+            if self.path != "/health":
+                gate.requested.set()
+                if not gate.open.wait(timeout=300):
+                    gate.timed_out.set()
+            super().respond()
+
+    return Blocking
