@@ -72,7 +72,7 @@ def mlflow_errors(root: Path) -> Iterator[None]:
 
 def reason(error: Exception) -> str:
     """The cause in one line, without credentials. Before it requests prints a long URL, and SQLAlchemy advice."""
-    message = " ".join(str(error).rpartition("Caused by ")[2].split())
+    message = re.sub(r"^.*\(Caused by (.*)\)", r"\1", " ".join(str(error).split()))
     message = re.sub(r"^\(raised as a result of [^)]*\) ", "", message)
     message = re.sub(r"//[^/@\s]*@", "//", message)
     return textwrap.shorten(message, 400, placeholder=" …") or type(error).__name__

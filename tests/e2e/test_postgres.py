@@ -84,9 +84,9 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def deployed_command(**replaced: str) -> list[str]:
     """The command in compose.yaml, `${NAME:-default}` replaced by its default, and some options `replaced`."""
-    words = [re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", word) for word in DEPLOYED["command"]]
-    options = dict(word.removeprefix("--").split("=", 1) for word in words if word.startswith("--"))
-    return [*(word for word in words if "=" not in word), *(f"--{k}={v}" for k, v in (options | replaced).items())]
+    command = [re.sub(r"\$\{\w+:-([^}]*)\}", r"\1", part) for part in DEPLOYED["command"]]
+    options = dict(part.removeprefix("--").split("=", 1) for part in command if part.startswith("--"))
+    return [*(part for part in command if "=" not in part), *(f"--{k}={v}" for k, v in (options | replaced).items())]
 
 
 @pytest.fixture(scope="session")
@@ -101,7 +101,7 @@ def server(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
         command = deployed_command(host="127.0.0.1", port=str(port))
         process = subprocess.Popen(command, cwd=folder, env=settings, stdout=log, stderr=log)
     with stopping(process):
-        probe = [word.replace(":5000/", f":{port}/") for word in DEPLOYED["healthcheck"]["test"][2:]]
+        probe = [part.replace(":5000/", f":{port}/") for part in DEPLOYED["healthcheck"]["test"][2:]]
         wait_for(process, [sys.executable, *probe], folder / "log")
         yield f"http://127.0.0.1:{port}"
 

@@ -38,9 +38,8 @@ def open_store(folder: Path) -> str:
 def start_together(folder: Path, starts: int) -> None:
     """Assert that processes which open a fresh store at the same time get the same experiment, `starts` times."""
     context = get_context("forkserver")
-    context.set_forkserver_preload(
-        ["pipeline.tracking.mlflow_store"]
-    )  # MLflow takes seconds to import: once, not in each
+    # The import of MLflow takes seconds: once, and not in each process.
+    context.set_forkserver_preload(["pipeline.tracking.mlflow_store"])
     with ProcessPoolExecutor(PROCESSES, context) as pool:
         for start in range(starts):
             found = list(pool.map(open_store, [folder / str(start)] * PROCESSES))

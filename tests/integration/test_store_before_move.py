@@ -1,8 +1,9 @@
-"""A store that was written when all modules lay in one folder keeps its runs: what a child run is keyed by leaves out
-code, and so where code lies.
+"""A store that was written when all modules were in one folder keeps its runs, because the key of a child run leaves
+out code and its paths.
 
-`store_before_move.json` holds what `dvc repro` wrote then, on the embedded digits: the stages in dvc.lock, and of each
-run name, status, tags, parameters and last metrics. The ids of runs in tags are replaced by their names.
+`store_before_move.json` contains what `dvc repro` wrote then, for the embedded digits: the stages in dvc.lock, and the
+name, status, tags, parameters and last metrics of each run. In tags, ids of runs are replaced by names; the text of the
+model card is left out.
 """
 
 import json
