@@ -13,11 +13,9 @@ Every operation is idempotent: run twice, or after a cache hit, a lost database 
 the same state in MLflow. A result that has its child run is linked, never logged again.
 """
 
-import csv
 import os
-from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from filelock import FileLock
 from tqdm import tqdm
@@ -30,6 +28,7 @@ from pipeline.tracking import git_tags
 from pipeline.tracking.dvc_lock import Stage, content_md5, read_lock, version_key
 from pipeline.tracking.mlflow_store import PARENT, MlflowStore, Run, configure_mlflow, mlflow_errors
 from pipeline.tracking.registry import ModelVersion, Registry
+from pipeline.tracking.stage_outputs import artifact_files, flatten, read_curves, read_metrics
 from pipeline.tracking.tracking_uri import display_uri
 
 STAGES: Final = ("download", "eda", "normalise", "train", "score", "export")
@@ -56,35 +55,6 @@ DATA_CONTEXTS: Final = {
     TEST: "testing",
     "data": "testing",
 }
-
-
-def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The values in nested mappings with their dotted names, as `train.optimizer.name`."""
-    for key, value in tree.items():
-        name = f"{prefix}.{key}" if prefix else key
-        if isinstance(value, Mapping):
-            yield from flatten(value, name)
-        else:
-            yield name, value
-
-
-def read_metrics(path: str) -> dict[str, dict[int, float]]:
-    """The numbers in a JSON file as curves of one point, `test.accuracy` as `test_accuracy`."""
-    numbers = {name: value for name, value in flatten(read_json(Path(path))) if isinstance(value, int | float)}
-    return {name.replace(".", "_"): {0: float(value)} for name, value in numbers.items()}
-
-
-def read_curves(path: str, axis: str) -> dict[str, dict[int, float]]:
-    """The columns of a CSV file as curves over the column `axis`."""
-    with Path(path).open(newline="", encoding="utf-8") as file:
-        rows = list(csv.DictReader(file))
-    return {name: {int(row[axis]): float(row[name]) for row in rows} for name in rows[0] if name != axis}
-
-
-def artifact_files(path: Path) -> list[Path]:
-    """The file at `path`, or those in the folder; without the images, which the data set's hash identifies."""
-    files = sorted(path.rglob("*")) if path.is_dir() else [path]
-    return [file for file in files if file.is_file() and file.suffix != ".npy"]
 
 
 def check_outs(stage: Stage) -> None:
