@@ -34,7 +34,7 @@ demo: .venv/locked ## the whole pipeline on 1,797 embedded digits, then its Bent
 	@echo
 	@echo "Made: a trained, scored and exported model of handwritten digits, the record of every step, and a service."
 	@echo "  run 'demo' and model 'digits'   in MLflow (mlflow.db, mlartifacts/)     look: make ui"
-	@echo "  experiment 'demo'               in DVC (your files are as they were)    what to do with it: above"
+	@echo "  experiment 'demo'               in DVC (your files are unchanged)       what to do with it: above"
 	@echo "  a Bento                         in BentoML's store                      use it: make serve NAME=digits ALIAS=demo"
 	@echo "Next: make repro (MNIST, 60,000 images), make test, make help"
 
@@ -87,9 +87,9 @@ container: bento ## the service as an OCI image, by docker, podman or buildah
 experiment: .venv/locked ## try other values: make experiment SET="train.epochs=4 train.batch=256" NAME=short
 	$(EXPERIMENT) $(SET)
 
-fast: ## MNIST to 99.2 % in seconds: the profile pipeline/profiles/fast.txt, as a DVC experiment (SET=… NAME=…)
+fast: ## MNIST to 99.2 % in seconds: the profile pipeline/profiles/fast.yaml, as a DVC experiment (SET=… NAME=…)
 fastest: ## MNIST to 99 % sooner still: one epoch
-best: ## MNIST as accurately as these networks get, on a GPU or with patience: the profile best
+best: ## MNIST as accurately as these networks get, on a GPU or in a quarter of an hour: the profile best
 fashion: ## Fashion-MNIST: the profile fashion
 textbook: ## the textbook's network, by parameters alone: the profile textbook
 best fast fastest fashion textbook: .venv/locked
@@ -104,7 +104,7 @@ bench-serving: bento ## the service beside two baselines, requests a second and 
 bench-reading: .venv/locked ## rows of digits read wholly right, on the test images and on drawn digits
 	@python -m benchmarks.row_accuracy
 
-bench-training: .venv/locked ## the profiles beside pytorch/examples' recipe: accuracy, seconds (half an hour; SEEDS=5)
+bench-training: .venv/locked ## the profiles compared with pytorch/examples: accuracy, seconds (half an hour; SEEDS=5)
 	@python -m benchmarks.training --whole 3 $(if $(SEEDS),--seeds $(SEEDS))
 
 bench-pipeline: .venv/locked ## what DVC and the stages cost besides training: the README's figures

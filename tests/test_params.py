@@ -1,4 +1,4 @@
-"""params.yaml is read strictly, and each complaint names the file, the key, what was got and what was expected."""
+"""params.yaml is read strictly; an error names the file, the key, what was found and what was expected."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -8,20 +8,13 @@ import pytest
 from dvc.utils.serialize import dump_yaml
 from pydantic import ValidationError
 
-from pipeline import download, eda, export, normalise, score, train
+from pipeline import eda, normalise, train
 from pipeline.core.config import SECTIONS, Section, did_you_mean, load
 from pipeline.core.errors import ParamsError
 from pipeline.core.files import read_yaml
+from pipeline.experiments.preflight import STAGES
 
 COMMITTED = Path(__file__).parent.parent / "params.yaml"
-STAGES: dict[str, type[Section]] = {
-    "download": download.Params,
-    "eda": eda.Params,
-    "normalise": normalise.Params,
-    "train": train.Params,
-    "score": score.Params,
-    "export": export.Params,
-}
 
 
 def changed(folder: Path, key: str, value: Any) -> Path:
@@ -44,12 +37,12 @@ def sections(section: Section) -> Iterator[Section]:
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_the_committed_file_holds_what_each_stage_needs(stage: str) -> None:
+def test_the_committed_file_has_the_settings_of_each_stage(stage: str) -> None:
     settings = load(stage, STAGES[stage], COMMITTED)
     assert settings.model_dump() == read_yaml(COMMITTED)[stage]
 
 
-def test_the_committed_file_holds_no_section_of_no_stage() -> None:
+def test_each_section_of_the_committed_file_belongs_to_a_stage() -> None:
     assert set(read_yaml(COMMITTED)) == set(STAGES) == set(SECTIONS)
 
 
@@ -85,20 +78,20 @@ def test_an_unknown_section_is_named(tmp_path: Path) -> None:
         ("normalise.sed", "normalise.seed"),
     ],
 )
-def test_an_unknown_key_comes_with_the_one_that_was_meant(tmp_path: Path, key: str, meant: str) -> None:
+def test_the_error_for_an_unknown_key_suggests_a_similar_one(tmp_path: Path, key: str, meant: str) -> None:
     stage = key.split(".")[0]
     with pytest.raises(ParamsError, match=rf"{key} is not a setting of this stage; did you mean {meant}\?"):
         load(stage, STAGES[stage], changed(tmp_path, key, 1))
 
 
-def test_a_section_spelt_otherwise_comes_with_the_one_that_was_meant(tmp_path: Path) -> None:
+def test_the_error_for_a_misspelt_section_suggests_the_right_one(tmp_path: Path) -> None:
     path = tmp_path / "params.yaml"
     path.write_text(f"{COMMITTED.read_text()}\nnormalize: {{seed: 3}}\n")
     with pytest.raises(ParamsError, match=r"got a section 'normalize', .*; did you mean normalise\?"):
         load("eda", STAGES["eda"], path)
 
 
-def test_a_key_that_is_like_no_other_comes_with_no_advice() -> None:
+def test_a_key_that_is_similar_to_no_other_gets_no_suggestion() -> None:
     assert did_you_mean("train.colour", ["train.epochs", "train.optimizer.name"]) == ""
 
 
@@ -139,7 +132,7 @@ def test_a_wrong_value_is_named_with_what_was_expected(tmp_path: Path, key: str,
         load(stage, STAGES[stage], changed(tmp_path, key, value))
 
 
-def test_every_complaint_is_made_at_once(tmp_path: Path) -> None:
+def test_all_errors_are_reported_at_once(tmp_path: Path) -> None:
     path = changed(tmp_path, "train.schedule", {"name": "step", "warmup": 2.0, "gamma": 2.0, "step_epochs": 1})
     with pytest.raises(ParamsError, match=r"train\.schedule\.warmup: .*; train\.schedule\.gamma: "):
         load("train", train.Params, path)
@@ -151,15 +144,22 @@ def test_a_number_in_scientific_notation_needs_no_dot(tmp_path: Path) -> None:
     assert (settings.validation_share, settings.seed) == (0.001, 10)
 
 
-@pytest.mark.parametrize("content", ["", "- 1", "eda: {mosaic_columns: 1}", "normalise:", "normalise: 3"])
+@pytest.mark.parametrize("content", ["eda: {mosaic_columns: 1}", "normalise:", "normalise: 3"])
 def test_a_missing_section_is_named(tmp_path: Path, content: str) -> None:
     (tmp_path / "params.yaml").write_text(content)
     with pytest.raises(ParamsError, match=r"params\.yaml: expected a section named 'normalise'"):
         load("normalise", normalise.Params, tmp_path / "params.yaml")
 
 
+@pytest.mark.parametrize(("content", "got"), [("", "None"), ("- 1", r"\[1\]"), ("train", "'train'")])
+def test_a_file_without_sections_is_named(tmp_path: Path, content: str, got: str) -> None:
+    (tmp_path / "params.yaml").write_text(content)
+    with pytest.raises(ParamsError, match=rf"params\.yaml: expected the sections download, .*export, got {got}"):
+        load("normalise", normalise.Params, tmp_path / "params.yaml")
+
+
 @pytest.mark.parametrize("content", [b"normalise: {", b"a: b: c", b"\xff\xff", b"a: !!python/name:os.system"])
-def test_what_is_no_yaml_is_named(tmp_path: Path, content: bytes) -> None:
+def test_a_file_that_is_not_yaml_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "params.yaml").write_bytes(content)
     with pytest.raises(ParamsError, match=r"params\.yaml: expected YAML, got: [^\n]+$"):
         load("normalise", normalise.Params, tmp_path / "params.yaml")
@@ -170,7 +170,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
         load("normalise", normalise.Params, tmp_path / "params.yaml")
 
 
-def test_a_date_that_is_none_is_named(tmp_path: Path) -> None:
+def test_an_invalid_date_is_named(tmp_path: Path) -> None:
     (tmp_path / "params.yaml").write_text("eda: {mosaic_columns: 2024-99-99}")
 
     with pytest.raises(ParamsError, match=r"params\.yaml: expected YAML"):

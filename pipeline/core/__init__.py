@@ -1,1 +1,1 @@
-"""What every part needs: configuration, errors, files, git, and how a command runs. Imports no other part."""
+"""What every package needs: configuration, errors, files, git, the entry point. Imports no other package."""

@@ -1,7 +1,7 @@
-"""params.yaml, one section per stage, read strictly: a stage never starts on a value that it would have to guess."""
+"""params.yaml, one section per stage, read strictly: a stage never starts with a value that it would have to guess."""
 
 import difflib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final, TypeVar
 
@@ -25,23 +25,38 @@ S = TypeVar("S", bound=Section)
 
 
 def load(section: str, model: type[S], path: Path = PARAMS_FILE) -> S:
-    """The section named `section`, checked against `model`. Raises ParamsError naming each wrong key."""
+    """The section named `section`, validated by `model`. Raises ParamsError naming every wrong key."""
+    return validate(section, model, read(path), path)
+
+
+def read(path: Path = PARAMS_FILE) -> dict[str, Any]:
+    """The sections in a YAML file of parameters. Raises ParamsError if it is missing, not YAML or not a mapping."""
     try:
-        tree = read_yaml(path)
+        params = read_yaml(path)
     except OSError as error:
         raise ParamsError(f"{path}: expected the pipeline's parameters, got {error.strerror}") from error
     except ValueError as error:
         raise ParamsError(f"{path}: expected YAML, got: {error}") from error
-    if not isinstance(tree, dict) or not isinstance(tree.get(section), dict):
-        raise ParamsError(f"{path}: expected a section named {section!r} with its settings, got none")
-    if unknown := [str(name) for name in tree if name not in SECTIONS]:
-        meant = did_you_mean(unknown[0], SECTIONS)
-        raise ParamsError(f"{path}: got a section {unknown[0]!r}, expected only {', '.join(SECTIONS)}{meant}")
+    if not isinstance(params, dict):
+        raise ParamsError(f"{path}: expected the sections {', '.join(SECTIONS)}, got {params!r}")
+    return params
+
+
+def validate(section: str, model: type[S], params: Mapping[str, Any], source: Path) -> S:
+    """The section named `section` of `params`, validated by `model`.
+
+    Raises ParamsError naming `source`, where the values come from, and every wrong key.
+    """
+    if not isinstance(params.get(section), dict):
+        raise ParamsError(f"{source}: expected a section named {section!r} with its settings, got none")
+    if unknown := [str(name) for name in params if name not in SECTIONS]:
+        hint = did_you_mean(unknown[0], SECTIONS)
+        raise ParamsError(f"{source}: got a section {unknown[0]!r}, expected only {', '.join(SECTIONS)}{hint}")
     try:
-        return model.model_validate(tree[section])
+        return model.model_validate(params[section])
     except ValidationError as error:
-        complaints = "; ".join(_complaint(section, model, detail) for detail in error.errors())
-        raise ParamsError(f"{path}: {complaints}") from error
+        messages = "; ".join(_message(section, model, detail) for detail in error.errors())
+        raise ParamsError(f"{source}: {messages}") from error
 
 
 def keys(prefix: str, model: type[Section]) -> Iterator[str]:
@@ -53,7 +68,7 @@ def keys(prefix: str, model: type[Section]) -> Iterator[str]:
 
 
 def did_you_mean(key: str, known: Iterable[str]) -> str:
-    """`; did you mean train.epochs?`, or nothing where no known key is similar: as a whole, or in its last part."""
+    """`; did you mean train.epochs?`, or "" if no known key is similar, neither as a whole nor in its last part."""
     names = list(known)
     similar = difflib.get_close_matches(key, names, 1, 0.8)
     if not similar:
@@ -62,13 +77,13 @@ def did_you_mean(key: str, known: Iterable[str]) -> str:
     return f"; did you mean {' or '.join(similar)}?" if similar else ""
 
 
-def _complaint(section: str, model: type[Section], detail: Any) -> str:
-    place = ".".join([section, *(str(part) for part in detail["loc"])])
+def _message(section: str, model: type[Section], detail: Any) -> str:
+    key = ".".join([section, *(str(part) for part in detail["loc"])])
     got = detail["input"]
     match detail["type"]:
         case "extra_forbidden":
-            return f"{place} is not a setting of this stage{did_you_mean(place, keys(section, model))}"
+            return f"{key} is not a setting of this stage{did_you_mean(key, keys(section, model))}"
         case "missing":
-            return f"{place} is missing"
+            return f"{key} is missing"
     expected = detail["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-    return f"{place}: got {got!r}, expected {expected}"
+    return f"{key}: got {got!r}, expected {expected}"

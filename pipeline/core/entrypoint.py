@@ -1,4 +1,4 @@
-"""How the command of a stage, or any other of the pipeline's, runs and ends."""
+"""The entry point of every command of the pipeline: signals, error messages, exit status."""
 
 import io
 import os
@@ -12,18 +12,18 @@ from pipeline.core.errors import PipelineError
 
 
 def _on_sigterm(signum: int, frame: FrameType | None) -> None:
-    # An exception, not a silent death: temporary files are removed on the way out.
+    # As an exception, so that temporary files are removed before the process exits.
     raise SystemExit(128 + signum)
 
 
 def run(main: Callable[[], None]) -> NoReturn:
-    """Run a stage; end the process with one sentence and status 1 where a `PipelineError` says what is wrong.
+    """Run `main` and exit; a `PipelineError` is printed as one sentence, with status 1.
 
-    Does not return. Any other exception is a bug of ours and keeps its traceback.
+    Does not return. Any other exception is a bug and keeps its traceback.
     """
     signal.signal(signal.SIGTERM, _on_sigterm)
     if isinstance(sys.stdout, io.TextIOWrapper):
-        sys.stdout.reconfigure(errors="replace")  # a terminal that knows ASCII only shows ? where we print ×
+        sys.stdout.reconfigure(errors="replace")  # an ASCII-only terminal shows ? for ×
     try:
         main()
     except PipelineError as error:
@@ -32,4 +32,4 @@ def run(main: Callable[[], None]) -> NoReturn:
         sys.exit(130)
     sys.stdout.flush()
     sys.stderr.flush()
-    os._exit(0)  # every file is closed; taking torch and mlflow apart module by module would take seconds a stage
+    os._exit(0)  # all files are closed; unloading torch and mlflow module by module would take seconds per stage

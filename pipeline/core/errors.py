@@ -1,21 +1,21 @@
-"""Errors that a person can mend.
+"""Errors that the user can fix.
 
 PipelineError
 ├── ParamsError      params.yaml holds something that a stage cannot use
 ├── FetchError       an archive could not be fetched, or is not the published one
 ├── DataError        a file in artifacts/ or data/ is not what its reader expects
 ├── PictureError     no digits can be read from a picture
-├── DeviceError      the device asked for is not there
-├── TrainingError    training came to nothing, e.g. a loss that is no longer finite
+├── DeviceError      the requested device is not available
+├── TrainingError    training failed, e.g. the loss is no longer finite
 ├── StorageError     a file could not be written
-├── ExportError      the exported model does not agree with the trained one
-├── RepositoryError  this is no git repository in which DVC can work
+├── ExportError      the exported model differs from the trained one
+├── RepositoryError  DVC cannot work in this folder or git repository
 └── TrackingError    MLflow cannot be synced with dvc.lock
 """
 
 
 class PipelineError(Exception):
-    """One sentence: what was got, what was expected, and where."""
+    """One sentence: what was found, what was expected, and where."""
 
 
 class ParamsError(PipelineError):

@@ -20,9 +20,9 @@ from pipeline.core.errors import DataError, StorageError
 
 
 def write_bytes(path: Path, content: bytes) -> None:
-    """Write `content` so that `path` is either absent, as it was, or whole.
+    """Write `content` atomically: `path` is never left half-written.
 
-    Raises StorageError when the disk is full or the folder cannot be written to.
+    Raises StorageError if the disk is full or the folder is not writable.
     """
     temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
@@ -45,7 +45,7 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a header and rows; floats are written so that they are read back exactly."""
+    """Write a header and rows; floats keep all their digits."""
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\n").writerows([header, *rows])
     write_text(path, buffer.getvalue())
@@ -58,16 +58,16 @@ def write_array(path: Path, array: npt.NDArray[Any]) -> None:
 
 
 def read_yaml(path: Path) -> Any:
-    """The content of a YAML 1.2 file, parsed as DVC parses it: the value that a stage reads is the one in dvc.lock.
+    """The content of a YAML 1.2 file, parsed as DVC parses it, so that a stage reads the value that dvc.lock records.
 
     PyYAML would read YAML 1.1, where `010` is 8, `1:30` is 90, `yes` is true and `1e-3` is text.
 
-    Raises OSError, or ValueError of one line when the file is not YAML.
+    Raises OSError, or ValueError with a one-line message if the file is not YAML.
     """
     text = path.read_text(encoding="utf-8")
     if conflict := re.search(r"^<{7} ", text, re.MULTILINE):
         line = text.count("\n", 0, conflict.start()) + 1
-        raise ValueError(f"a merge conflict that begins at line {line} and is not resolved")
+        raise ValueError(f"an unresolved merge conflict at line {line}")
     try:
         return YAML(typ="safe").load(text)
     except YAMLError as error:
@@ -77,7 +77,7 @@ def read_yaml(path: Path) -> Any:
 def read_json(path: Path, *keys: str) -> dict[str, Any]:
     """The object in a JSON file.
 
-    Raises DataError when the file is absent, is no JSON, holds something else or lacks one of the `keys`.
+    Raises DataError if the file is missing, is not JSON, holds no object or lacks one of the `keys`.
     """
     try:
         value = json.loads(path.read_bytes())
@@ -91,7 +91,7 @@ def read_json(path: Path, *keys: str) -> dict[str, Any]:
 
 
 def read_array(path: Path, dtype: npt.DTypeLike, shape: tuple[int | None, ...]) -> npt.NDArray[Any]:
-    """The array in a .npy file, whose dtype and shape (None: any length) must be as expected; else DataError."""
+    """The array in a .npy file. Raises DataError unless it has this dtype and shape (None: any length)."""
     wanted = f"{np.dtype(dtype).name} ({', '.join('N' if n is None else str(n) for n in shape)})"
     try:
         with path.open("rb") as file:

@@ -1,12 +1,13 @@
-"""Before `make repro`: params.yaml as a whole. DVC deletes a stage's outputs before the stage reads its section."""
+"""Validates all of params.yaml before `make repro`: DVC deletes a stage's outputs before the stage reads a value."""
 
+from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from pipeline import download, eda, export, normalise, score, train
 from pipeline.core import entrypoint
-from pipeline.core.config import PARAMS_FILE, Section, load
-from pipeline.training.device import choose
+from pipeline.core.config import PARAMS_FILE, Section, read, validate
+from pipeline.training.device import select_device
 
 STAGES: Final[dict[str, type[Section]]] = {
     "download": download.Params,
@@ -18,11 +19,15 @@ STAGES: Final[dict[str, type[Section]]] = {
 }
 
 
-def check_params(path: Path = PARAMS_FILE) -> None:
-    """Raise ParamsError or DeviceError where a stage would stop at the file's keys or values."""
+def check(params: Mapping[str, Any], source: Path) -> None:
+    """Raise ParamsError, naming `source`, or DeviceError if any stage would reject these parameters."""
     for section, model in STAGES.items():
-        load(section, model, path)
-    choose(load("train", train.Params, path).device)
+        validate(section, model, params, source)
+    select_device(validate("train", train.Params, params, source).device)
+
+
+def check_params(path: Path = PARAMS_FILE) -> None:
+    check(read(path), path)
 
 
 if __name__ == "__main__":

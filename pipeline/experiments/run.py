@@ -1,10 +1,10 @@
-"""`make experiment`: other values than those in params.yaml, tried as a DVC experiment.
+"""`make experiment`: run the pipeline with other values than those in params.yaml, as a DVC experiment.
 
-Reads    params.yaml, pipeline/profiles/<name>.txt.
-Writes   nothing in the workspace: DVC computes in a temporary copy. The experiment is kept in git, out of the branches,
-         its files in DVC's cache, its model in the registry under an alias of the experiment's name.
-Decides  nothing. Place, keys and values are checked before anything is written; an earlier experiment of the same name
-         is replaced when the new one has come to an end.
+Reads    params.yaml, pipeline/profiles/<name>.yaml.
+Writes   nothing in the workspace: DVC works in a temporary copy. The experiment is stored in git, outside the branches,
+         its files in DVC's cache, its model in the registry under an alias with the experiment's name.
+Decides  nothing. The repository, keys and values are checked before anything is written; an earlier experiment of the
+         same name is replaced once the new one has finished.
 """
 
 import argparse
@@ -15,7 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Final
 
@@ -23,38 +23,28 @@ from dvc.exceptions import DvcException
 from dvc.utils.hydra import apply_overrides, to_hydra_overrides
 from hydra.errors import HydraException
 
-from pipeline.core import entrypoint, git
-from pipeline.core.config import PARAMS_FILE, did_you_mean
+from pipeline.core import entrypoint, git, profiles
+from pipeline.core.config import PARAMS_FILE, did_you_mean, read
 from pipeline.core.errors import ParamsError, RepositoryError
-from pipeline.core.files import read_yaml
 from pipeline.tracking.git_tags import RESERVED_ALIASES, alias
 
-PROFILES: Final = Path("pipeline/profiles")
 METRICS: Final = "artifacts/score/metrics.json"
 REF: Final = re.compile(r"refs/exps/[0-9a-f]{2}/[0-9a-f]{38}/(?P<name>[^/]+)")  # DVC's own lie in refs/exps/exec, …
 
 
-def profile(name: str) -> list[str]:
-    """The settings in a profile: its lines, without what follows a `#`."""
-    try:
-        lines = (PROFILES / f"{name}.txt").read_text(encoding="utf-8").splitlines()
-    except OSError as error:
-        known = sorted(path.stem for path in PROFILES.glob("*.txt"))
-        raise ParamsError(f"{PROFILES}: got {name!r}, expected one of {', '.join(known)}") from error
-    return [line for line in (line.partition("#")[0].strip() for line in lines) if line]
+def profile_settings(name: str) -> list[str]:
+    """The profile as `section.key=value`. Raises ParamsError, naming its file, if a stage would reject it."""
+    settings = profiles.as_set_param(profiles.load(name))
+    from pipeline.experiments import preflight  # imports torch: takes seconds, and a misspelt name needs none of it
+
+    preflight.check_params()
+    preflight.check(profiles.apply(name), profiles.path_of(name))
+    return settings
 
 
-def dotted(tree: Mapping[str, Any], prefix: str = "") -> Iterator[str]:
-    """The names of all settings and groups in params.yaml."""
-    for key, value in tree.items():
-        yield f"{prefix}{key}"
-        if isinstance(value, Mapping):
-            yield from dotted(value, f"{prefix}{key}.")
-
-
-def check_settings(settings: Sequence[str], tree: Mapping[str, Any]) -> None:
-    """Raise ParamsError unless each is `section.key=value` with one value and a key that `tree` holds."""
-    known = list(dotted(tree))
+def check_settings(settings: Sequence[str]) -> None:
+    """Raise ParamsError unless each is `section.key=value` with a key of params.yaml and a single value."""
+    known = [key for key, _ in profiles.flatten(read(), groups=True)]
     for setting in settings:
         try:
             (override,) = to_hydra_overrides([setting])
@@ -62,8 +52,8 @@ def check_settings(settings: Sequence[str], tree: Mapping[str, Any]) -> None:
             raise ParamsError(f"SET: got {setting!r}, expected section.key=value, as in train.epochs=4") from error
         key = override.key_or_group
         if key not in known:
-            meant = did_you_mean(key, (name for name in known if "." in name))
-            raise ParamsError(f"SET: {key} is not a setting in {PARAMS_FILE}{meant}")
+            hint = did_you_mean(key, (name for name in known if "." in name))
+            raise ParamsError(f"SET: {key} is not a setting in {PARAMS_FILE}{hint}")
         if override.is_sweep_override():
             raise ParamsError(
                 f"SET: got {setting!r}, expected one value; to try several, queue them:\n"
@@ -71,12 +61,10 @@ def check_settings(settings: Sequence[str], tree: Mapping[str, Any]) -> None:
             )
 
 
-def with_settings(settings: Sequence[str]) -> dict[str, Any]:
-    """params.yaml as `dvc exp run --set-param` changes it, checked as a whole. Raises ParamsError."""
-    check_settings(settings, read_yaml(PARAMS_FILE))
-    from pipeline.experiments.preflight import (
-        check_params,  # it imports torch: seconds that nobody waits for a misspelt key
-    )
+def apply_settings(settings: Sequence[str]) -> dict[str, Any]:
+    """params.yaml as `dvc exp run --set-param` changes it, validated as a whole. Raises ParamsError."""
+    check_settings(settings)
+    from pipeline.experiments.preflight import check_params  # imports torch: a misspelt key is reported without it
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(shutil.copy(PARAMS_FILE, folder))
@@ -87,83 +75,83 @@ def with_settings(settings: Sequence[str]) -> dict[str, Any]:
             raise ParamsError(f"SET: expected settings that DVC can apply, got: {error.__cause__ or error}") from error
         except ParamsError as error:
             raise ParamsError(f"SET: {str(error).removeprefix(f'{path}: ')}") from error
-        tree: dict[str, Any] = read_yaml(path)
-        return tree
+        params: dict[str, Any] = read(path)
+        return params
 
 
-def experiments() -> dict[str, str]:
-    """The commits of DVC's experiments by their refs."""
-    listed = (git.git("for-each-ref", "--format=%(refname) %(objectname)", "refs/exps") or "").splitlines()
-    pairs = (line.split(" ", 1) for line in listed)
+def experiment_refs() -> dict[str, str]:
+    """The commits of DVC's experiments by ref."""
+    lines = (git.git("for-each-ref", "--format=%(refname) %(objectname)", "refs/exps") or "").splitlines()
+    pairs = (line.split(" ", 1) for line in lines)
     return {ref: commit for ref, commit in pairs if REF.fullmatch(ref)}
 
 
 def run(name: str | None, settings: Sequence[str]) -> str:
-    """Make the experiment and return its ref. Raises RepositoryError when DVC fails, or has no experiment after it."""
+    """Run the experiment and return its ref. Raises RepositoryError if DVC fails or leaves no experiment."""
     head = git.git("rev-parse", "HEAD") or ""
     replaced = f"refs/exps/{head[:2]}/{head[2:]}/{name}"
-    earlier = experiments()
+    earlier = experiment_refs()
     if replaced in earlier:
         git.git("update-ref", "-d", replaced)
     command = [sys.executable, "-m", "dvc", "exp", "run", "--temp", *(["--name", name] if name else [])]
-    # DVC starts the stages by the `python` of PATH.
+    # DVC starts the stages with the `python` on PATH.
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     environment = git.with_identity(os.environ) | {"PATH": path}
-    status, made = 1, []
+    status, new = 1, []
     try:
         status = subprocess.run(
             [*command, *(f"--set-param={setting}" for setting in settings)], env=environment
         ).returncode
-        made = [ref for ref, commit in experiments().items() if ref == replaced or earlier.get(ref) != commit]
+        new = [ref for ref, commit in experiment_refs().items() if ref == replaced or earlier.get(ref) != commit]
     finally:
-        if replaced in earlier and not made:
+        if replaced in earlier and not new:
             git.git("update-ref", replaced, earlier[replaced])
     if status != 0:
-        raise RepositoryError(f"DVC ended with status {status}, see above; your files are as they were")
-    if not made:
-        raise RepositoryError("DVC ended well, but has no new experiment; expected one in `dvc exp show`")
-    return made[0]
+        raise RepositoryError(f"DVC exited with status {status}, see above; your files are unchanged")
+    if not new:
+        raise RepositoryError("DVC exited with status 0 but stored no experiment; expected one in `dvc exp show`")
+    return new[0]
 
 
 def dvc() -> str:
     """The command as it can be typed here, whether or not the environment is activated."""
-    beside = os.path.relpath(Path(sys.executable).with_name("dvc"))
-    return beside if not beside.startswith("..") else "dvc"
+    path = os.path.relpath(Path(sys.executable).with_name("dvc"))
+    return path if not path.startswith("..") else "dvc"
 
 
 def next_steps(ref: str, dataset: str) -> str:
-    """How well it went, and what can be done with it."""
+    """The experiment's accuracy, and the commands to compare, serve, apply and undo it."""
     match = REF.fullmatch(ref)
-    assert match  # `experiments` found it so
+    assert match  # `experiment_refs` filters by it
     name = match["name"]
     scores = json.loads(git.git("show", f"{ref}:./{METRICS}") or "{}")
-    went = ", ".join(f"{images} {score['accuracy']:.2%}" for images, score in sorted(scores.items(), reverse=True))
-    other = "" if read_yaml(PARAMS_FILE)["download"]["dataset"] == dataset else f"NAME={dataset} "
+    accuracy = ", ".join(f"{images} {score['accuracy']:.2%}" for images, score in sorted(scores.items(), reverse=True))
+    other = "" if read()["download"]["dataset"] == dataset else f"NAME={dataset} "
     first = [] if git.has_identity(os.environ) else [f"first, once    {git.SET_IDENTITY}"]
     return "\n  ".join(
         [
-            f"experiment {name!r}: {went}. Your files are as they were.",
+            f"experiment {name!r}: {accuracy}. Your files are unchanged.",
             f"compare        {dvc()} exp diff HEAD {name}",
             f"serve it       make serve {other}ALIAS={name}",
             *first,
             f"get its files  {dvc()} exp apply {name}",
-            f"and go back    git checkout . && {dvc()} checkout --allow-missing    (drops all that is not committed)",
+            f"and go back    git checkout . && {dvc()} checkout --allow-missing    (discards all uncommitted changes)",
         ]
     )
 
 
-def arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m pipeline.experiments.run", description="Try other values.")
-    parser.add_argument("--name", help="of the experiment; the profile's, or one that DVC makes up, if left out")
-    parser.add_argument("--profile", help="settings to begin with: pipeline/profiles/<name>.txt")
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m pipeline.experiments.run", description="Try other parameters.")
+    parser.add_argument("--name", help="of the experiment; default: the profile's name, else one that DVC chooses")
+    parser.add_argument("--profile", help="start from these settings: pipeline/profiles/<name>.yaml")
     parser.add_argument("settings", nargs="*", metavar="section.key=value")
     return parser.parse_args()
 
 
 def main() -> None:
-    wanted = arguments()
-    name = wanted.name or wanted.profile
-    settings = [*(profile(wanted.profile) if wanted.profile else []), *wanted.settings]
+    arguments = parse_arguments()
+    name = arguments.name or arguments.profile
+    settings = [*(profile_settings(arguments.profile) if arguments.profile else []), *arguments.settings]
     if not settings:
         raise ParamsError('expected SET="section.key=value …", as in SET="train.epochs=4"')
     if name and not alias(name):
@@ -171,9 +159,9 @@ def main() -> None:
             f"NAME: got {name!r}, expected letters, digits, _ and -, none of {', '.join(RESERVED_ALIASES)}, and no v1"
         )
     git.check_experiments()
-    changed = with_settings(settings)
+    params = apply_settings(settings)
     ref = run(name, settings)
-    print(f"\n{next_steps(ref, changed['download']['dataset'])}")
+    print(f"\n{next_steps(ref, params['download']['dataset'])}")
 
 
 if __name__ == "__main__":

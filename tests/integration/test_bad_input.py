@@ -127,7 +127,7 @@ def test_a_merge_conflict_is_named_with_a_remedy_that_works(place: Clone, name: 
     said = complaint(place, "track" if name == "dvc.lock" else "train")
     path.write_text(kept)
 
-    assert f"a merge conflict that begins at line {number} and is not resolved" in said
+    assert f"an unresolved merge conflict at line {number}" in said
     if name == "dvc.lock":
         assert "`git checkout HEAD -- dvc.lock` restores it from the last commit, then `dvc repro`" in said
 

@@ -1,6 +1,6 @@
-"""`make experiment` and `make repro` as a person types them, by somebody whom git does not know, with an empty home.
+"""`make experiment` and `make repro` as a user types them, without a git identity, with an empty home folder.
 
-One stage that takes no time stands in for the pipeline; tests/integration/test_dag.py has the real one.
+One stage that takes no time replaces the pipeline; tests/integration/test_dag.py has the real one.
 """
 
 import json
@@ -50,7 +50,7 @@ COMMIT = (
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    """A clone in which the stage has run and its result is committed; git knows no name to commit in."""
+    """A clone in which the stage has run and its result is committed; git has no identity."""
     place = project_clone.copy(tmp_path_factory.mktemp("experiment") / "clone")
     (place.folder / "dvc.yaml").write_text(yaml.safe_dump(DVC_YAML))
     (place.folder / "stage.py").write_text(STAGE)
@@ -69,7 +69,7 @@ def place(original: Clone, tmp_path: Path) -> Clone:
 
 @pytest.fixture
 def inside(place: Clone, monkeypatch: pytest.MonkeyPatch) -> Clone:
-    """The clone, in which this process is now, with the clone's environment."""
+    """The clone, with this process in its folder and in its environment."""
     for name in set(os.environ) - set(place.environment):
         monkeypatch.delenv(name)
     for name, value in place.environment.items():
@@ -79,21 +79,21 @@ def inside(place: Clone, monkeypatch: pytest.MonkeyPatch) -> Clone:
 
 
 def run(*arguments: str) -> None:
-    """`python -m pipeline.experiments.run` in this process, which has imported torch already."""
+    """`python -m pipeline.experiments.run` in this process, which has already imported torch."""
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr("sys.argv", ["experiment", *arguments])
         experiment.main()
 
 
 def make(place: Clone, *arguments: str) -> "subprocess.CompletedProcess[str]":
-    """What make does, in the environment that runs the tests."""
+    """Run make, in the environment of the tests."""
     (place.folder / ".venv").mkdir(exist_ok=True)
     (place.folder / ".venv/locked").touch()
     return place.run("make", "--old-file=.venv/locked", *arguments)
 
 
 def files(place: Clone) -> dict[str, bytes]:
-    """All that git tracks or would, and what git says of it."""
+    """All files that git tracks or would track, and git's status."""
     listed = place.must("git", "ls-files", "-co", "--exclude-standard", "-z").split("\0")
     status = {"": place.must("git", "status", "--porcelain").encode()}
     return status | {name: (place.folder / name).read_bytes() for name in listed if (place.folder / name).is_file()}
@@ -110,7 +110,7 @@ def metrics(place: Clone, commit: str) -> Any:
     return json.loads(place.must("git", "show", f"{commit}:{experiment.METRICS}"))
 
 
-def test_an_experiment_with_an_edited_file_leaves_the_files_as_they_were_and_is_in_dvc(inside: Clone) -> None:
+def test_an_experiment_with_an_edited_file_leaves_the_files_unchanged_and_is_in_dvc(inside: Clone) -> None:
     params = inside.folder / "params.yaml"
     kept = params.read_text()
     params.write_text(kept + "# a remark\n")
@@ -123,17 +123,17 @@ def test_an_experiment_with_an_edited_file_leaves_the_files_as_they_were_and_is_
     assert done.returncode == 0, done.stdout + done.stderr
     assert after == before
     assert metrics(inside, listed(inside)["four"])["test"]["accuracy"] == 1 / 4
-    assert "experiment 'four': test 25.00%. Your files are as they were." in done.stdout
+    assert "experiment 'four': test 25.00%. Your files are unchanged." in done.stdout
 
 
-def test_the_next_steps_work_as_they_are_printed_also_for_somebody_whom_git_does_not_know(
+def test_the_next_steps_work_as_printed_also_without_a_git_identity(
     inside: Clone, capfd: pytest.CaptureFixture[str]
 ) -> None:
     before = files(inside)
     run("--profile", "fast", "train.epochs=5")
     printed = capfd.readouterr().out.splitlines()
     lines = {line[2:15].strip(): line[17:].partition("    ")[0] for line in printed if line.startswith("  ")}
-    # DVC wants to know a name where there is something of the user's own.
+    # `dvc exp apply` needs an identity if there are untracked files.
     (inside.folder / "notes.txt").touch()
 
     assert "fast" in inside.must("bash", "-c", lines["compare"])
@@ -150,7 +150,7 @@ def test_the_next_steps_work_as_they_are_printed_also_for_somebody_whom_git_does
     assert lines["serve it"] == "make serve ALIAS=fast"
 
 
-def test_an_experiment_replaces_an_earlier_one_of_its_name_and_no_other(inside: Clone) -> None:
+def test_an_experiment_replaces_only_an_earlier_one_of_the_same_name(inside: Clone) -> None:
     run("--name", "four", "train.epochs=4")
     run("--name", "two", "train.epochs=2")
     earlier = listed(inside)
@@ -164,24 +164,24 @@ def test_an_experiment_replaces_an_earlier_one_of_its_name_and_no_other(inside: 
     assert now["two"] == earlier["two"]
 
 
-def test_an_experiment_that_fails_leaves_the_files_and_the_earlier_one_of_its_name(inside: Clone) -> None:
+def test_a_failed_experiment_leaves_the_files_and_the_earlier_one_of_the_same_name(inside: Clone) -> None:
     run("--name", "four", "train.epochs=4")
     earlier = listed(inside)
     (inside.folder / "stage.py").write_text("raise SystemExit(3)\n")
     before = files(inside)
 
-    with pytest.raises(RepositoryError, match=r"DVC ended with status \d+"):
+    with pytest.raises(RepositoryError, match=r"DVC exited with status \d+"):
         run("--name", "four", "train.epochs=7")
 
     assert files(inside) == before
     assert listed(inside) == earlier
 
 
-def test_an_experiment_that_dvc_has_not_kept_is_no_success(inside: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
-    """As in a shallow clone, where DVC ends with status 0."""
+def test_an_experiment_that_dvc_did_not_store_is_an_error(inside: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a shallow clone, where DVC exits with status 0."""
     monkeypatch.setattr("subprocess.run", lambda *_, **__: subprocess.CompletedProcess([], 0, "", ""))
 
-    with pytest.raises(RepositoryError, match="DVC ended well, but has no new experiment"):
+    with pytest.raises(RepositoryError, match="DVC exited with status 0 but stored no experiment"):
         experiment.run("lost", ["train.epochs=8"])
 
 
@@ -210,7 +210,7 @@ def test_a_wrong_setting_is_named_before_anything_is_written(
     assert (files(inside), listed(inside)) == (before, known)
 
 
-def test_make_repro_names_a_wrong_line_of_params_yaml_before_dvc_deletes_outputs(place: Clone) -> None:
+def test_make_repro_reports_a_wrong_value_in_params_yaml_before_dvc_deletes_outputs(place: Clone) -> None:
     params = place.folder / "params.yaml"
     kept = params.read_text()
     place.set("train", epochs="four")
@@ -237,7 +237,7 @@ def test_params_yaml_is_checked_as_a_whole(inside: Clone, key: str, value: objec
     preflight.check_params()
 
 
-def test_make_repro_checks_params_yaml_again_only_when_it_has_changed(place: Clone) -> None:
+def test_make_repro_checks_params_yaml_again_only_after_a_change(place: Clone) -> None:
     (place.folder / ".cache").mkdir(exist_ok=True)
     (place.folder / ".cache/params.checked").touch()
     checked = make(place, "repro", "--dry-run").stdout
@@ -250,8 +250,8 @@ def test_make_repro_checks_params_yaml_again_only_when_it_has_changed(place: Clo
     assert changed.index("pipeline.experiments.preflight") < changed.index("dvc repro")
 
 
-def test_make_names_a_place_without_git_and_its_remedy(place: Clone, tmp_path: Path) -> None:
-    """As a ZIP has it, or a `COPY` without .git."""
+def test_make_reports_a_folder_without_git_and_its_remedy(place: Clone, tmp_path: Path) -> None:
+    """As from a ZIP, or a `COPY` without .git."""
     copied = Clone(tmp_path / "copied")
     copied.environment = place.environment | {"GIT_CEILING_DIRECTORIES": str(tmp_path)}
     shutil.copytree(place.folder, copied.folder, ignore=shutil.ignore_patterns(".git"))
@@ -264,7 +264,7 @@ def test_make_names_a_place_without_git_and_its_remedy(place: Clone, tmp_path: P
         assert done.stderr.splitlines()[-2].startswith("  git init")
 
 
-def test_make_names_a_shallow_clone_and_its_remedy(place: Clone, tmp_path: Path) -> None:
+def test_make_reports_a_shallow_clone_and_its_remedy(place: Clone, tmp_path: Path) -> None:
     place.must("git", *COMMIT[1:], "--allow-empty")
     place.must("git", "clone", "--quiet", "--depth", "1", f"file://{place.folder}", str(tmp_path / "shallow"))
     shallow = Clone(tmp_path / "shallow")
@@ -277,12 +277,7 @@ def test_make_names_a_shallow_clone_and_its_remedy(place: Clone, tmp_path: Path)
     assert "git fetch --unshallow" in done.stderr
 
 
-@pytest.mark.parametrize("name", [path.stem for path in experiment.PROFILES.glob("*.txt")])
-def test_every_profile_is_made_of_settings_that_are_taken(name: str) -> None:
-    assert experiment.with_settings(experiment.profile(name))
-
-
-def test_commands_are_named_as_they_can_be_typed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_the_dvc_command_is_printed_as_it_can_be_typed(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr("sys.executable", str(tmp_path / ".venv/bin/python"))
     assert experiment.dvc() == ".venv/bin/dvc"
