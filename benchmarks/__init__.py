@@ -1,1 +1,1 @@
-"""Measurements that back the figures in the README: each module prints a table and is run by a target of make."""
+"""Measurements behind the figures in the README and docs/: each module prints a table and has its make target."""

@@ -1,29 +1,30 @@
-"""A change of settings, tried on images held out of the training part; the test set is not looked at.
+"""A change of settings, evaluated on images held out from the training split; the test set is not used.
 
 `python -m benchmarks.ablation train.cnn.dropout=0.3 train.epochs=15` trains on 50,000 of MNIST's training images,
-judges on the other 10,000 and on the drawn pictures, and prints a row of the tables in docs/performance.md. Without a
-change it tries the profile as it is. The last epoch's weights are judged: choosing an epoch would flatter the
-settings.
+evaluates on the other 10,000 and on the drawn pictures, and prints a row of the tables in docs/performance.md. Without
+a change it evaluates the profile itself. The weights of the last epoch are evaluated: choosing an epoch would flatter
+the settings.
 """
 
 import argparse
 import statistics
-import sys
 import time
 from collections.abc import Sequence
 from typing import Any, Final, NamedTuple
 
-from benchmarks.datasets import accuracy, data, trainer
-from pipeline.core import profiles
+from benchmarks.datasets import accuracy, build_trainer, load_data
+from pipeline.core import entrypoint, profiles
+from pipeline.core.config import PARAMS_FILE
+from pipeline.experiments.run import apply_settings, profile_settings
 from pipeline.model.classifier import Classifier
 from pipeline.train import Params
 
-HELD_OUT: Final = {"normalise.validation_share": 1 / 6, "normalise.seed": 7}
+HELD_OUT: Final = {"validation_share": 1 / 6, "seed": 7}  # of section `normalise`
 COLUMNS: Final = "| change | epochs | seeds | held out, % | loss | `data/`, % | drawn, % | s |"
 
 
 class Trial(NamedTuple):
-    """One training: accuracies from 0 to 1, NaN where a data set has no such pictures."""
+    """One training: accuracies from 0 to 1, NaN if a data set has no such pictures."""
 
     held_out: float
     loss: float
@@ -32,16 +33,16 @@ class Trial(NamedTuple):
     seconds: float
 
 
-def trial(tree: dict[str, Any]) -> Trial:
-    """A training with these parameters."""
-    given = data(tree)
-    going = trainer(Params.model_validate(tree["train"]), given)
+def run_trial(params: dict[str, Any]) -> Trial:
+    """Train with these parameters."""
+    data = load_data(params)
+    trainer = build_trainer(Params.model_validate(params["train"]), data)
     started = time.perf_counter()
-    last = going.run(lambda row: None, lambda: None).epochs[-1]
+    last = trainer.run(lambda row: None, lambda: None).epochs[-1]
     seconds = time.perf_counter() - started
-    kept = going.average.module if going.recipe.averaging else going.classifier
-    assert isinstance(kept, Classifier)
-    own, drawn = (accuracy(kept.cpu().eval(), split) for split in (given.own, given.drawn))
+    classifier = trainer.averaged.module if trainer.config.averaging else trainer.classifier
+    assert isinstance(classifier, Classifier)
+    own, drawn = (accuracy(classifier.cpu().eval(), split) for split in (data.own, data.drawn))
     return Trial(last.validation_accuracy, last.validation_loss, own, drawn, seconds)
 
 
@@ -60,19 +61,14 @@ def row(change: str, epochs: int, trials: Sequence[Trial]) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("changes", nargs="*", metavar="section.key=value")
-    parser.add_argument("--profile", default="default")
+    parser.add_argument("--profile", default=profiles.DEFAULT)
     parser.add_argument("--seeds", type=int, default=3)
-    asked = parser.parse_args()
-    try:
-        trees = [
-            profiles.tree(asked.profile, HELD_OUT | profiles.parse(asked.changes) | {"train.seed": seed})
-            for seed in range(1, asked.seeds + 1)
-        ]
-    except KeyError as error:
-        sys.exit(f"error: expected settings of params.yaml, got {error}")
-    trials = [trial(tree) for tree in trees]
-    print(f"{COLUMNS}\n{row(' '.join(asked.changes) or 'none', trees[0]['train']['epochs'], trials)}")
+    arguments = parser.parse_args()
+    base = apply_settings([*profile_settings(arguments.profile), *arguments.changes])
+    overlays = ({"normalise": HELD_OUT, "train": {"seed": seed}} for seed in range(1, arguments.seeds + 1))
+    trials = [run_trial(profiles.merge(base, overlay, PARAMS_FILE)) for overlay in overlays]
+    print(f"{COLUMNS}\n{row(' '.join(arguments.changes) or 'none', base['train']['epochs'], trials)}")
 
 
 if __name__ == "__main__":
-    main()
+    entrypoint.run(main)

@@ -1,4 +1,4 @@
-"""The trainings beside each other: a table, how far they are from their goals, a plot."""
+"""The trainings compared: a table, their goals, a plot."""
 
 import io
 import statistics
@@ -7,16 +7,16 @@ from typing import Final, NamedTuple
 
 from matplotlib.figure import Figure
 
-MARKS: Final = (0.99, 0.992, 0.995)
+THRESHOLDS: Final = (0.99, 0.992, 0.995)
 GOALS: Final = {"fastest": 0.99, "fast": 0.992, "default": 0.996, "best": 0.9975, "fashion": 0.95}  # on test images
-SOONER: Final = 25  # times, than the peer reaches the goal of `fastest`
-FASTER: Final = 50  # times, than the peer's whole training: `fast`
+SOONER: Final = 25  # times sooner than the baseline reaches the goal of `fastest`
+FASTER: Final = 50  # times faster than the baseline's whole training: goal of `fast`
 Curve = Sequence[tuple[float, float]]  # seconds, accuracy
 
 
 class Result(NamedTuple):
-    """One training: what it took, its accuracy after each epoch, on validation images (the peer, which trains on these
-    too: on the test images), and its accuracies in the end, NaN where a data set has no such pictures."""
+    """One training: its seconds, its accuracy after each epoch on the validation images (the baseline, which trains on
+    these too: on the test images), and its final accuracies, NaN if a data set has no such pictures."""
 
     seconds: float
     curve: Curve
@@ -25,16 +25,16 @@ class Result(NamedTuple):
     drawn: float = float("nan")
 
 
-def reached(curve: Curve, mark: float) -> float:
-    """Seconds to the first epoch that was at least as accurate as `mark`; infinite if none was."""
-    return next((seconds for seconds, score in curve if score >= mark), float("inf"))
+def time_to(curve: Curve, accuracy: float) -> float:
+    """Seconds until the end of the first epoch with at least this accuracy; infinite if there is none."""
+    return next((seconds for seconds, score in curve if score >= accuracy), float("inf"))
 
 
 def row(name: str, results: Sequence[Result], whole: float | None) -> str:
     tests = [100 * result.test for result in results]
     spread = statistics.stdev(tests) if len(tests) > 1 else 0.0
-    marks = (statistics.median(reached(result.curve, mark) for result in results) for mark in MARKS)
-    times = " | ".join("–" if mark == float("inf") else f"{mark:.1f}" for mark in marks)
+    medians = (statistics.median(time_to(result.curve, accuracy) for result in results) for accuracy in THRESHOLDS)
+    times = " | ".join("–" if median == float("inf") else f"{median:.1f}" for median in medians)
     seconds = statistics.median(result.seconds for result in results)
     own = statistics.fmean(result.own for result in results)
     drawn = statistics.fmean(result.drawn for result in results)
@@ -46,38 +46,45 @@ def row(name: str, results: Sequence[Result], whole: float | None) -> str:
 
 
 def table(results: Mapping[str, Sequence[Result]], whole: Mapping[str, float]) -> str:
-    marks = " | ".join(f"s to {mark:.1%}" for mark in MARKS)
-    head = f"| profile | seeds | test accuracy, % | worst | `data/`, % | drawn, % | s | `dvc repro`, s | {marks} |"
+    times = " | ".join(f"s to {accuracy:.1%}" for accuracy in THRESHOLDS)
+    head = f"| profile | seeds | test accuracy, % | worst | `data/`, % | drawn, % | s | `dvc repro`, s | {times} |"
     rows = (row(name, trainings, whole.get(name)) for name, trainings in results.items())
     return "\n".join([head, "|" + 11 * "---|", *rows])
 
 
 def goals(results: Mapping[str, Sequence[Result]]) -> list[str]:
-    """A sentence for each profile that has one: what was aimed at, and what was got."""
+    """A sentence for each profile with a goal: the goal and the result."""
     lines = []
-    peer = results.get("peer", [])
-    first = statistics.median(reached(result.curve, GOALS["fastest"]) for result in peer) if peer else float("inf")
-    full = statistics.median(result.seconds for result in peer) if peer else float("inf")
+    baseline = results.get("baseline", [])
+    to_goal = [time_to(result.curve, GOALS["fastest"]) for result in baseline]
+    first = statistics.median(to_goal) if baseline else float("inf")
+    full = statistics.median(result.seconds for result in baseline) if baseline else float("inf")
     for name, trainings in results.items():
         if name in GOALS:
-            got, took = (statistics.fmean(r.test for r in trainings), statistics.median(r.seconds for r in trainings))
-            lines.append(f"{name}: mean {got:.2%}, aimed at {GOALS[name]:.2%}")
+            mean, seconds = (
+                statistics.fmean(r.test for r in trainings),
+                statistics.median(r.seconds for r in trainings),
+            )
+            lines.append(f"{name}: mean {mean:.2%}, goal {GOALS[name]:.2%}")
             if name == "fastest" and first < float("inf"):
-                lines[-1] += f"; {first / took:.0f} × sooner than the peer gets there, aimed at {SOONER} ×"
-            if name == "fast" and peer:
-                epochs = len(peer[0].curve)
-                lines[-1] += f"; {full / took:.0f} × faster than the peer's {epochs} epochs, aimed at {FASTER} × of 14"
+                lines[-1] += f"; {first / seconds:.0f} × sooner than the baseline, goal {SOONER} ×"
+            if name == "fast" and baseline:
+                epochs = len(baseline[0].curve)
+                lines[-1] += (
+                    f"; {full / seconds:.0f} × faster than the baseline's {epochs} epochs, goal {FASTER} × of 14"
+                )
     return lines
 
 
 def plot(results: dict[str, list[Result]]) -> bytes:
-    """PNG: accuracy over seconds of training, each training a line."""
+    """A PNG: error rate over seconds of training, one line per training."""
     figure = Figure(figsize=(8, 4.2), layout="constrained")
     axes = figure.add_subplot()
     for n, (name, trainings) in enumerate(results.items()):
         for training in trainings:
             seconds, scores = zip(*training.curve, strict=True)
-            label = f"{name}, {'test' if name == 'peer' else 'validation'} images" if training is trainings[0] else None
+            images = "test" if name == "baseline" else "validation"
+            label = f"{name}, {images} images" if training is trainings[0] else None
             axes.plot(seconds, [100 * (1 - score) for score in scores], "o-", ms=3, lw=1, color=f"C{n}", label=label)
     axes.set(xscale="log", yscale="log", xlabel="seconds of training", ylabel="wrong, %")
     axes.grid(which="both", color="0.92")

@@ -1,4 +1,4 @@
-"""How far a training is from its arithmetic, and where its time goes."""
+"""How a training compares with the arithmetic that it needs, and where its time goes."""
 
 import statistics
 import time
@@ -7,17 +7,17 @@ from typing import Any
 import torch
 from torch.profiler import profile
 
-from benchmarks.datasets import data, trainer
-from pipeline.core import profiles
-from pipeline.model.summary import layers_of
-from pipeline.train import Params, architecture
-from pipeline.training.device import choose
-from pipeline.training.trainer import OnDevice
+from benchmarks.datasets import build_trainer, load_data, load_params
+from pipeline.model.classifier import Classifier
+from pipeline.model.summary import list_layers
+from pipeline.train import Params, build_architecture
+from pipeline.training.device import select_device
+from pipeline.training.trainer import TensorSplit
 
 
-def product_rate() -> float:
-    """Multiplications and additions a second, in a large product of float32 matrices."""
-    a, b = torch.rand(2, 2048, 2048, device=choose("auto")).unbind()
+def matmul_rate() -> float:
+    """FLOP/s of a large float32 matrix product."""
+    a, b = torch.rand(2, 2048, 2048, device=select_device("auto")).unbind()
     times = []
     for _ in range(7):
         started = time.perf_counter()
@@ -27,14 +27,14 @@ def product_rate() -> float:
 
 
 def arithmetic(name: str, seconds: float) -> str:
-    """How far the training is from its arithmetic: three times the forward pass's, as gradients cost twice that."""
-    tree = profiles.tree(name)
-    settings, given = Params.model_validate(tree["train"]), data(tree)
-    classifier = architecture(settings, 10, given.statistics).build().eval()
-    layers = layers_of(classifier)
+    """FLOP/s of the training, which needs three times the forward pass: gradients cost twice that."""
+    tree = load_params(name)
+    params, data = Params.model_validate(tree["train"]), load_data(tree)
+    classifier = Classifier.from_architecture(build_architecture(params, 10, data.statistics)).eval()
+    layers = list_layers(classifier)
     flop = 2 * sum(layer.multiplications for layer in layers)
-    total = 3 * flop * len(given.train.labels) * settings.epochs
-    rate = product_rate()
+    total = 3 * flop * len(data.train.labels) * params.epochs
+    rate = matmul_rate()
     return (
         f"{name}: {sum(layer.parameters for layer in layers):,} parameters, {flop / 1e6:.2f} MFLOP an image; "
         f"training does {total / seconds / 1e9:.0f} GFLOP/s, a large matrix product {rate / 1e9:.0f}: "
@@ -42,15 +42,15 @@ def arithmetic(name: str, seconds: float) -> str:
     )
 
 
-def where(name: str) -> str:
+def profile_operations(name: str) -> str:
     """The operations that take most of a training's time, by torch's profiler, over 30 steps."""
-    tree = profiles.tree(name, {"train.epochs": 1})
-    settings, given = Params.model_validate(tree["train"]), data(tree)
-    short = OnDevice(given.train.images[: 30 * settings.batch], given.train.labels[: 30 * settings.batch])
-    going = trainer(settings, given._replace(train=short))
-    with profile() as seen:
-        going.run(lambda row: None, lambda: None)
-    found: Any = sorted(seen.key_averages(), key=lambda event: -event.self_cpu_time_total)
-    total = sum(event.self_cpu_time_total for event in found)
-    shares = (f"{event.key.removeprefix('aten::')} {event.self_cpu_time_total / total:.0%}" for event in found[:8])
+    tree = load_params(name, {"train": {"epochs": 1}})
+    params, data = Params.model_validate(tree["train"]), load_data(tree)
+    short = TensorSplit(data.train.images[: 30 * params.batch], data.train.labels[: 30 * params.batch])
+    trainer = build_trainer(params, data._replace(train=short))
+    with profile() as profiler:
+        trainer.run(lambda row: None, lambda: None)
+    events: Any = sorted(profiler.key_averages(), key=lambda event: -event.self_cpu_time_total)
+    total = sum(event.self_cpu_time_total for event in events)
+    shares = (f"{event.key.removeprefix('aten::')} {event.self_cpu_time_total / total:.0%}" for event in events[:8])
     return f"{name}, where the time goes: {', '.join(shares)}"

@@ -1,8 +1,8 @@
 """`make bench-pipeline`: what DVC and the stages cost besides the training itself.
 
-Works in temporary clones, on the data set that params.yaml names: its archives are taken from .cache/archives if
-`make repro` has fetched them, else through DATASET_MIRROR or from the network. Prints medians; the training is cut to
-one epoch, since only the time around it is measured.
+Works in temporary clones, on the data set that params.yaml names: its archives come from .cache/archives if
+`make repro` has downloaded them, else from DATASET_MIRROR or the network. Prints medians; training is cut to one epoch,
+since only the time around it is measured.
 """
 
 import os
@@ -17,9 +17,9 @@ from benchmarks.hardware import hardware
 from tests.support import project_clone
 from tests.support.project_clone import ROOT, Clone
 
-REPEATS = 15  # of what takes seconds
+REPEATS = 15  # of commands that take seconds
 CLONES = 3  # repetitions of what takes a minute
-NO_OP, AROUND, BACK = 1.3, 30, 15  # goals: times a toy's no-op, and seconds
+NO_OP, OVERHEAD, REVERT = 1.3, 30, 15  # goals: times a toy's no-op, and seconds
 IMPORTS = {  # what each stage imports; making an optimizer or an export imports torch's compiler
     "download": "",
     "eda": "",
@@ -29,9 +29,9 @@ IMPORTS = {  # what each stage imports; making an optimizer or an export imports
     "export": ", torch._dynamo, torch.onnx, onnxscript",
     "track": "",
 }
-OURS = (ROOT / ".dvc/config").read_text()  # sends no usage reports, which cost a process each
-STOCK = "[core]\n    check_update = false\n"  # all else as `dvc init` leaves it; a no-op asks for updates once a day
-NOWHERE = {"HTTPS_PROXY": "http://127.0.0.1:9"}  # usage reports begin their way and do not leave the machine
+OWN_CONFIG = (ROOT / ".dvc/config").read_text()  # no usage reports, which cost a process each
+STOCK_CONFIG = "[core]\n    check_update = false\n"  # else as after `dvc init`; a no-op checks for updates once a day
+NOWHERE = {"HTTPS_PROXY": "http://127.0.0.1:9"}  # usage reports are tried but do not leave the machine
 TOY = "stages:\n  toy:\n    cmd: cp in out\n    deps: [in]\n    outs: [out]\n"
 
 
@@ -55,7 +55,7 @@ def clone(folder: Path) -> Clone:
 
 
 def toy(folder: Path, config: str) -> Clone:
-    """A repository with one stage that copies a file, under these settings of DVC."""
+    """A repository with one stage that copies a file, with this .dvc/config."""
     (folder / ".dvc").mkdir()
     (folder / ".dvc/config").write_text(config)
     (folder / ".dvc/.gitignore").write_text("/cache\n/tmp\n")
@@ -68,20 +68,20 @@ def toy(folder: Path, config: str) -> Clone:
 
 
 def no_op(*places: Clone) -> list[float]:
-    """Median seconds of a `dvc repro` with nothing to do in each of the repositories, taken in turns."""
+    """Median seconds of a `dvc repro` with nothing to do in each of the repositories, run in turns."""
     rounds = [[seconds(place, "dvc", "repro", **NOWHERE)[0] for place in places] for _ in range(REPEATS)]
     return [statistics.median(column) for column in zip(*rounds, strict=True)]
 
 
 def overhead(folder: Path) -> tuple[float, float]:
     """Seconds of `dvc repro` from nothing, and those of the training loop in it."""
-    took, printed = seconds(clone(folder), "dvc", "repro")
+    elapsed, printed = seconds(clone(folder), "dvc", "repro")
     (loop,) = re.findall(r"the training loop took ([\d.]+) s", printed)
-    return took, float(loop)
+    return elapsed, float(loop)
 
 
 def imports() -> float:
-    """Seconds that importing takes in all stages together, when the files are in memory."""
+    """Seconds that imports take in all stages together, with the files in the page cache."""
     place = Clone(ROOT)
     return sum(seconds(place, "python", "-c", f"import pipeline.{name}{more}")[0] for name, more in IMPORTS.items())
 
@@ -97,7 +97,7 @@ def main() -> None:
             folder.mkdir()
         from_nothing = [overhead(folder) for folder in folders[:CLONES]]
         place = Clone(folders[0])
-        ours, stock, alike = no_op(place, toy(folders[-2], STOCK), toy(folders[-1], OURS))
+        ours, stock, alike = no_op(place, toy(folders[-2], STOCK_CONFIG), toy(folders[-1], OWN_CONFIG))
         place.set("score", worst=12)
         score, score_stages = seconds(place, "dvc", "repro")
         one, other, *_ = sorted((place.folder / "data/7").iterdir())
@@ -113,7 +113,7 @@ def main() -> None:
     importing = statistics.median(imports() for _ in range(CLONES))
     around = statistics.median(whole - loop for whole, loop in from_nothing)
     print(hardware("dvc", "mlflow", "torch"))
-    print(f"aimed at: no-op {NO_OP} ×; from nothing {AROUND} s besides the training loop; back in {BACK} s")
+    print(f"goals: no-op {NO_OP} ×; from nothing {OVERHEAD} s besides the training loop; revert in {REVERT} s")
     print(f"no-op dvc repro               {ours:6.2f} s")
     print(f"  beside a one-stage toy      {ours / stock:6.2f} × its {stock:.2f} s, as `dvc init` sets it up")
     print(f"                              {ours / alike:6.2f} × its {alike:.2f} s, sending no usage reports either")

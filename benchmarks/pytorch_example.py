@@ -1,7 +1,7 @@
-"""The recipe of the basic MNIST example in pytorch/examples, written anew as a baseline.
+"""The training of the basic MNIST example in pytorch/examples, reimplemented as a baseline.
 
-Two convolutions (32, 64), dropout, Adadelta from 1.0 falling by 0.7 an epoch, batches of 64, 14 epochs, nothing
-augmented. It gets its images from one tensor, as our training does: its own loader, an image at a time, takes longer.
+Two convolutions (32, 64), dropout, Adadelta from 1.0, multiplied by 0.7 per epoch, batches of 64, 14 epochs, no
+augmentation. Its images come from one tensor, as in our training: its own loader, an image at a time, takes longer.
 """
 
 import time
@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn, optim
 from torch.optim import lr_scheduler
 
-from pipeline.training.trainer import OnDevice
+from pipeline.training.trainer import TensorSplit
 
 EPOCHS: Final = 14
 BATCH: Final = 64
@@ -36,32 +36,32 @@ def network() -> nn.Sequential:
 
 
 def pixels(images: Tensor) -> Tensor:
-    """Images `(N, 28, 28) uint8` scaled by the example's own constants: `(N, 1, 28, 28) float`."""
+    """Images `(N, 28, 28) uint8` scaled with the example's own constants: `(N, 1, 28, 28) float`."""
     return (images.unsqueeze(1).float() / 255 - 0.1307) / 0.3081
 
 
-def accuracy(trained: nn.Module, split: OnDevice) -> float:
-    trained.eval()
+def accuracy(model: nn.Module, split: TensorSplit) -> float:
+    model.eval()
     with torch.inference_mode():
-        hits = [trained(pixels(part)).argmax(dim=1) for part in split.images.split(1000)]  # type: ignore[no-untyped-call]
+        hits = [model(pixels(batch)).argmax(dim=1) for batch in split.images.split(1000)]  # type: ignore[no-untyped-call]
     return (torch.cat(hits) == split.labels).float().mean().item()
 
 
-def train(train_split: OnDevice, seed: int, epochs: int) -> Iterator[tuple[float, nn.Module]]:
-    """After each epoch the seconds of training so far, and the network."""
+def train(train_split: TensorSplit, seed: int, epochs: int) -> Iterator[tuple[float, nn.Module]]:
+    """Yields after each epoch the seconds of training so far, and the network."""
     torch.manual_seed(seed)
-    trained = network().to(train_split.images.device)
-    steps = optim.Adadelta(trained.parameters(), lr=1.0)
-    schedule = lr_scheduler.StepLR(steps, 1, gamma=0.7)
+    model = network().to(train_split.images.device)
+    optimizer = optim.Adadelta(model.parameters(), lr=1.0)
+    scheduler = lr_scheduler.StepLR(optimizer, 1, gamma=0.7)
     seconds = 0.0
     for _ in range(epochs):
         started = time.perf_counter()
-        trained.train()
+        model.train()
         for index in torch.randperm(len(train_split.labels)).split(BATCH):  # type: ignore[no-untyped-call]
-            loss = F.cross_entropy(trained(pixels(train_split.images[index])), train_split.labels[index])
-            steps.zero_grad()
+            loss = F.cross_entropy(model(pixels(train_split.images[index])), train_split.labels[index])
+            optimizer.zero_grad()
             loss.backward()  # type: ignore[no-untyped-call]
-            steps.step()
-        schedule.step()
+            optimizer.step()
+        scheduler.step()
         seconds += time.perf_counter() - started
-        yield seconds, trained
+        yield seconds, model

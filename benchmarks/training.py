@@ -1,9 +1,9 @@
-"""`make bench-training`: our profiles beside the recipe of pytorch/examples, on this machine, one after another.
+"""`make bench-training`: our profiles compared with the example of pytorch/examples, on this machine, one at a time.
 
-Takes the archives from .cache/archives, as `make repro` does, and fetches those that are not there. Settings and epochs
-were chosen on validation images; the test set is scored once for each training that is printed. The time to an accuracy
-is that on the validation images, after an epoch. The peer's test accuracy is shown after each epoch: nothing of ours is
-chosen by it. `--jobs 2` trains two seeds at a time: sooner done, but no times to quote.
+Takes the archives from .cache/archives, as `make repro` does, and downloads missing ones. Settings and epochs were
+chosen on validation images; the test set is scored once for each training that is printed. The time to an accuracy is
+measured on the validation images, after an epoch. The baseline's test accuracy is shown after each epoch: none of our
+settings is chosen by it. `--jobs 2` trains two seeds at a time: finished sooner, but the times are not comparable.
 `--whole 3` also times `dvc repro` from nothing with each profile, three times, in temporary clones.
 """
 
@@ -22,72 +22,72 @@ from dvc.utils.serialize import dump_yaml
 
 from benchmarks import pytorch_example
 from benchmarks.comparison import Result, goals, plot, table
-from benchmarks.costs import arithmetic, where
-from benchmarks.datasets import accuracy, data, trainer
+from benchmarks.costs import arithmetic, profile_operations
+from benchmarks.datasets import accuracy, build_trainer, load_data, load_params
 from benchmarks.hardware import hardware
 from benchmarks.pipeline import clone, seconds
-from pipeline.core import profiles
 from pipeline.core.files import write_bytes
 from pipeline.train import Params
-from pipeline.training.device import choose, describe
-from pipeline.training.trainer import EpochRow, OnDevice, Row, to_device
+from pipeline.training.device import describe, select_device
+from pipeline.training.state import EpochRow, Row
+from pipeline.training.trainer import TensorSplit, to_device
 
 PLOT: Final = Path("docs/images/training.png")
 
 
-def ours(name: str, seed: int) -> Result:
+def train_profile(name: str, seed: int) -> Result:
     """The profile `name`, trained with `seed`."""
-    tree = profiles.tree(name, {"train.seed": seed})
-    given = data(tree)
-    going = trainer(Params.model_validate(tree["train"]), given)
+    params = load_params(name, {"train": {"seed": seed}})
+    data = load_data(params)
+    trainer = build_trainer(Params.model_validate(params["train"]), data)
     curve: list[tuple[float, float]] = []
 
-    def follow(row: Row) -> None:
+    def report(row: Row) -> None:
         if isinstance(row, EpochRow):
             curve.append((time.perf_counter() - started, row.validation_accuracy))
 
     started = time.perf_counter()
-    training = going.run(follow, lambda: None)
-    going.classifier.load_state_dict(training.weights)
-    kept = going.classifier.cpu().eval()
-    test, own, drawn = (accuracy(kept, split) for split in (given.test, given.own, given.drawn))
-    result = Result(training.seconds, curve, test, own, drawn)
+    state = trainer.run(report, lambda: None)
+    trainer.classifier.load_state_dict(state.weights)
+    classifier = trainer.classifier.cpu().eval()
+    test, own, drawn = (accuracy(classifier, split) for split in (data.test, data.own, data.drawn))
+    result = Result(state.seconds, curve, test, own, drawn)
     print(f"  {name}, seed {seed}: {result.test:.2%} after {result.seconds:.1f} s", flush=True)
     return result
 
 
-def all_of(names: Sequence[str], seeds: Sequence[int], jobs: int) -> dict[str, list[Result]]:
+def train_profiles(names: Sequence[str], seeds: Sequence[int], jobs: int) -> dict[str, list[Result]]:
     """The profiles with each of the seeds, `jobs` at a time."""
     trainings = [(name, seed) for name in names for seed in seeds]
     if jobs == 1:
-        found = [ours(name, seed) for name, seed in trainings]
+        results = [train_profile(name, seed) for name, seed in trainings]
     else:
         with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
-            found = list(pool.map(ours, *zip(*trainings, strict=True)))
-    return {name: found[n * len(seeds) : (n + 1) * len(seeds)] for n, name in enumerate(names)}
+            results = list(pool.map(train_profile, *zip(*trainings, strict=True)))
+    return {name: results[n * len(seeds) : (n + 1) * len(seeds)] for n, name in enumerate(names)}
 
 
-def example(seed: int, epochs: int) -> Result:
-    """The peer's recipe, trained with `seed` on all 60,000 images; its accuracies on the test set are printed."""
-    given = data(profiles.tree("default"))
-    parts = zip(*((part.images, part.labels) for part in (given.train, given.validation)), strict=True)
-    everything, test = OnDevice(*map(torch.cat, parts)), to_device(given.test, given.train.images.device)
+def train_baseline(seed: int, epochs: int) -> Result:
+    """The baseline, trained with `seed` on all 60,000 images; its accuracies on the test set are printed."""
+    data = load_data(load_params("default"))
+    columns = zip(*((split.images, split.labels) for split in (data.train, data.validation)), strict=True)
+    train, test = TensorSplit(*map(torch.cat, columns)), to_device(data.test, data.train.images.device)
     curve: list[tuple[float, float]] = []
-    for took, trained in pytorch_example.train(everything, seed, epochs):
-        curve.append((took, pytorch_example.accuracy(trained, test)))
-        print(f"  peer, seed {seed}, test accuracy after {took:.0f} s: {curve[-1][1]:.2%}", flush=True)
+    for elapsed, model in pytorch_example.train(train, seed, epochs):
+        curve.append((elapsed, pytorch_example.accuracy(model, test)))
+        print(f"  baseline, seed {seed}, test accuracy after {elapsed:.0f} s: {curve[-1][1]:.2%}", flush=True)
     return Result(curve[-1][0], curve, curve[-1][1])
 
 
-def whole(name: str) -> float:
-    """Seconds of `dvc repro` from nothing, archives at hand, with the parameters of the profile `name`."""
+def time_repro(name: str) -> float:
+    """Seconds of `dvc repro` from nothing, archives downloaded, with the parameters of the profile `name`."""
     with tempfile.TemporaryDirectory() as folder:
         place = clone(Path(folder))
-        dump_yaml(place.folder / "params.yaml", profiles.tree(name))
+        dump_yaml(place.folder / "params.yaml", load_params(name))
         place.commit()
-        took, _ = seconds(place, "dvc", "repro")
-    print(f"  dvc repro, {name}: {took:.0f} s", flush=True)
-    return took
+        elapsed, _ = seconds(place, "dvc", "repro")
+    print(f"  dvc repro, {name}: {elapsed:.0f} s", flush=True)
+    return elapsed
 
 
 def main() -> None:
@@ -96,27 +96,31 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     parser.add_argument("--first-seed", type=int, default=1)
     parser.add_argument("--jobs", type=int, default=1)
-    parser.add_argument("--peer-seeds", type=int, default=1)
-    parser.add_argument("--peer-epochs", type=int, default=pytorch_example.EPOCHS)
+    parser.add_argument("--baseline-seeds", type=int, default=1)
+    parser.add_argument("--baseline-epochs", type=int, default=pytorch_example.EPOCHS)
     parser.add_argument("--whole", type=int, default=0)
     parser.add_argument("--plot", type=Path, default=PLOT)
-    asked = parser.parse_args()
-    print(f"{hardware('torch', 'dvc')}; on {describe(choose('auto'))}")
+    arguments = parser.parse_args()
+    print(f"{hardware('torch', 'dvc')}; on {describe(select_device('auto'))}")
     results: dict[str, list[Result]] = {}
-    seeds, peers = (range(asked.first_seed, asked.first_seed + n) for n in (asked.seeds, asked.peer_seeds))
-    if peers:
-        results["peer"] = [example(seed, asked.peer_epochs) for seed in peers]
-    results |= all_of(asked.profiles, seeds, asked.jobs)
+    seeds, baseline_seeds = (
+        range(arguments.first_seed, arguments.first_seed + n) for n in (arguments.seeds, arguments.baseline_seeds)
+    )
+    if baseline_seeds:
+        results["baseline"] = [train_baseline(seed, arguments.baseline_epochs) for seed in baseline_seeds]
+    results |= train_profiles(arguments.profiles, seeds, arguments.jobs)
     repros = {
-        name: statistics.median(whole(name) for _ in range(asked.whole)) for name in asked.profiles if asked.whole
+        name: statistics.median(time_repro(name) for _ in range(arguments.whole))
+        for name in arguments.profiles
+        if arguments.whole
     }
     print(f"\n{table(results, repros)}\n")
-    for name in asked.profiles:
+    for name in arguments.profiles:
         print(arithmetic(name, results[name][0].seconds))
-        print(where(name))
+        print(profile_operations(name))
     print("\n".join(goals(results)))
-    write_bytes(asked.plot, plot(results))
-    print(f"{asked.plot} shows accuracy over time")
+    write_bytes(arguments.plot, plot(results))
+    print(f"{arguments.plot} shows accuracy over time")
 
 
 if __name__ == "__main__":

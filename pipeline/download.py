@@ -1,9 +1,9 @@
-"""Stage `download`: the raw images and labels of the data set named in config.yaml.
+"""Stage `download`: the raw images and labels of the data set named in params.yaml.
 
-Reads    the published archives (through DATASET_MIRROR if it is set), or scikit-learn's embedded digits.
+Reads    the published archives (from DATASET_MIRROR if it is set), or scikit-learn's embedded digits.
 Writes   artifacts/download/: dataset.json, {train,test}_{images,labels}.npy.
-Decides  nothing about the images: training and test part are the publisher's (of scikit-learn's digits, every fifth
-         image is a test image).
+Decides  nothing about the images: the split into training and test set is the publisher's (of scikit-learn's digits,
+         every fifth image is a test image).
 """
 
 import os
@@ -19,7 +19,7 @@ from pipeline.data.dataset import DIGITS, Description, Split
 from pipeline.data.image import scale_and_center
 
 OUT: Final = Path("artifacts/download")
-ENLARGED: Final = 80  # pixels; 8×8 pictures are enlarged to this before they are scaled like any other picture
+ENLARGED: Final = (80, 80)  # pixels, to which 8×8 pictures are enlarged before they are scaled like any other
 
 
 class Params(config.Section):
@@ -27,20 +27,19 @@ class Params(config.Section):
 
 
 def embedded_digits() -> tuple[Split, Split]:
-    """1,797 digits of 43 people that scikit-learn carries, brought from 8×8 to 28×28, as training and test split.
+    """The 1,797 digits of 43 people that come with scikit-learn, from 8×8 to 28×28, as training and test split.
 
     Source: Alpaydin and Kaynak, "Optical recognition of handwritten digits", UCI, 1998.
     """
-    # Seconds to import, and only this data set needs it.
-    from sklearn.datasets import load_digits
+    from sklearn.datasets import load_digits  # takes seconds to import, and only this data set needs it
 
     pixels, labels = load_digits(return_X_y=True)
     pictures = np.round(pixels.reshape(-1, 8, 8) * (255 / 16)).astype(np.uint8)
-    enlarged = (Image.fromarray(picture).resize((ENLARGED, ENLARGED), Image.Resampling.BICUBIC) for picture in pictures)
+    enlarged = (Image.fromarray(picture).resize(ENLARGED, Image.Resampling.BICUBIC) for picture in pictures)
     images = np.stack([scale_and_center(np.asarray(picture)) for picture in enlarged])
-    everything = Split(images, labels.astype(np.uint8))
+    both = Split(images, labels.astype(np.uint8))
     is_test = np.arange(len(labels)) % 5 == 4
-    return everything.take(np.flatnonzero(~is_test)), everything.take(np.flatnonzero(is_test))
+    return both.take(np.flatnonzero(~is_test)), both.take(np.flatnonzero(is_test))
 
 
 def load(name: str, cache: Path, own_mirror: str | None) -> tuple[Description, Split, Split]:
@@ -51,10 +50,10 @@ def load(name: str, cache: Path, own_mirror: str | None) -> tuple[Description, S
 
 
 def main() -> None:
-    settings = config.load("download", Params)
-    # A queued experiment runs in a folder of its own; what was fetched is shared with the main one.
+    params = config.load("download", Params)
+    # A queued experiment runs in a temporary folder; it shares the downloaded archives with the main one.
     cache = Path(os.environ.get("DVC_ROOT", ".")) / ".cache" / "archives"
-    description, train, test = load(settings.dataset, cache, os.environ.get("DATASET_MIRROR"))
+    description, train, test = load(params.dataset, cache, os.environ.get("DATASET_MIRROR"))
     train.save(OUT, "train")
     test.save(OUT, "test")
     description.save(OUT / "dataset.json")

@@ -1,8 +1,8 @@
-"""Stage `eda`: what is in the data set, in tables, figures and one summary, before anything is learned from it.
+"""Stage `eda`: tables, figures and a summary of the data set, before anything is trained on it.
 
-Reads    artifacts/download/: both parts.
-Writes   artifacts/eda/: label_counts.csv; tables/: summary.json, ink.csv, duplicates.csv, first_image.csv (its pixels)
-         and .txt (as 0 and 1); figures/: mosaic.png, mean_images.png, class_balance.png, ink.png.
+Reads    artifacts/download/: both splits.
+Writes   artifacts/eda/: label_counts.csv; tables/: summary.json, ink.csv, duplicates.csv, first_image.csv
+         (pixels) and .txt (0 and 1); figures/: mosaic.png, mean_images.png, class_balance.png, ink.png.
 Decides  nothing.
 """
 
@@ -35,8 +35,8 @@ def label_counts(splits: dict[str, Split], names: tuple[str, ...]) -> pd.DataFra
     return pd.DataFrame({"label": range(len(names)), "class": names, **counts})
 
 
-def ink(split: Split) -> pd.DataFrame:
-    """One row an image: label, inked share of the paper, mean ink, and sides of the box around the ink, in pixels."""
+def measure_ink(split: Split) -> pd.DataFrame:
+    """One row per image: label, share of inked pixels, mean ink, and the sides of the ink's bounding box, in pixels."""
     inked = split.images > 0
     return pd.DataFrame(
         {
@@ -50,16 +50,16 @@ def ink(split: Split) -> pd.DataFrame:
 
 
 def _extent(inked: npt.NDArray[np.bool_], axis: int) -> npt.NDArray[np.int64]:
-    """Pixels from the first to the last line with ink, lines running along `axis`; 0 where there is none."""
+    """Pixels from the first to the last line with ink, lines running along `axis`; 0 if there is no ink."""
     lines = np.asarray(inked.any(axis=axis))
     first, last = lines.argmax(axis=1), lines.shape[1] - lines[:, ::-1].argmax(axis=1)
     return np.where(lines.any(axis=1), last - first, 0)
 
 
-def duplicates(splits: dict[str, Split]) -> pd.DataFrame:
+def find_duplicates(splits: dict[str, Split]) -> pd.DataFrame:
     """Every image that is identical to another one, in either split: group, split, index, label, conflict.
 
-    `conflict` says that the images of the group do not all carry the same label.
+    `conflict`: the images of the group do not all have the same label.
     """
     frames = [
         pd.DataFrame(
@@ -72,25 +72,25 @@ def duplicates(splits: dict[str, Split]) -> pd.DataFrame:
         )
         for name, split in splits.items()
     ]
-    everything = pd.concat(frames, ignore_index=True)
-    repeated = everything[everything.duplicated("pixels", keep=False)].copy()
+    rows = pd.concat(frames, ignore_index=True)
+    repeated = rows[rows.duplicated("pixels", keep=False)].copy()
     groups = repeated.groupby("pixels", sort=False)
     repeated["group"] = groups.ngroup()
     repeated["conflict"] = groups["label"].transform("nunique") > 1
     return repeated[["group", "split", "index", "label", "conflict"]].sort_values(["group", "split", "index"])
 
 
-def summary(splits: dict[str, Split], inks: pd.DataFrame, twins: pd.DataFrame) -> dict[str, Any]:
-    groups = twins.groupby("group")
+def summarise(splits: dict[str, Split], ink: pd.DataFrame, duplicates: pd.DataFrame) -> dict[str, Any]:
+    groups = duplicates.groupby("group")
     images = [split.images for split in splits.values()]
     return {
         "shapes": {name: split.images.shape for name, split in splits.items()},
-        "lowest_pixel": min(int(part.min()) for part in images),
-        "highest_pixel": max(int(part.max()) for part in images),
-        "ink": {column: round(float(inks[column].mean()), 6) for column in inks.columns.drop("label")},
+        "lowest_pixel": min(int(array.min()) for array in images),
+        "highest_pixel": max(int(array.max()) for array in images),
+        "ink": {column: round(float(ink[column].mean()), 6) for column in ink.columns.drop("label")},
         "duplicates": {
             "groups": len(groups),
-            "images": len(twins),
+            "images": len(duplicates),
             "groups_across_splits": int((groups["split"].nunique() > 1).sum()),
             "groups_with_conflicting_labels": int(groups["conflict"].any().sum()),
         },
@@ -98,21 +98,21 @@ def summary(splits: dict[str, Split], inks: pd.DataFrame, twins: pd.DataFrame) -
 
 
 def mosaic(split: Split, columns: int, classes: int) -> bytes:
-    """A PNG with the first images of each class, a row a class."""
+    """A PNG with the first images of each class, one row per class."""
     chosen = [np.flatnonzero(split.labels == label)[:columns] for label in range(classes)]
-    # A class with fewer images leaves blank paper at the end of its row.
+    # The row of a class with fewer images ends in blank paper.
     blank = np.zeros_like(split.images[:1])
     rows = [np.concatenate([split.images[row], blank.repeat(columns - len(row), axis=0)]) for row in chosen]
     return contact_sheet(np.concatenate(rows), [], columns)
 
 
 def mean_images(split: Split, names: tuple[str, ...]) -> bytes:
-    """A PNG with the mean over all images of each class."""
+    """A PNG with the mean image of each class."""
     means = [split.images[split.labels == label].mean(axis=0) for label in range(len(names))]
     return contact_sheet(np.round(means).astype(np.uint8), names, columns=5)
 
 
-def as_text(image: npt.NDArray[np.uint8]) -> str:
+def to_text(image: npt.NDArray[np.uint8]) -> str:
     """The image as lines of 0, paper, and 1, ink."""
     return "".join("".join("1" if pixel else "0" for pixel in row) + "\n" for row in image)
 
@@ -122,24 +122,24 @@ def save_table(name: str, table: pd.DataFrame) -> None:
 
 
 def main() -> None:
-    settings = config.load("eda", Params)
+    params = config.load("eda", Params)
     names = load_description(RAW / "dataset.json").classes
     splits = {name: load_split(RAW, name, len(names)) for name in ("train", "test")}
     train = splits["train"]
-    counts, inks, twins = label_counts(splits, names), ink(train), duplicates(splits)
-    per_class = inks.groupby("label").agg(["mean", "std", "min", "max"]).round(6)
+    counts, ink, duplicates = label_counts(splits, names), measure_ink(train), find_duplicates(splits)
+    per_class = ink.groupby("label").agg(["mean", "std", "min", "max"]).round(6)
     per_class.columns = pd.Index(["_".join(column) for column in per_class.columns])
     save_table("label_counts.csv", counts)
     save_table("tables/ink.csv", per_class.reset_index())
-    save_table("tables/duplicates.csv", twins)
+    save_table("tables/duplicates.csv", duplicates)
     save_table("tables/first_image.csv", pd.DataFrame(train.images[0]))
-    write_text(OUT / "tables" / "first_image.txt", as_text(train.images[0]))
-    write_bytes(OUT / "figures" / "mosaic.png", mosaic(train, settings.mosaic_columns, len(names)))
+    write_text(OUT / "tables" / "first_image.txt", to_text(train.images[0]))
+    write_bytes(OUT / "figures" / "mosaic.png", mosaic(train, params.mosaic_columns, len(names)))
     write_bytes(OUT / "figures" / "mean_images.png", mean_images(train, names))
     write_bytes(OUT / "figures" / "class_balance.png", plots.class_balance(counts))
-    write_bytes(OUT / "figures" / "ink.png", plots.ink_by_class(inks, names))
-    write_json(OUT / "tables" / "summary.json", summary(splits, inks, twins))
-    print(f"first image, a {names[train.labels[0]]}:\n{as_text(train.images[0])}", end="")
+    write_bytes(OUT / "figures" / "ink.png", plots.ink_by_class(ink, names))
+    write_json(OUT / "tables" / "summary.json", summarise(splits, ink, duplicates))
+    print(f"first image, a {names[train.labels[0]]}:\n{to_text(train.images[0])}", end="")
 
 
 if __name__ == "__main__":

@@ -1,10 +1,11 @@
-"""Stage `export`: the trained network as files that others can run, and what one should know before using them.
+"""Stage `export`: the trained network in formats that others can run, and a model card.
 
-Reads    artifacts/train/: the network; artifacts/download/: the test images, to compare on; and the figures so far.
+Reads    artifacts/train/: the network; artifacts/download/: the test images, for the comparison; the metrics of all
+         stages before.
 Writes   artifacts/export/: model.onnx, model.pt2, weights.safetensors, summary.txt (layers), network.svg,
          model_card.md, manifest.json (SHA-256 of each file).
-Decides  whether the exported model is the trained one: any differing prediction, or any probability that is off by
-         more than TOLERANCE, ends the stage before anything is written.
+Decides  whether the exported model equals the trained one: a differing prediction, or a probability that is off by
+         more than TOLERANCE, fails the stage before anything is written.
 """
 
 import base64
@@ -31,7 +32,7 @@ from pipeline.data.dataset import Description, load_description, load_split
 from pipeline.data.image import SIDE, preprocess
 from pipeline.model import classifier
 from pipeline.model.classifier import Classifier
-from pipeline.model.summary import Layer, layers_of, summary
+from pipeline.model.summary import Layer, list_layers, summary
 from pipeline.reports.model_card import model_card
 from pipeline.reports.network_svg import draw
 from pipeline.training.device import set_threads
@@ -47,11 +48,11 @@ TOLERANCE: Final = 1e-4  # of a probability
 
 class Params(config.Section):
     opset: Annotated[int, Field(ge=18, le=25)]
-    """Version of ONNX's operators; an onnxruntime reads all up to its own."""
+    """Version of ONNX's operator set; an onnxruntime supports all up to its own."""
 
 
-def traced(network: Classifier) -> ExportedProgram:
-    """The network as a graph with any number of images, freed of all that tells where it was traced."""
+def trace(network: Classifier) -> ExportedProgram:
+    """The network as a graph for any number of images, without the paths of the machine that traced it."""
     images = torch.zeros(2, SIDE, SIDE, dtype=torch.uint8)
     class_name = f"{Classifier.__module__}.{Classifier.__qualname__}"
     program = torch.export.export(network, (images,), dynamic_shapes={"images": {0: Dim("N")}})
@@ -66,31 +67,31 @@ def traced(network: Classifier) -> ExportedProgram:
     return program
 
 
-def pt2_bytes(program: ExportedProgram) -> bytes:
+def to_pt2(program: ExportedProgram) -> bytes:
     buffer = io.BytesIO()
     torch.export.save(program, buffer)
     return buffer.getvalue()
 
 
-def golden(network: Classifier, image: npt.NDArray[np.uint8]) -> dict[str, str]:
-    """A picture and the trained network's answer to it, by which whoever serves the model can tell that it works.
+def golden_example(network: Classifier, image: npt.NDArray[np.uint8]) -> dict[str, str]:
+    """A picture and the trained network's probabilities for it, with which a service can verify its model.
 
     `golden_picture` is a PNG file in base64, `golden_probabilities` a JSON list; `image` is `(28, 28) uint8`.
     """
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "PNG")
-    seen = preprocess(buffer.getvalue())
-    (probabilities,) = classifier.predict(network, torch.from_numpy(seen[None])).tolist()
+    preprocessed = preprocess(buffer.getvalue())
+    (probabilities,) = classifier.predict(network, torch.from_numpy(preprocessed[None])).tolist()
     return {
         "golden_picture": base64.b64encode(buffer.getvalue()).decode(),
         "golden_probabilities": json.dumps(probabilities),
     }
 
 
-def onnx_bytes(program: ExportedProgram, opset: int, metadata: Mapping[str, str]) -> bytes:
+def to_onnx(program: ExportedProgram, opset: int, metadata: Mapping[str, str]) -> bytes:
     """The graph with input `images` uint8 (N, 28, 28) and output `probabilities` float32 (N, classes).
 
-    What a service has to know besides travels in the file's own `metadata`. Raises ExportError for an unknown `opset`.
+    `metadata` is stored in the file, for the service. Raises ExportError for an unknown `opset`.
     """
     exported = torch.onnx.export(
         program, input_names=["images"], output_names=["probabilities"], opset_version=opset, verbose=False
@@ -107,7 +108,7 @@ def onnx_bytes(program: ExportedProgram, opset: int, metadata: Mapping[str, str]
     for value in (*model.graph.input, *model.graph.output, *model.graph.value_info):
         for dimension in value.type.tensor_type.shape.dim:
             if dimension.dim_param:
-                dimension.dim_param = "N"  # torch gives its free dimension a name of its own
+                dimension.dim_param = "N"  # torch names a dynamic dimension itself
     for key, value in metadata.items():
         model.metadata_props.add(key=key, value=value)
     return bytes(model.SerializeToString(deterministic=True))
@@ -118,7 +119,7 @@ def check_agreement(
 ) -> float:
     """Largest difference between two `(N, classes)` tables of probabilities.
 
-    Raises ExportError when one prediction differs or one probability is off by more than `tolerance`.
+    Raises ExportError if a prediction differs or a probability is off by more than `tolerance`.
     """
     differing = int((trained.argmax(axis=1) != exported.argmax(axis=1)).sum())
     largest = float(np.abs(trained - exported).max())
@@ -131,28 +132,28 @@ def check_agreement(
 
 
 def card(description: Description, layers: list[Layer], sha256: str) -> str:
-    """The model card, from the figures that the stages before have written."""
+    """The model card, from the metrics that the stages before wrote."""
     training = read_json(TRAINED / "summary.json", "parameters", "best_epoch", "best_validation_accuracy")
     statistics = read_json(NORMALISED / "statistics.json", "train_images", "validation_images")
     return model_card(description, training, read_json(SCORED / "metrics.json"), statistics, layers, sha256)
 
 
 def main() -> None:
-    settings = config.load("export", Params)
+    params = config.load("export", Params)
     set_threads()
     description = load_description(RAW / "dataset.json")
     test = load_split(RAW, "test", len(description.classes))
     network = classifier.load(TRAINED / "model")
-    program = traced(network)
+    program = trace(network)
     metadata = {"classes": json.dumps(description.classes), "dataset": description.name}
-    onnx_model = onnx_bytes(program, settings.opset, metadata | golden(network, test.images[0]))
+    onnx_model = to_onnx(program, params.opset, metadata | golden_example(network, test.images[0]))
     session = onnxruntime.InferenceSession(onnx_model, providers=["CPUExecutionProvider"])
     (exported,) = session.run(["probabilities"], {"images": test.images})
     difference = check_agreement(classifier.predict(network, torch.from_numpy(test.images)).numpy(), exported)
-    layers = layers_of(network)
+    layers = list_layers(network)
     files = {
         "model.onnx": onnx_model,
-        "model.pt2": pt2_bytes(program),
+        "model.pt2": to_pt2(program),
         "weights.safetensors": safetensors.torch.save(network.state_dict()),
         "summary.txt": summary(layers).encode(),
         "network.svg": draw(SIDE, layers).encode(),

@@ -1,10 +1,10 @@
-"""Stage `normalise`: a validation split, and the pixel statistics by which the network scales its input.
+"""Stage `normalise`: a validation split, and the pixel statistics with which the network scales its input.
 
-Reads    artifacts/download/: the training part.
+Reads    artifacts/download/: the training split.
 Writes   artifacts/normalise/: {train,validation}_{images,labels}.npy, statistics.json.
-Decides  which images validate: the same share of each class, drawn with a seed. Mean and standard deviation are those
-         of the images left for training. Pixels stay uint8 on disk: the scaling happens inside the network, so that
-         it travels with the exported model.
+Decides  which images are for validation: the same share of each class, drawn with a seed. Mean and standard deviation
+         are those of the images left for training. Pixels stay uint8 on disk: the scaling happens inside the network,
+         so that it is part of the exported model.
 """
 
 import math
@@ -26,26 +26,26 @@ OUT: Final = Path("artifacts/normalise")
 
 class Params(config.Section):
     validation_share: Annotated[float, Field(gt=0, lt=1)]
-    """Share of each class that is kept from training, 0 to 1."""
+    """Share of each class that is held out from training, 0 to 1."""
     method: Literal["standardise", "unit"]
     """`standardise`: mean 0 and standard deviation 1 over the training images; `unit`: pixels from 0 to 1."""
     seed: Annotated[int, Field(ge=0)]
 
 
 def check_polarity(images: npt.NDArray[np.uint8]) -> None:
-    """Raise DataError when the images look like ink on paper: here 0 is paper, and paper is what corners show."""
+    """Raise DataError if the corners of the images are bright: they show paper, which is 0 here."""
     corners = float(np.median(images[:, [0, 0, -1, -1], [0, -1, 0, -1]]))
     if corners > 127:
         raise DataError(f"{RAW}/train_images.npy: got bright corners ({corners:.0f}), expected 0 = paper, 255 = ink")
 
 
-def split(labels: npt.NDArray[np.uint8], share: float, seed: int) -> npt.NDArray[np.bool_]:
-    """`(N,) bool`: True where an image validates. Each class gives `share` of its images, rounded, at least one.
+def validation_mask(labels: npt.NDArray[np.uint8], share: float, seed: int) -> npt.NDArray[np.bool_]:
+    """`(N,) bool`: True for the images of the validation split, `share` of each class, rounded, at least one.
 
-    Raises DataError when a class is too small to be split.
+    Raises DataError if a class is too small to be split.
     """
     rng = np.random.default_rng(seed)
-    validates = np.zeros(len(labels), dtype=np.bool_)
+    mask = np.zeros(len(labels), dtype=np.bool_)
     for label in np.unique(labels):
         members = np.flatnonzero(labels == label)
         count = max(1, round(share * len(members)))
@@ -54,25 +54,25 @@ def split(labels: npt.NDArray[np.uint8], share: float, seed: int) -> npt.NDArray
                 f"params.yaml: normalise.validation_share: got {share}, which leaves none of the {len(members)} images "
                 f"of class {label} to train on"
             )
-        validates[rng.permutation(members)[:count]] = True
-    return validates
+        mask[rng.permutation(members)[:count]] = True
+    return mask
 
 
-def statistics(images: npt.NDArray[np.uint8]) -> tuple[float, float]:
+def pixel_statistics(images: npt.NDArray[np.uint8]) -> tuple[float, float]:
     """Mean and standard deviation of all pixels, scaled from 0 to 1."""
-    total, squares = int(images.sum()), int(np.square(images, dtype=np.uint16).sum())  # exact: nothing is rounded yet
+    total, squares = int(images.sum()), int(np.square(images, dtype=np.uint16).sum())  # exact, in integers
     mean = total / images.size
     return mean / 255, math.sqrt(squares / images.size - mean**2) / 255
 
 
 def main() -> None:
-    settings = config.load("normalise", Params)
+    params = config.load("normalise", Params)
     raw = load_split(RAW, "train", len(load_description(RAW / "dataset.json").classes))
     check_polarity(raw.images)
-    validates = split(raw.labels, settings.validation_share, settings.seed)
-    train, validation = raw.take(np.flatnonzero(~validates)), raw.take(np.flatnonzero(validates))
-    mean, deviation = statistics(train.images)
-    scaling = (mean, deviation) if settings.method == "standardise" else (0.0, 1.0)
+    mask = validation_mask(raw.labels, params.validation_share, params.seed)
+    train, validation = raw.take(np.flatnonzero(~mask)), raw.take(np.flatnonzero(mask))
+    mean, deviation = pixel_statistics(train.images)
+    scaling = (mean, deviation) if params.method == "standardise" else (0.0, 1.0)
     train.save(OUT, "train")
     validation.save(OUT, "validation")
     write_json(
@@ -86,7 +86,9 @@ def main() -> None:
             "validation_images": len(validation),
         },
     )
-    print(f"{len(train):,} images train, {len(validation):,} validate; mean {mean:.4f}, deviation {deviation:.4f}")
+    print(
+        f"{len(train):,} training and {len(validation):,} validation images; mean {mean:.4f}, deviation {deviation:.4f}"
+    )
 
 
 if __name__ == "__main__":

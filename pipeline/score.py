@@ -1,8 +1,8 @@
-"""Stage `score`: how good the trained network is, on the test set and on a person's own handwriting.
+"""Stage `score`: how good the trained network is, on the test set and on the user's own handwriting.
 
 Reads    artifacts/train/model/; artifacts/download/: the test set; data/: own handwriting.
 Writes   artifacts/score/: metrics.json, predictions.csv; tables/: confusion_matrix.csv, per_class.csv, first.csv,
-         worst.csv, handwriting.csv; figures/: worst.png, handwriting.png. The last two of handwriting are empty for a
+         worst.csv, handwriting.csv; figures/: worst.png, handwriting.png. Those of handwriting are empty for a
          data set of anything but digits.
 Decides  nothing: the test set is scored once and chooses nothing.
 """
@@ -35,17 +35,17 @@ Probabilities = npt.NDArray[np.float32]
 
 class Params(config.Section):
     first: Annotated[int, Field(ge=1)]
-    """Test images at the beginning whose labels and predictions are put side by side."""
+    """Number of first test images whose labels and predictions are listed side by side."""
     worst: Annotated[int, Field(ge=1)]
-    """Mistakes that are shown, the most confident first."""
+    """Mistakes that are shown, the largest loss first."""
 
 
-def probabilities_of(network: classifier.Classifier, split: Split) -> Probabilities:
+def predict_split(network: classifier.Classifier, split: Split) -> Probabilities:
     return classifier.predict(network, torch.from_numpy(split.images)).numpy()
 
 
-def figures(split: Split, probabilities: Probabilities) -> dict[str, float]:
-    """Mean loss, accuracy and the macro averages of precision, recall and F1, each 0 to 1 but the loss."""
+def compute_metrics(split: Split, probabilities: Probabilities) -> dict[str, float]:
+    """Number of images, mean loss, accuracy and the macro averages of precision, recall and F1."""
     digits = probabilities.argmax(axis=1)
     classes = per_class(confusion_matrix(split.labels, digits, probabilities.shape[1]))
     return {
@@ -58,22 +58,22 @@ def figures(split: Split, probabilities: Probabilities) -> dict[str, float]:
     }
 
 
-def worst(split: Split, probabilities: Probabilities, count: int) -> npt.NDArray[np.int64]:
-    """Indices of at most `count` mistakes, beginning with the one whose label got the least probability."""
+def worst_mistakes(split: Split, probabilities: Probabilities, count: int) -> npt.NDArray[np.int64]:
+    """Indices of at most `count` mistakes, starting with the one whose label got the lowest probability."""
     losses = cross_entropy(probabilities, split.labels)
     mistakes = np.flatnonzero(probabilities.argmax(axis=1) != split.labels)
     return mistakes[np.argsort(-losses[mistakes], kind="stable")][:count]
 
 
-def table(names: Sequence[object], split: Split, probabilities: Probabilities) -> list[list[Any]]:
-    """Rows of name, label, prediction, confidence and all probabilities, rounded to what float32 carries."""
+def rows(names: Sequence[object], split: Split, probabilities: Probabilities) -> list[list[Any]]:
+    """Rows of name, label, prediction, confidence and all probabilities, rounded to the precision of float32."""
     return [
         [name, label, p.argmax(), f"{p.max():.6f}", *(f"{value:.7f}" for value in p)]
         for name, label, p in zip(names, split.labels, probabilities, strict=True)
     ]
 
 
-def sheet(split: Split, probabilities: Probabilities, names: Sequence[str]) -> bytes:
+def draw_sheet(split: Split, probabilities: Probabilities, names: Sequence[str]) -> bytes:
     digits = probabilities.argmax(axis=1)
     captions = [
         names[label] if label == digit else f"{names[label]} read as {names[digit]}"
@@ -82,7 +82,7 @@ def sheet(split: Split, probabilities: Probabilities, names: Sequence[str]) -> b
     return contact_sheet(split.images, captions, columns=12)
 
 
-def save_test(split: Split, probabilities: Probabilities, names: Sequence[str], settings: Params) -> None:
+def save_test(split: Split, probabilities: Probabilities, names: Sequence[str], params: Params) -> None:
     digits = probabilities.argmax(axis=1)
     confusion = confusion_matrix(split.labels, digits, len(names))
     classes = per_class(confusion)
@@ -100,34 +100,36 @@ def save_test(split: Split, probabilities: Probabilities, names: Sequence[str], 
             range(len(names)), names, confusion.sum(axis=1), classes.precision, classes.recall, classes.f1, strict=True
         ),
     )
-    first = np.arange(min(settings.first, len(split)))
+    first = np.arange(min(params.first, len(split)))
     write_csv(
-        OUT / "tables" / "first.csv", ["index", *header], table(first.tolist(), split.take(first), probabilities[first])
+        OUT / "tables" / "first.csv",
+        ["index", *header],
+        rows(first.tolist(), split.take(first), probabilities[first]),
     )
-    index = worst(split, probabilities, settings.worst)
+    index = worst_mistakes(split, probabilities, params.worst)
     shown = split.take(index)
-    write_csv(OUT / "tables" / "worst.csv", ["index", *header], table(index.tolist(), shown, probabilities[index]))
-    write_bytes(OUT / "figures" / "worst.png", sheet(shown, probabilities[index], names))
+    write_csv(OUT / "tables" / "worst.csv", ["index", *header], rows(index.tolist(), shown, probabilities[index]))
+    write_bytes(OUT / "figures" / "worst.png", draw_sheet(shown, probabilities[index], names))
 
 
 def save_own(own: handwriting.Handwriting, probabilities: Probabilities, names: Sequence[str]) -> None:
     header = ["label", "digit", "confidence", *(f"p{label}" for label in range(len(names)))]
-    write_csv(OUT / "tables" / "handwriting.csv", ["file", *header], table(own.files, own.split, probabilities))
-    write_bytes(OUT / "figures" / "handwriting.png", sheet(own.split, probabilities, names))
+    write_csv(OUT / "tables" / "handwriting.csv", ["file", *header], rows(own.files, own.split, probabilities))
+    write_bytes(OUT / "figures" / "handwriting.png", draw_sheet(own.split, probabilities, names))
 
 
 def main() -> None:
-    settings = config.load("score", Params)
+    params = config.load("score", Params)
     set_threads()
     description = load_description(RAW / "dataset.json")
     network = classifier.load(TRAINED)
     test = load_split(RAW, "test", len(description.classes))
     own = handwriting.read(OWN) if description.is_digits else handwriting.EMPTY
-    probabilities, own_probabilities = probabilities_of(network, test), probabilities_of(network, own.split)
-    scores = {"test": figures(test, probabilities)}
+    probabilities, own_probabilities = predict_split(network, test), predict_split(network, own.split)
+    scores = {"test": compute_metrics(test, probabilities)}
     if len(own.split):
-        scores["handwriting"] = figures(own.split, own_probabilities)
-    save_test(test, probabilities, description.classes, settings)
+        scores["handwriting"] = compute_metrics(own.split, own_probabilities)
+    save_test(test, probabilities, description.classes, params)
     save_own(own, own_probabilities, description.classes)
     write_json(OUT / "metrics.json", scores)
     for name, values in scores.items():

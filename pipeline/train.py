@@ -1,15 +1,15 @@
-"""Stage `train`: the network named in config.yaml, trained on the device at hand.
+"""Stage `train`: the network named in params.yaml, trained on a GPU if there is one.
 
 Reads    artifacts/download/dataset.json (how many classes), artifacts/normalise/: both splits and the scaling.
-Writes   artifacts/train/: model/ (architecture.json, weights.safetensors), history.csv (epochs), steps.csv (thinned),
-         summary.json.
+Writes   artifacts/train/: model/ (architecture.json, weights.safetensors), history.csv (one row per epoch), steps.csv
+         (at most 400 rows), summary.json.
 Decides  which epoch's weights are kept: the one with the lowest validation loss. The same seed on the same kind of
          machine gives the same bytes.
-Not here: the test set, which this stage does not even read.
+Not here: the test set, which this stage does not read.
 """
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Final, Literal
 
@@ -21,13 +21,15 @@ from pipeline.core.errors import DataError
 from pipeline.core.files import read_json, write_csv, write_json
 from pipeline.data.dataset import load_description, load_split
 from pipeline.model import classifier
-from pipeline.model.classifier import Architecture
-from pipeline.model.networks import CnnParams, MlpParams
+from pipeline.model.classifier import Classifier
+from pipeline.model.networks import Architecture, CnnParams, MlpParams
 from pipeline.tracking import dvc_lock, live_writer
-from pipeline.training.checkpoint import restore, write
-from pipeline.training.device import DeviceName, Threads, choose, describe, make_deterministic, set_threads
-from pipeline.training.distributed import Ranks, joined
-from pipeline.training.trainer import EpochRow, Recipe, Row, StepRow, Trainer, Training, to_device
+from pipeline.training import checkpoint
+from pipeline.training.config import TrainConfig
+from pipeline.training.device import DeviceName, Threads, describe, make_deterministic, select_device, set_threads
+from pipeline.training.distributed import ProcessGroup, process_group
+from pipeline.training.state import EpochRow, Row, StepRow, TrainState
+from pipeline.training.trainer import Trainer, to_device
 
 RAW: Final = Path("artifacts/download")
 NORMALISED: Final = Path("artifacts/normalise")
@@ -35,27 +37,28 @@ STATISTICS: Final = NORMALISED / "statistics.json"
 OUT: Final = Path("artifacts/train")
 
 
-class Params(Recipe):
+class Params(TrainConfig):
     model: Literal["mlp", "cnn"]
     mlp: MlpParams
     cnn: CnnParams
     device: DeviceName
     threads: Threads
-    """On a CPU."""
+    """CPU threads."""
 
 
-def architecture(settings: Params, classes: int, statistics: dict[str, float]) -> Architecture:
+def build_architecture(params: Params, classes: int, statistics: Mapping[str, float]) -> Architecture:
+    """Raises DataError if the statistics hold no numbers to scale pixels with."""
     scaling = {name: statistics[name] for name in ("subtract", "divide_by")}
     try:
-        return Architecture(model=settings.model, mlp=settings.mlp, cnn=settings.cnn, classes=classes, **scaling)
+        return Architecture(model=params.model, mlp=params.mlp, cnn=params.cnn, classes=classes, **scaling)
     except ValidationError as error:
-        raise DataError(f"{STATISTICS}: expected numbers to scale pixels by, got {scaling}") from error
+        raise DataError(f"{STATISTICS}: expected numbers to scale pixels with, got {scaling}") from error
 
 
-def tell(row: Row, follower: live_writer.LiveWriter) -> None:
-    """Pass a row of the history on to whoever follows, and each epoch to the terminal."""
+def report(row: Row, live: live_writer.LiveWriter) -> None:
+    """Write a row of the history to the live progress, and each epoch to the terminal."""
     values = row._asdict()
-    follower.log_metrics(values.pop("step" if isinstance(row, StepRow) else "epoch"), values)
+    live.log_metrics(values.pop("step" if isinstance(row, StepRow) else "epoch"), values)
     if isinstance(row, EpochRow):
         print(
             f"epoch {row.epoch}: loss {row.train_loss:.4f}, accuracy {row.train_accuracy:.2%}; "
@@ -64,28 +67,28 @@ def tell(row: Row, follower: live_writer.LiveWriter) -> None:
         )
 
 
-def go_on(trainer: Trainer, path: Path, follow: Callable[[Row], None]) -> Training:
-    """Train to the end, from the checkpoint at `path` where there is one. Rank 0 alone writes, and calls `follow`."""
-    content = trainer.ranks.agree(path.read_bytes() if path.is_file() else b"", trainer.device)
+def resume(trainer: Trainer, path: Path, report_row: Callable[[Row], None]) -> TrainState:
+    """Train to the end, from the checkpoint at `path` if there is one. Only rank 0 writes, and calls `report_row`."""
+    content = trainer.group.broadcast_bytes(path.read_bytes() if path.is_file() else b"", trainer.device)
     if content:
-        restore(content, path, trainer)
-    if trainer.ranks.rank:
+        checkpoint.load(content, path, trainer)
+    if trainer.group.rank:
         return trainer.run(lambda row: None, lambda: None)
     if content:
-        print(f"going on after step {trainer.step}, from {path}", flush=True)
-    known: list[Row] = [*trainer.training.steps, *trainer.training.epochs]
-    for row in known:
-        follow(row)
-    return trainer.run(follow, lambda: write(path, trainer))
+        print(f"resuming after step {trainer.step}, from {path}", flush=True)
+    history: list[Row] = [*trainer.state.steps, *trainer.state.epochs]
+    for row in history:
+        report_row(row)
+    return trainer.run(report_row, lambda: checkpoint.save(path, trainer))
 
 
-def save(training: Training, built: Architecture, parameters: int) -> EpochRow:
-    """Write what came of it; the row of the epoch whose weights were kept."""
-    best = training.best
-    assert best is not None  # Recipe.epochs is at least 1
-    classifier.save(OUT / "model", built, training.weights)
-    write_csv(OUT / "history.csv", EpochRow._fields, training.epochs)
-    write_csv(OUT / "steps.csv", StepRow._fields, training.steps)
+def save(state: TrainState, architecture: Architecture, parameters: int) -> EpochRow:
+    """Write the outputs and return the row of the epoch whose weights were kept."""
+    best = state.best
+    assert best is not None  # TrainConfig.epochs is at least 1
+    classifier.save(OUT / "model", architecture, state.weights)
+    write_csv(OUT / "history.csv", EpochRow._fields, state.epochs)
+    write_csv(OUT / "steps.csv", StepRow._fields, state.steps)
     write_json(
         OUT / "summary.json",
         {
@@ -98,34 +101,36 @@ def save(training: Training, built: Architecture, parameters: int) -> EpochRow:
     return best
 
 
-def trainer_of(settings: Params, built: Architecture, device: torch.device, ranks: Ranks) -> Trainer:
-    torch.manual_seed(settings.seed)  # initial weights draw from torch's own generator
-    train, validation = (load_split(NORMALISED, part, built.classes) for part in ("train", "validation"))
-    return Trainer(built.build(), to_device(train, device), to_device(validation, device), settings, ranks)
+def build_trainer(params: Params, architecture: Architecture, device: torch.device, group: ProcessGroup) -> Trainer:
+    torch.manual_seed(params.seed)  # initial weights are drawn from torch's global generator
+    splits = (load_split(NORMALISED, name, architecture.classes) for name in ("train", "validation"))
+    train, validation = (to_device(split, device) for split in splits)
+    return Trainer(Classifier.from_architecture(architecture), train, validation, params, group)
 
 
 def main() -> None:
-    settings, root = config.load("train", Params), Path(os.environ.get("DVC_ROOT", "."))
+    params, root = config.load("train", Params), Path(os.environ.get("DVC_ROOT", "."))
     classes = len(load_description(RAW / "dataset.json").classes)
-    built = architecture(settings, classes, read_json(STATISTICS, "subtract", "divide_by"))
-    device = choose(settings.device)
-    set_threads(settings.threads)
+    architecture = build_architecture(params, classes, read_json(STATISTICS, "subtract", "divide_by"))
+    device = select_device(params.device)
+    set_threads(params.threads)
     make_deterministic()
-    with joined(device) as ranks:
-        trainer = trainer_of(settings, built, device, ranks)
+    with process_group(device) as group:
+        trainer = build_trainer(params, architecture, device, group)
         parameters = sum(weight.numel() for weight in trainer.classifier.parameters())
         task = dvc_lock.read_stage("train")
-        checkpoint = root / ".cache" / "checkpoints" / f"train-{task.inputs_key[:16]}-{ranks.size}.safetensors"
-        if ranks.rank:
-            go_on(trainer, checkpoint, lambda row: None)
+        path = root / ".cache" / "checkpoints" / f"train-{task.inputs_key[:16]}-{group.world_size}.safetensors"
+        if group.rank:
+            resume(trainer, path, lambda row: None)
             return
-        print(f"training {settings.model} with {parameters:,} parameters on {describe(device)}{ranks}", flush=True)
-        with live_writer.start(task, root) as follower:
-            training = go_on(trainer, checkpoint, lambda row: tell(row, follower))
-    best = save(training, built, parameters)
-    for file in checkpoint.parent.glob(f"*{checkpoint.name}*"):  # itself, and what a kill has left half-written
+        processes = f", {group.world_size} processes" if group.world_size > 1 else ""
+        print(f"training {params.model} with {parameters:,} parameters on {describe(device)}{processes}", flush=True)
+        with live_writer.start(task, root) as live:
+            state = resume(trainer, path, lambda row: report(row, live))
+    best = save(state, architecture, parameters)
+    for file in path.parent.glob(f"*{path.name}*"):  # also temporary files of a killed process
         file.unlink()
-    print(f"kept epoch {best.epoch}; the training loop took {training.seconds:.1f} s")
+    print(f"kept epoch {best.epoch}; the training loop took {state.seconds:.1f} s")
 
 
 if __name__ == "__main__":

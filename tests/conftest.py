@@ -11,7 +11,7 @@ import torch
 from filelock import FileLock
 
 from pipeline.data.dataset import DIGITS, Split
-from pipeline.export import golden, onnx_bytes, traced
+from pipeline.export import golden_example, to_onnx, trace
 from pipeline.model.classifier import Classifier
 from pipeline.model.networks import CnnParams, cnn
 from pipeline.training.device import set_threads
@@ -59,7 +59,7 @@ def model(tmp_path_factory: pytest.TempPathFactory, digits: Split) -> Model:
     """A small network that has learnt nothing, exported as the pipeline does it, under onnxruntime."""
     torch.manual_seed(3)
     network = Classifier(cnn(CnnParams(widths=[4, 8, 8], dropout=0.0), 10), subtract=0.13, divide_by=0.31).eval()
-    metadata = {"classes": json.dumps(DIGITS), "dataset": "mnist"} | golden(network, digits.images[0])
+    metadata = {"classes": json.dumps(DIGITS), "dataset": "mnist"} | golden_example(network, digits.images[0])
     path: Path = tmp_path_factory.mktemp("model") / "model.onnx"
-    path.write_bytes(onnx_bytes(traced(network), 20, metadata))
+    path.write_bytes(to_onnx(trace(network), 20, metadata))
     return Model(path, "mnist:v1-0123abcd")

@@ -1,4 +1,4 @@
-"""The network as others get it: its layers, its card, its drawing, and files that answer as the trained one does."""
+"""The exported network: its layers, model card and drawing, and files that predict as the trained network does."""
 
 import io
 import sys
@@ -15,17 +15,17 @@ import torch
 
 from pipeline.core.errors import ExportError
 from pipeline.data.dataset import DIGITS, Description, Split
-from pipeline.export import CLASS_IN_GRAPH, check_agreement, onnx_bytes, pt2_bytes, traced
+from pipeline.export import CLASS_IN_GRAPH, check_agreement, to_onnx, to_pt2, trace
 from pipeline.model.classifier import Classifier, predict
 from pipeline.model.networks import ACTIVATIONS, CnnParams, MlpParams, cnn, mlp
-from pipeline.model.summary import layers_of, summary
+from pipeline.model.summary import list_layers, summary
 from pipeline.reports.model_card import model_card
 from pipeline.reports.network_svg import draw
 
 OPSET = 20
 TEXTBOOK = MlpParams(hidden=[256], activation="none", dropout=0.2)
 SMALL = CnnParams(widths=[4, 8, 8], dropout=0.1)
-FAIR = np.array([[0.7, 0.2, 0.1], [0.1, 0.5, 0.4]], np.float32)
+PROBABILITIES = np.array([[0.7, 0.2, 0.1], [0.1, 0.5, 0.4]], np.float32)
 
 
 class Exported(NamedTuple):
@@ -40,8 +40,8 @@ def classifier(seed: int = 0) -> Classifier:
 
 
 def export(network: Classifier) -> Exported:
-    program = traced(network)
-    return Exported(network, onnx_bytes(program, OPSET, {"dataset": "mnist"}), pt2_bytes(program))
+    program = trace(network)
+    return Exported(network, to_onnx(program, OPSET, {"dataset": "mnist"}), to_pt2(program))
 
 
 @pytest.fixture(scope="module")
@@ -49,24 +49,24 @@ def exported() -> Exported:
     return export(classifier())
 
 
-def test_the_textbooks_network_has_as_many_parameters_as_the_textbook_says() -> None:
-    layers = layers_of(Classifier(mlp(TEXTBOOK, 10), 0, 1).eval())
+def test_the_textbooks_network_has_the_textbooks_number_of_parameters() -> None:
+    layers = list_layers(Classifier(mlp(TEXTBOOK, 10), 0, 1).eval())
     assert [layer.kind for layer in layers] == ["Flatten", "Linear", "Dropout 0.2", "Linear"]
     assert [layer.output for layer in layers] == [(784,), (256,), (256,), (10,)]
     assert sum(layer.parameters for layer in layers) == 203_530
     assert sum(layer.multiplications for layer in layers) == 784 * 256 + 256 * 10
 
 
-def test_the_layers_of_a_convolutional_network_are_counted_one_by_one() -> None:
-    layers = layers_of(classifier())
+def test_the_list_layers_a_convolutional_network_are_counted_one_by_one() -> None:
+    layers = list_layers(classifier())
     assert layers[:2] == [("Conv2d 5×5", (4, 24, 24), 4 * 25, 4 * 24**2 * 25), ("MaxPool2d 2×2", (4, 12, 12), 0, 0)]
     assert layers[2:5:2] == [("BatchNorm2d", (4, 12, 12), 8, 0), ("Conv2d 3×3", (8, 10, 10), 288, 8 * 10**2 * 36)]
     assert layers[-2:] == [("Dropout 0.1", (128,), 0, 0), ("Linear", (10,), 1290, 1280)]
     assert sum(layer.parameters for layer in layers) == sum(part.numel() for part in classifier().parameters())
 
 
-def test_the_summary_has_a_line_a_layer_and_the_totals() -> None:
-    header, *rows, total = summary(layers_of(Classifier(mlp(TEXTBOOK, 10), 0, 1).eval())).splitlines()
+def test_the_summary_has_a_line_per_layer_and_the_totals() -> None:
+    header, *rows, total = summary(list_layers(Classifier(mlp(TEXTBOOK, 10), 0, 1).eval())).splitlines()
     assert header.split() == ["layer", "output", "parameters", "multiplications"]
     assert rows[1].split() == ["Linear", "256", "200,960", "200,704"]
     assert len(rows) == 4
@@ -74,12 +74,12 @@ def test_the_summary_has_a_line_a_layer_and_the_totals() -> None:
 
 
 @pytest.mark.parametrize("activation", ["none", *ACTIVATIONS])
-def test_a_network_is_linear_without_an_activation_and_with_one_it_is_not(activation: str) -> None:
+def test_a_network_is_linear_without_an_activation_and_nonlinear_with_one(activation: str) -> None:
     torch.manual_seed(0)
     network = mlp(MlpParams.model_validate({"hidden": [32, 16], "activation": activation, "dropout": 0.5}), 10).eval()
     one, other = torch.rand(2, 7, 1, 28, 28)
-    apart = network(one) + network(other) - network(torch.zeros(1, 1, 28, 28))
-    assert torch.allclose(network(one + other), apart, atol=1e-5) == (activation == "none")
+    separately = network(one) + network(other) - network(torch.zeros(1, 1, 28, 28))
+    assert torch.allclose(network(one + other), separately, atol=1e-5) == (activation == "none")
 
 
 @pytest.mark.parametrize(("count", "classes"), [(1, 10), (3, 2), (2, 47)])
@@ -96,11 +96,11 @@ def test_the_scaling_of_the_pixels_is_inside_the_classifier() -> None:
 
 
 @pytest.mark.parametrize("count", [0, 1, 200])
-def test_predicting_in_parts_is_predicting_at_once(digits: Split, count: int) -> None:
+def test_predicting_in_batches_equals_predicting_at_once(digits: Split, count: int) -> None:
     network, images = classifier(), torch.from_numpy(digits.images[:count])
-    in_parts, at_once = predict(network, images, batch=64), predict(network, images, batch=1000)
-    assert in_parts.shape == (count, 10)
-    assert torch.allclose(in_parts, at_once, atol=1e-6)
+    in_batches, at_once = predict(network, images, batch=64), predict(network, images, batch=1000)
+    assert in_batches.shape == (count, 10)
+    assert torch.allclose(in_batches, at_once, atol=1e-6)
 
 
 @pytest.mark.parametrize("count", [1, 2, 7])
@@ -117,29 +117,29 @@ def test_torch_pt2_and_onnxruntime_agree_on_any_number_of_images(exported: Expor
     assert np.allclose(loaded.numpy(), trained, atol=1e-6)
 
 
-def test_the_onnx_model_says_what_it_takes_and_gives(exported: Exported) -> None:
+def test_the_onnx_model_declares_its_input_and_output(exported: Exported) -> None:
     session = onnxruntime.InferenceSession(exported.onnx, providers=["CPUExecutionProvider"])
     (images,), (probabilities,) = session.get_inputs(), session.get_outputs()
     assert (images.name, images.type, images.shape[1:]) == ("images", "tensor(uint8)", [28, 28])
     assert (probabilities.name, probabilities.type, probabilities.shape[1:]) == ("probabilities", "tensor(float)", [10])
-    assert images.shape[0] == probabilities.shape[0]  # one name for a number that is not fixed
+    assert images.shape[0] == probabilities.shape[0]  # one name for the dynamic dimension
     assert isinstance(images.shape[0], str)
 
 
 def test_the_same_network_gives_the_same_bytes_and_another_one_others(exported: Exported) -> None:
-    again, other = export(classifier()), traced(classifier(seed=1))
+    again, other = export(classifier()), trace(classifier(seed=1))
     assert (again.onnx, again.pt2) == (exported.onnx, exported.pt2)
-    assert pt2_bytes(other) != exported.pt2
-    assert onnx_bytes(other, OPSET, {}) != exported.onnx
+    assert to_pt2(other) != exported.pt2
+    assert to_onnx(other, OPSET, {}) != exported.onnx
 
 
-def test_the_files_tell_nothing_of_the_machine_that_made_them(exported: Exported) -> None:
+def test_the_files_hold_no_path_of_the_machine_that_made_them(exported: Exported) -> None:
     for place in (str(Path(__file__).parent.parent), sys.prefix, sys.base_prefix, str(Path.home()), "site-packages"):
         assert place.encode() not in exported.onnx
         assert place.encode() not in exported.pt2
 
 
-def test_the_bytes_do_not_depend_on_the_module_that_the_network_is_written_in(exported: Exported) -> None:
+def test_the_bytes_do_not_depend_on_the_module_that_defines_the_network(exported: Exported) -> None:
     name = f"{Classifier.__module__}.{Classifier.__qualname__}"
 
     assert name != CLASS_IN_GRAPH
@@ -148,7 +148,7 @@ def test_the_bytes_do_not_depend_on_the_module_that_the_network_is_written_in(ex
 
 
 def members(content: bytes) -> dict[str, bytes]:
-    """The files in a ZIP archive, by name, and those in archives within it."""
+    """The files in a ZIP archive, by name, including those of nested archives."""
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         found = {name: archive.read(name) for name in archive.namelist()}
     inner = [members(part) for part in found.values() if zipfile.is_zipfile(io.BytesIO(part))]
@@ -162,27 +162,33 @@ def test_there_is_no_pickle_in_the_pt2_file(exported: Exported) -> None:
     assert not [name for name, part in parts.items() if name.endswith(".pkl") or part.startswith(b"\x80\x02")]
 
 
-def test_models_that_agree_give_their_largest_difference() -> None:
-    assert check_agreement(FAIR, FAIR + np.float32(5e-5)) == pytest.approx(5e-5, rel=1e-2)
+def test_the_largest_difference_of_models_that_agree_is_returned() -> None:
+    assert check_agreement(PROBABILITIES, PROBABILITIES + np.float32(5e-5)) == pytest.approx(5e-5, rel=1e-2)
 
 
 @pytest.mark.parametrize(
-    ("exported", "complaint"),
+    ("exported", "message"),
     [
         (np.array([[0.7, 0.2, 0.1], [0.1, 0.4, 0.5]], np.float32), "1 differing predictions of 2"),
-        (FAIR + np.array([2e-4, 0, 0], np.float32), "0 differing predictions of 2 and a probability off by 2.00e-04"),
-        (np.where(FAIR[0, 0] == FAIR, np.float32(np.nan), FAIR), "0 differing predictions of 2 and .* off by nan"),
-        (np.full_like(FAIR, np.nan), "off by nan"),
+        (
+            PROBABILITIES + np.array([2e-4, 0, 0], np.float32),
+            "0 differing predictions of 2 and a probability off by 2.00e-04",
+        ),
+        (
+            np.where(PROBABILITIES[0, 0] == PROBABILITIES, np.float32(np.nan), PROBABILITIES),
+            "0 differing predictions of 2 and .* off by nan",
+        ),
+        (np.full_like(PROBABILITIES, np.nan), "off by nan"),
     ],
 )
-def test_models_that_disagree_are_not_exported(exported: npt.NDArray[np.float32], complaint: str) -> None:
-    with pytest.raises(ExportError, match=complaint):
-        check_agreement(FAIR, exported)
+def test_models_that_disagree_are_not_exported(exported: npt.NDArray[np.float32], message: str) -> None:
+    with pytest.raises(ExportError, match=message):
+        check_agreement(PROBABILITIES, exported)
 
 
 @pytest.mark.parametrize("network", [cnn(SMALL, 10), mlp(TEXTBOOK, 10)])
-def test_the_drawing_is_well_formed_and_has_a_slab_a_layer(network: torch.nn.Sequential) -> None:
-    layers = layers_of(Classifier(network, 0, 1).eval())
+def test_the_drawing_is_well_formed_and_has_a_slab_per_layer(network: torch.nn.Sequential) -> None:
+    layers = list_layers(Classifier(network, 0, 1).eval())
     svg = ElementTree.fromstring(draw(28, layers))
     slabs = [rectangle for rectangle in svg.iter("{http://www.w3.org/2000/svg}rect") if rectangle.get("x")]
     shapes = [layer for layer in layers if layer.kind.startswith(("Conv2d", "MaxPool2d", "Flatten", "Linear"))]
@@ -190,12 +196,12 @@ def test_the_drawing_is_well_formed_and_has_a_slab_a_layer(network: torch.nn.Seq
     assert "1×28×28" in {text.text for text in svg.iter("{http://www.w3.org/2000/svg}text")}
 
 
-def test_the_card_quotes_the_figures_and_names_the_file() -> None:
+def test_the_card_quotes_the_metrics_and_the_sha256_of_the_file() -> None:
     training = {"parameters": 203_530, "best_epoch": 12, "best_validation_accuracy": 0.9912}
     scores = {"test": {"images": 10_000, "accuracy": 0.98765, "loss": 0.04321, "f1": 0.98701}}
     counts = {"train_images": 55_000, "validation_images": 5_000}
-    layers = layers_of(Classifier(mlp(TEXTBOOK, 10), 0, 1).eval())
+    layers = list_layers(Classifier(mlp(TEXTBOOK, 10), 0, 1).eval())
     card = model_card(Description("mnist", DIGITS, {}), training, scores, counts, layers, "c0ffee")
     assert "| test | 10,000 | 98.77% | 0.0432 | 0.9870 |" in card
-    for words in ("fully connected", "203,530 parameters", "0.41 MFLOP", "number 12", "99.12%", "55,000", "c0ffee"):
-        assert words in card
+    for text in ("fully connected", "203,530 parameters", "0.41 MFLOP", "number 12", "99.12%", "55,000", "c0ffee"):
+        assert text in card

@@ -1,4 +1,4 @@
-"""Files are whole or absent, readable by git, and checked when they are read."""
+"""Files are written whole or not at all, in formats that git can diff, and checked when they are read."""
 
 import ast
 import errno
@@ -15,8 +15,8 @@ from pipeline.core.errors import DataError, StorageError
 from pipeline.core.files import read_array, read_json, read_yaml, write_array, write_bytes, write_csv, write_json
 from pipeline.data.dataset import Split, load_split
 from pipeline.model import classifier
-from pipeline.model.classifier import Architecture
-from pipeline.model.networks import CnnParams, MlpParams
+from pipeline.model.classifier import Classifier
+from pipeline.model.networks import Architecture, CnnParams, MlpParams
 
 
 def saved(array: Any, allow_pickle: bool = False) -> bytes:
@@ -60,21 +60,21 @@ def test_an_interrupt_leaves_the_old_file_and_no_temporary_one(tmp_path: Path, m
     assert {path: path.read_bytes() for path in tmp_path.iterdir()} == {path: b"old"}
 
 
-def test_a_folder_where_the_file_should_be_is_named(tmp_path: Path) -> None:
+def test_a_folder_in_place_of_the_file_is_named(tmp_path: Path) -> None:
     (tmp_path / "metrics.json").mkdir()
     with pytest.raises(StorageError, match=r"metrics\.json"):
         write_bytes(tmp_path / "metrics.json", b"new")
     assert [path.name for path in tmp_path.iterdir()] == ["metrics.json"]
 
 
-def test_json_is_sorted_indented_and_in_its_own_letters(tmp_path: Path) -> None:
+def test_json_is_sorted_indented_and_utf_8(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", {"b": 1, "a": {"d": "é", "c": 0.1}})
     text = (tmp_path / "a.json").read_text()
     assert text == '{\n  "a": {\n    "c": 0.1,\n    "d": "é"\n  },\n  "b": 1\n}\n'
     assert read_json(tmp_path / "a.json") == {"a": {"c": 0.1, "d": "é"}, "b": 1}
 
 
-def test_json_holds_no_number_that_other_readers_refuse(tmp_path: Path) -> None:
+def test_json_holds_no_number_that_other_parsers_reject(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="not JSON compliant"):
         write_json(tmp_path / "a.json", {"loss": float("nan")})
     assert not list(tmp_path.iterdir())
@@ -90,7 +90,7 @@ def test_a_json_file_without_an_object_is_named(tmp_path: Path, content: bytes, 
         read_json(tmp_path / "a.json")
 
 
-def test_a_json_file_without_the_keys_that_its_reader_needs_is_named(tmp_path: Path) -> None:
+def test_a_json_file_without_the_required_keys_is_named(tmp_path: Path) -> None:
     write_json(tmp_path / "a.json", {"mean": 0.1, "other": 2})
     assert read_json(tmp_path / "a.json", "mean")["mean"] == 0.1
     with pytest.raises(DataError, match=r"a\.json: expected the keys mean, deviation, got mean, other"):
@@ -138,7 +138,7 @@ def test_anchors_and_merged_keys_are_read_as_dvc_reads_them(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("content", ["a: 1\na: 2", "a: 1\n---\na: 2", "a: !other 1"])
-def test_what_dvc_refuses_is_refused(tmp_path: Path, content: str) -> None:
+def test_yaml_that_dvc_rejects_is_rejected(tmp_path: Path, content: str) -> None:
     (tmp_path / "params.yaml").write_text(content)
     with pytest.raises(YAMLFileCorruptedError):
         load_yaml(tmp_path / "params.yaml")
@@ -147,13 +147,13 @@ def test_what_dvc_refuses_is_refused(tmp_path: Path, content: str) -> None:
 
 
 @pytest.mark.parametrize("content", ["a: [1", "\ta: 1", "a: 1\n b: 2"])
-def test_what_is_no_yaml_is_told_in_a_line(tmp_path: Path, content: str) -> None:
+def test_invalid_yaml_is_reported_in_one_line(tmp_path: Path, content: str) -> None:
     (tmp_path / "a.yaml").write_text(content)
     with pytest.raises(ValueError, match=r"^[^\n]*line [^\n]*$"):
         read_yaml(tmp_path / "a.yaml")
 
 
-def test_labels_without_images_and_of_no_class_are_named(tmp_path: Path, digits: Split) -> None:
+def test_missing_labels_and_labels_of_no_class_are_named(tmp_path: Path, digits: Split) -> None:
     digits.save(tmp_path, "train")
     assert np.array_equal(load_split(tmp_path, "train", 10).labels, digits.labels)
     with pytest.raises(DataError, match=r"train_labels\.npy: got the label 9, expected labels from 0 to 8"):
@@ -199,33 +199,38 @@ def test_a_file_without_the_expected_array_is_named(tmp_path: Path, content: byt
         read_array(tmp_path / "a.npy", np.uint8, (None, 28, 28))
 
 
-def network(**changes: Any) -> Architecture:
+def architecture(**changes: Any) -> Architecture:
     linear, small = MlpParams(hidden=[4], activation="relu", dropout=0.5), CnnParams(widths=[2, 3, 4], dropout=0)
     values = {"model": "cnn", "mlp": linear, "cnn": small, "classes": 10, "subtract": 0.1307, "divide_by": 1 / 3}
     return Architecture.model_validate(values | changes)
+
+
+def random_weights(shape: Architecture) -> dict[str, torch.Tensor]:
+    return Classifier.from_architecture(shape).state_dict()
 
 
 @pytest.mark.parametrize("model", ["cnn", "mlp"])
 def test_a_classifier_is_read_back_as_it_was_saved_and_saved_again_to_the_same_bytes(
     tmp_path: Path, digits: Split, model: str
 ) -> None:
-    built = network(model=model)
-    first, images = built.build().eval(), torch.from_numpy(digits.images)
-    classifier.save(tmp_path / "one", built, first.state_dict())
+    shape = architecture(model=model)
+    first, images = Classifier.from_architecture(shape).eval(), torch.from_numpy(digits.images)
+    classifier.save(tmp_path / "one", shape, first.state_dict())
     second = classifier.load(tmp_path / "one")
-    classifier.save(tmp_path / "other", built, second.state_dict())
+    classifier.save(tmp_path / "other", shape, second.state_dict())
     assert torch.equal(classifier.predict(first, images), classifier.predict(second, images))
     for name in ("architecture.json", "weights.safetensors"):
         assert (tmp_path / "one" / name).read_bytes() == (tmp_path / "other" / name).read_bytes()
 
 
 @pytest.mark.parametrize("name", ["architecture.json", "weights.safetensors"])
-@pytest.mark.parametrize("damage", ["half", "rubbish", "empty", "another network's", "missing"])
+@pytest.mark.parametrize("damage", ["half", "garbage", "empty", "another network's", "missing"])
 def test_a_damaged_classifier_is_named(tmp_path: Path, name: str, damage: str) -> None:
-    classifier.save(tmp_path, network(), network().build().state_dict())
-    classifier.save(tmp_path / "other", network(model="mlp"), network(model="mlp").build().state_dict())
+    classifier.save(tmp_path, architecture(), random_weights(architecture()))
+    other = architecture(model="mlp")
+    classifier.save(tmp_path / "other", other, random_weights(other))
     content, others = (tmp_path / name).read_bytes(), (tmp_path / "other" / name).read_bytes()
-    contents = {"half": content[: len(content) // 2], "rubbish": b"rubbish" * 9, "empty": b"", "missing": b""}
+    contents = {"half": content[: len(content) // 2], "garbage": b"garbage" * 9, "empty": b"", "missing": b""}
     (tmp_path / name).write_bytes(contents.get(damage, others))
     if damage == "missing":
         (tmp_path / name).unlink()
@@ -235,28 +240,28 @@ def test_a_damaged_classifier_is_named(tmp_path: Path, name: str, damage: str) -
 
 @pytest.mark.parametrize(("key", "value"), [("model", "rnn"), ("divide_by", 0), ("classes", "ten"), ("depth", 3)])
 def test_an_architecture_that_cannot_be_built_is_named(tmp_path: Path, key: str, value: object) -> None:
-    classifier.save(tmp_path, network(), network().build().state_dict())
-    write_json(tmp_path / "architecture.json", network().model_dump() | {key: value})
+    classifier.save(tmp_path, architecture(), random_weights(architecture()))
+    write_json(tmp_path / "architecture.json", architecture().model_dump() | {key: value})
     with pytest.raises(DataError, match=rf"architecture\.json: expected an architecture, got: (.|\n)*{key}"):
         classifier.load(tmp_path)
 
 
 @pytest.mark.parametrize("content", [b"PK\x03\x04garbage", b"\x93NUMPY\x01\x00\x05\x00{'a':"])
-def test_an_array_file_with_a_strange_head_is_named(tmp_path: Path, content: bytes) -> None:
+def test_an_array_file_with_a_damaged_header_is_named(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "a.npy").write_bytes(content)
 
     with pytest.raises(DataError, match=r"a\.npy: expected an array"):
         read_array(tmp_path / "a.npy", np.uint8, (None,))
 
 
-def test_a_folder_that_is_a_file_is_named(tmp_path: Path) -> None:
+def test_a_file_in_place_of_a_folder_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
 
     with pytest.raises(StorageError, match=r"cannot write .*file/x\.json"):
         write_bytes(tmp_path / "file" / "x.json", b"")
 
 
-@pytest.mark.parametrize("path", sorted([*Path("pipeline").glob("*.py"), *Path("serving").glob("*.py")]), ids=str)
+@pytest.mark.parametrize("path", sorted([*Path("pipeline").rglob("*.py"), *Path("serving").rglob("*.py")]), ids=str)
 def test_text_files_are_read_and_written_as_utf_8_whatever_the_locale(path: Path) -> None:
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):

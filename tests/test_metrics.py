@@ -1,4 +1,4 @@
-"""The figures that say how good predictions are, against values worked out by hand and against scikit-learn."""
+"""The metrics, compared with values calculated by hand and with scikit-learn's."""
 
 import math
 
@@ -8,7 +8,7 @@ import pytest
 
 from pipeline.data.dataset import Split
 from pipeline.reports.metrics import confusion_matrix, cross_entropy, per_class
-from pipeline.score import figures, table, worst
+from pipeline.score import compute_metrics, rows, worst_mistakes
 
 LABELS = np.array([0, 0, 0, 0, 1, 1, 2], np.uint8)
 DIGITS = np.array([0, 0, 1, 2, 1, 1, 1])
@@ -22,28 +22,28 @@ def blank(*labels: int) -> Split:
     return Split(np.zeros((len(labels), 28, 28), np.uint8), np.array(labels, np.uint8))
 
 
-def test_the_confusion_matrix_has_a_row_a_label_and_a_column_a_prediction() -> None:
+def test_the_confusion_matrix_has_a_row_per_label_and_a_column_per_prediction() -> None:
     assert confusion_matrix(LABELS, DIGITS, 3).tolist() == [[2, 1, 1], [0, 2, 0], [0, 1, 0]]
 
 
-def test_the_confusion_matrix_has_room_for_classes_that_never_came_up() -> None:
+def test_the_confusion_matrix_has_room_for_classes_that_never_occur() -> None:
     assert confusion_matrix(LABELS, DIGITS, 10).shape == (10, 10)
     assert confusion_matrix(np.full(3, 255, np.uint8), np.full(3, 255), 256)[255, 255] == 3
 
 
-def test_precision_recall_and_f1_are_those_worked_out_by_hand() -> None:
+def test_precision_recall_and_f1_equal_those_calculated_by_hand() -> None:
     classes = per_class(confusion_matrix(LABELS, DIGITS, 3))
     assert classes.precision.tolist() == [1, 0.5, 0]
     assert classes.recall.tolist() == [0.5, 1, 0]
     assert classes.f1.tolist() == pytest.approx([2 / 3, 2 / 3, 0])
 
 
-def test_a_class_that_never_came_up_has_zeros_and_no_warning() -> None:
+def test_a_class_that_never_occurs_has_zeros_and_no_warning() -> None:
     classes = per_class(confusion_matrix(LABELS, DIGITS, 4))
     assert (classes.precision[3], classes.recall[3], classes.f1[3]) == (0, 0, 0)
 
 
-def test_the_figures_are_those_of_scikit_learn() -> None:
+def test_the_metrics_equal_those_of_scikit_learn() -> None:
     from sklearn.metrics import confusion_matrix as theirs
     from sklearn.metrics import precision_recall_fscore_support
 
@@ -56,34 +56,34 @@ def test_the_figures_are_those_of_scikit_learn() -> None:
     assert np.allclose([ours.precision, ours.recall, ours.f1], expected)
 
 
-def test_cross_entropy_is_the_log_of_the_probability_that_the_label_got() -> None:
+def test_cross_entropy_is_the_negative_log_of_the_labels_probability() -> None:
     losses = cross_entropy(predictions([0.5, 0.5], [0.25, 0.75], [0, 1]), np.array([0, 1, 1], np.uint8))
     assert losses.tolist() == pytest.approx([math.log(2), -math.log(0.75), 0])
 
 
-def test_a_label_without_any_probability_has_a_large_but_finite_loss() -> None:
+def test_a_label_of_probability_0_has_a_large_but_finite_loss() -> None:
     (loss,) = cross_entropy(predictions([0, 1]), np.array([0], np.uint8))
     assert 80 < loss < 90
 
 
-def test_the_worst_mistakes_come_first_and_right_answers_never() -> None:
+def test_the_worst_mistakes_come_first_and_correct_predictions_never() -> None:
     probabilities = predictions([0.4, 0.6], [0.9, 0.1], [0.1, 0.9], [0.2, 0.8], [0.7, 0.3])
     labels = blank(0, 0, 0, 0, 1)  # wrong, right, wrong, wrong, wrong
-    assert worst(labels, probabilities, 9).tolist() == [2, 3, 4, 0]
-    assert worst(labels, probabilities, 2).tolist() == [2, 3]
+    assert worst_mistakes(labels, probabilities, 9).tolist() == [2, 3, 4, 0]
+    assert worst_mistakes(labels, probabilities, 2).tolist() == [2, 3]
 
 
-def test_mistakes_of_the_same_confidence_come_in_the_order_of_the_images() -> None:
-    assert worst(blank(0, 0, 0), predictions(*[[0.2, 0.8]] * 3), 2).tolist() == [0, 1]
+def test_mistakes_with_the_same_loss_come_in_the_order_of_the_images() -> None:
+    assert worst_mistakes(blank(0, 0, 0), predictions(*[[0.2, 0.8]] * 3), 2).tolist() == [0, 1]
 
 
-def test_without_mistakes_none_is_the_worst() -> None:
-    assert worst(blank(0, 1), predictions([0.9, 0.1], [0.1, 0.9]), 5).tolist() == []
+def test_without_mistakes_the_list_is_empty() -> None:
+    assert worst_mistakes(blank(0, 1), predictions([0.9, 0.1], [0.1, 0.9]), 5).tolist() == []
 
 
-def test_the_headline_figures_are_those_worked_out_by_hand() -> None:
+def test_the_metrics_of_a_split_equal_those_calculated_by_hand() -> None:
     probabilities = predictions([0.5, 0.25, 0.25], [0.5, 0.25, 0.25], [0.25, 0.5, 0.25], [0.25, 0.5, 0.25])
-    scores = figures(blank(0, 1, 1, 2), probabilities)
+    scores = compute_metrics(blank(0, 1, 1, 2), probabilities)
     assert scores == {
         "images": 4,
         "loss": pytest.approx((2 * math.log(2) + 2 * math.log(4)) / 4),
@@ -94,7 +94,7 @@ def test_the_headline_figures_are_those_worked_out_by_hand() -> None:
     }
 
 
-def test_a_row_of_the_table_says_what_was_read_and_how_sure_it_was() -> None:
-    assert table(["a.png"], blank(1), predictions([0.75, 0.25])) == [
+def test_a_row_of_the_table_has_label_prediction_confidence_and_probabilities() -> None:
+    assert rows(["a.png"], blank(1), predictions([0.75, 0.25])) == [
         ["a.png", 1, 0, "0.750000", "0.7500000", "0.2500000"]
     ]

@@ -1,5 +1,6 @@
-"""The parts of training, each on its own: augmentation, optimizers, schedules, the device, and the loop."""
+"""The parts of training: augmentation, optimizers, learning-rate schedulers, the device, the loop, checkpoints."""
 
+import contextlib
 import math
 import random
 from collections.abc import Callable
@@ -14,11 +15,14 @@ from torch import nn
 
 from pipeline.core.errors import DataError, DeviceError, TrainingError
 from pipeline.data.dataset import Split
-from pipeline.model.classifier import Architecture
+from pipeline.model.classifier import Classifier
+from pipeline.model.networks import Architecture
 from pipeline.training import checkpoint, device
 from pipeline.training.augmentation import AugmentationParams, augment
-from pipeline.training.optimizers import OptimizerParams, ScheduleParams, optimizer, schedule
-from pipeline.training.trainer import MAX_STEP_ROWS, Recipe, Row, Trainer, Training, to_device
+from pipeline.training.config import TrainConfig
+from pipeline.training.optimizers import OptimizerParams, ScheduleParams, build_lr_scheduler, build_optimizer
+from pipeline.training.state import Row, TrainState
+from pipeline.training.trainer import MAX_STEP_ROWS, Trainer, to_device
 
 CPU = torch.device("cpu")
 OFF = AugmentationParams(shift=0, rotation=0, scale=0, shear=0, elastic=0, stroke=0, erase=0, mirror=False)
@@ -30,15 +34,15 @@ def generator(seed: int = 1) -> torch.Generator:
 
 
 def rates(name: str, warmup: float = 0.25) -> list[float]:
-    """The learning rate in each of 4 epochs' 5 steps; the highest allowed is 1."""
-    settings = {"name": name, "warmup": warmup, "gamma": 0.5, "step_epochs": 2}
+    """The learning rate in each of 5 steps of 4 epochs; the highest is 1."""
+    params = {"name": name, "warmup": warmup, "gamma": 0.5, "step_epochs": 2}
     sgd = torch.optim.SGD([nn.Parameter(torch.zeros(1))], 1.0)
-    plan = schedule(ScheduleParams.model_validate(settings), sgd, epochs=4, steps_per_epoch=5)
+    scheduler = build_lr_scheduler(ScheduleParams.model_validate(params), sgd, epochs=4, steps_per_epoch=5)
     found = []
     for _ in range(20):
-        found.append(float(plan.get_last_lr()[0]))
+        found.append(float(scheduler.get_last_lr()[0]))
         sgd.step()
-        plan.step()
+        scheduler.step()
     return found
 
 
@@ -58,14 +62,9 @@ def trainer(
         "mlp": {"hidden": hidden or [], "activation": "none", "dropout": dropout},
     }
     shape = "one_cycle" if hidden is None else "constant"
-    recipe = {
+    config = {
         "optimizer": {"name": optimizer, "learning_rate": rate, "momentum": 0.9, "weight_decay": 0.0},
-        "schedule": {
-            "name": shape,
-            "warmup": 0.2,
-            "gamma": 0.7,
-            "step_epochs": 1,
-        },
+        "schedule": {"name": shape, "warmup": 0.2, "gamma": 0.7, "step_epochs": 1},
         "augmentation": OFF.model_dump(),
         "label_smoothing": 0.0,
         "averaging": 0.0,
@@ -76,13 +75,15 @@ def trainer(
         "checkpoint_steps": 1000,
     }
     torch.manual_seed(1)
-    built = Architecture.model_validate(model | {"classes": 10, "subtract": 0.13, "divide_by": 0.31}).build()
-    parts = to_device(digits, CPU), to_device(validation or digits, CPU)
-    return Trainer(built, *parts, Recipe.model_validate(recipe | changes))
+    architecture = Architecture.model_validate(model | {"classes": 10, "subtract": 0.13, "divide_by": 0.31})
+    splits = to_device(digits, CPU), to_device(validation or digits, CPU)
+    return Trainer(Classifier.from_architecture(architecture), *splits, TrainConfig.model_validate(config | changes))
 
 
-def train(digits: Split, *arguments: Any, follow: Callable[[Row], None] = lambda row: None, **changes: Any) -> Training:
-    return trainer(digits, *arguments, **changes).run(follow, lambda: None)
+def train(
+    digits: Split, *arguments: Any, report: Callable[[Row], None] = lambda row: None, **changes: Any
+) -> TrainState:
+    return trainer(digits, *arguments, **changes).run(report, lambda: None)
 
 
 def test_augmentation_that_is_off_changes_nothing() -> None:
@@ -90,7 +91,7 @@ def test_augmentation_that_is_off_changes_nothing() -> None:
     assert torch.equal(augment(images, OFF, generator()), images)
 
 
-def test_augmentation_follows_its_generator_and_treats_each_image_by_itself() -> None:
+def test_augmentation_depends_on_its_generator_alone_and_differs_between_images() -> None:
     images = torch.ones(2, 1, 28, 28)
     changed = augment(images, USUAL, generator())
     assert torch.equal(changed, augment(images, USUAL, generator()))
@@ -109,18 +110,18 @@ def test_a_shift_stays_within_its_bound_and_uses_it(largest: float) -> None:
 
 
 @pytest.mark.parametrize("mirror", [False, True])
-def test_half_of_the_images_are_mirrored_where_that_is_asked_for_and_none_else(mirror: bool) -> None:
+def test_half_of_the_images_are_mirrored_if_mirror_is_on_and_none_otherwise(mirror: bool) -> None:
     letter = torch.zeros(1, 1, 28, 28)
     letter[:, :, 4:24, 8:13] = letter[:, :, 19:24, 8:20] = 1  # an L
-    stiff = USUAL.model_copy(update={"elastic": 0.0, "mirror": mirror})
-    changed = augment(letter.repeat(300, 1, 1, 1), stiff, generator())
+    without_elastic = USUAL.model_copy(update={"elastic": 0.0, "mirror": mirror})
+    changed = augment(letter.repeat(300, 1, 1, 1), without_elastic, generator())
     itself_and_mirrored = torch.stack([letter, letter.flip(2), letter.flip(3)])
-    likest = (changed - itself_and_mirrored).square().sum(dim=(2, 3, 4)).argmin(dim=0)
-    assert not (likest == 1).any()
-    assert 0.4 < (likest == 2).float().mean() < 0.6 if mirror else not likest.any()
+    nearest = (changed - itself_and_mirrored).square().sum(dim=(2, 3, 4)).argmin(dim=0)
+    assert not (nearest == 1).any()
+    assert 0.4 < (nearest == 2).float().mean() < 0.6 if mirror else not nearest.any()
 
 
-def test_an_elastic_image_is_pulled_apart_but_stays_in_its_place() -> None:
+def test_an_elastic_image_is_distorted_but_stays_in_place() -> None:
     images = torch.zeros(200, 1, 28, 28)
     images[:, :, 8:21:4, 8:21:4] = 1
     changed = augment(images, OFF.model_copy(update={"elastic": 1.0}), generator())[:, 0]
@@ -151,28 +152,28 @@ def test_each_optimizer_lowers_the_loss(name: str, digits: Split) -> None:
     network = nn.Linear(784, 10)
     nn.init.zeros_(network.weight)
     values = {"name": name, "learning_rate": 0.01, "momentum": 0.9, "weight_decay": 1e-4}
-    steps = optimizer(OptimizerParams.model_validate(values), network)
+    sgd = build_optimizer(OptimizerParams.model_validate(values), network)
     losses = []
     for _ in range(20):
         losses.append(F.cross_entropy(network(pixels), labels))
-        steps.zero_grad()
+        sgd.zero_grad()
         losses[-1].backward()  # type: ignore[no-untyped-call]
-        steps.step()
+        sgd.step()
     assert losses[-1] < losses[0] - 1e-3
 
 
-def test_schedules_by_epoch_fall_by_gamma() -> None:
+def test_step_and_exponential_schedules_multiply_the_rate_by_gamma() -> None:
     assert rates("constant") == [1] * 20
     assert rates("step") == [1] * 10 + [0.5] * 10
     assert rates("exponential") == [1] * 5 + [0.5] * 5 + [0.25] * 5 + [0.125] * 5
 
 
-def test_a_cosine_falls_from_the_highest_rate_to_almost_none() -> None:
+def test_a_cosine_falls_from_the_highest_rate_to_almost_0() -> None:
     assert rates("cosine") == pytest.approx([(1 + math.cos(math.pi * step / 20)) / 2 for step in range(20)])
 
 
 @pytest.mark.parametrize(("warmup", "top"), [(0.25, 5), (0.5, 10), (0.0, 0)])
-def test_one_cycle_rises_during_the_warmup_then_falls_to_almost_none(warmup: float, top: int) -> None:
+def test_one_cycle_rises_during_the_warmup_then_falls_to_almost_0(warmup: float, top: int) -> None:
     found = rates("one_cycle", warmup)
     assert found[top] == max(found) == 1
     assert all(before < after for before, after in pairwise(found[: top + 1]))
@@ -180,24 +181,24 @@ def test_one_cycle_rises_during_the_warmup_then_falls_to_almost_none(warmup: flo
     assert 0 < found[-1] < 0.11
 
 
-def test_a_gpu_that_is_not_there_is_an_error_unless_the_choice_was_ours(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_missing_gpu_is_an_error_only_if_it_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(DeviceError, match=r"train\.device: got 'cuda', but torch sees no GPU here"):
-        device.choose("cuda")
-    assert device.choose("auto") == device.choose("cpu") == CPU
+        device.select_device("cuda")
+    assert device.select_device("auto") == device.select_device("cpu") == CPU
 
 
 def test_each_process_of_torchrun_has_a_gpu_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     monkeypatch.setenv("LOCAL_RANK", "3")
-    assert device.choose("auto") == device.choose("cuda") == torch.device("cuda", 3)
-    assert device.choose("cpu") == CPU
+    assert device.select_device("auto") == device.select_device("cuda") == torch.device("cuda", 3)
+    assert device.select_device("cpu") == CPU
     monkeypatch.delenv("LOCAL_RANK")
-    assert device.choose("auto") == torch.device("cuda", 0)
+    assert device.select_device("auto") == torch.device("cuda", 0)
 
 
 @pytest.mark.parametrize(("precision", "dtype"), [("float32", torch.float32), ("bfloat16", torch.bfloat16)])
-def test_products_are_taken_in_the_precision_asked_for(precision: device.Precision, dtype: torch.dtype) -> None:
+def test_matrix_products_have_the_requested_precision(precision: device.Precision, dtype: torch.dtype) -> None:
     with device.autocast(CPU, precision):
         assert (torch.ones(2, 2) @ torch.ones(2, 2)).dtype == dtype
 
@@ -215,28 +216,28 @@ def test_the_same_seed_gives_the_same_weights(digits: Split) -> None:
 
 
 def test_the_epoch_that_is_kept_is_the_best_on_the_validation_images(digits: Split) -> None:
-    misleading = Split(digits.images, (digits.labels + 1) % 10)  # who learns the digits fails on these
+    misleading = Split(digits.images, (digits.labels + 1) % 10)  # a network that learns the digits fails on these
     short, found = (train(digits, [], misleading, epochs=epochs, rate=0.001) for epochs in (1, 3))
     assert found.best == found.epochs[0] == short.best
     assert found.epochs[-1].validation_loss > found.epochs[0].validation_loss
     assert all(torch.equal(found.weights[name], short.weights[name]) for name in short.weights)
 
 
-def test_whoever_follows_sees_every_row_as_it_comes(digits: Split) -> None:
+def test_every_row_of_the_history_is_reported_in_order(digits: Split) -> None:
     rows: list[Row] = []
-    found = train(digits, epochs=2, follow=rows.append)
+    found = train(digits, epochs=2, report=rows.append)
     assert rows == [*found.steps[:10], found.epochs[0], *found.steps[10:], found.epochs[1]]
     assert [row.step for row in found.steps] == list(range(1, 21))
     assert found.epochs[0].train_loss == pytest.approx(sum(row.loss for row in found.steps[:10]) / 10, rel=1e-5)
 
 
-def test_the_rows_of_many_steps_are_thinned(digits: Split) -> None:
+def test_the_rows_of_many_steps_are_thinned_out(digits: Split) -> None:
     steps = train(digits, hidden=[], epochs=5, batch=2).steps
     assert [row.step for row in steps] == list(range(2, 501, 2))
     assert len(steps) <= MAX_STEP_ROWS
 
 
-def test_a_loss_that_diverges_ends_the_training(digits: Split) -> None:
+def test_a_loss_that_diverges_is_an_error(digits: Split) -> None:
     with pytest.raises(TrainingError, match=r"learning_rate: the loss is (nan|inf) by step \d+; lower it"):
         train(digits, hidden=[64, 64], rate=10.0)
 
@@ -262,37 +263,78 @@ class Killed(Exception):
 
 
 @pytest.mark.parametrize("optimizer", get_args(OptimizerParams.model_fields["name"].annotation))
-def test_a_training_killed_at_any_step_ends_with_the_same_bytes(optimizer: str, digits: Split, tmp_path: Path) -> None:
+def test_a_training_killed_at_any_step_resumes_to_the_same_bytes(optimizer: str, digits: Split, tmp_path: Path) -> None:
     settings: dict[str, Any] = {"optimizer": optimizer, "rate": 0.01, "averaging": 0.9, "dropout": 0.2}
     settings |= {"epochs": 2, "checkpoint_steps": 3, "augmentation": USUAL.model_dump()}
-    whole = train(digits, **settings)
-    path, deaths = tmp_path / "checkpoint", random.Random(optimizer)
+    uninterrupted = train(digits, **settings)
+    path, kills = tmp_path / "checkpoint", random.Random(optimizer)
     for attempt in range(30):
-        going = trainer(digits, **settings)
+        resumed = trainer(digits, **settings)
         if path.is_file():
-            checkpoint.restore(path.read_bytes(), path, going)
-            assert going.step % 3 == 0
-        left = deaths.randrange(1, 8) if attempt < 29 else 1000
+            checkpoint.load(path.read_bytes(), path, resumed)
+            assert resumed.step % 3 == 0
+        steps_left = kills.randrange(1, 8) if attempt < 29 else 1000
 
-        def save(going: Trainer = going) -> None:
-            checkpoint.write(path, going)
+        def save(resumed: Trainer = resumed) -> None:
+            checkpoint.save(path, resumed)
 
-        def die(row: Row, going: Trainer = going, last: int = going.step + left) -> None:
-            if going.step >= last:
+        def kill(row: Row, resumed: Trainer = resumed, last: int = resumed.step + steps_left) -> None:
+            if resumed.step >= last:
                 raise Killed
 
         try:
-            found = going.run(die, save)
+            found = resumed.run(kill, save)
         except Killed:
             continue
         break
     assert attempt > 2
-    assert (found.best, found.epochs, found.steps) == (whole.best, whole.epochs, whole.steps)
-    assert all(torch.equal(found.weights[name], tensor) for name, tensor in whole.weights.items())
+    assert (found.best, found.epochs, found.steps) == (
+        uninterrupted.best,
+        uninterrupted.epochs,
+        uninterrupted.steps,
+    )
+    assert all(torch.equal(found.weights[name], tensor) for name, tensor in uninterrupted.weights.items())
 
 
-def test_a_damaged_checkpoint_is_named(digits: Split, tmp_path: Path) -> None:
+def same(one: Any, other: Any) -> bool:
+    """Whether two states are equal, tensors bit by bit."""
+    if isinstance(one, torch.Tensor):
+        return torch.equal(one, other)
+    if isinstance(one, dict):
+        return one.keys() == other.keys() and all(same(value, other[key]) for key, value in one.items())
+    if isinstance(one, list | tuple):
+        return len(one) == len(other) and all(map(same, one, other))
+    return bool(one == other)
+
+
+@pytest.mark.parametrize("steps", [0, 3, 12])
+@pytest.mark.parametrize("optimizer", get_args(OptimizerParams.model_fields["name"].annotation))
+def test_a_loaded_state_dict_is_the_one_that_was_saved(
+    optimizer: str, steps: int, digits: Split, tmp_path: Path
+) -> None:
+    """After 0 steps, within the first epoch, within the second."""
+    first, second, third = (trainer(digits, optimizer=optimizer, averaging=0.9) for _ in range(3))
+    with contextlib.suppress(Killed):
+        first.run(lambda row: stop_after(first, steps), lambda: None) if steps else None
+
+    second.load_state_dict(first.state_dict())
+    checkpoint.save(tmp_path / "checkpoint", first)
+    checkpoint.load((tmp_path / "checkpoint").read_bytes(), tmp_path / "checkpoint", third)
+
+    assert first.step == steps
+    assert same(first.state_dict(), second.state_dict())
+    assert same(first.state_dict(), third.state_dict())
+
+
+def stop_after(trainer: Trainer, steps: int) -> None:
+    if trainer.step >= steps:
+        raise Killed
+
+
+def test_a_damaged_checkpoint_and_that_of_another_network_are_named(digits: Split, tmp_path: Path) -> None:
     path = tmp_path / "checkpoint"
-    checkpoint.write(path, trainer(digits))
-    with pytest.raises(DataError, match=r"checkpoint: expected a checkpoint of this training, got: .*; delete it"):
-        checkpoint.restore(path.read_bytes()[:-1], path, trainer(digits))
+    checkpoint.save(path, trainer(digits))
+    content = path.read_bytes()
+    for damaged, network in ((content[:-1], trainer(digits)), (content, trainer(digits, hidden=[3]))):
+        with pytest.raises(DataError, match=r"checkpoint: expected a checkpoint of this training, got: .*; delete it"):
+            checkpoint.load(damaged, path, network)

@@ -1,1 +1,1 @@
-"""The networks, and a trained one as a classifier."""
+"""The networks, the classifier around one, and a summary of its layers."""

@@ -1,6 +1,6 @@
 """The networks by name, the textbook's `mlp` and our `cnn`: scaled pixels `(N, 1, 28, 28)` to logits `(N, classes)`.
 
-Both end in logits: cross-entropy takes its own softmax, and the exported model gets one of its own.
+Both end in logits: cross-entropy includes its own softmax, and `Classifier` adds one for predictions.
 """
 
 from typing import Annotated, Final, Literal
@@ -31,40 +31,55 @@ class CnnParams(Section):
     dropout: Share
 
 
-def mlp(settings: MlpParams, classes: int) -> nn.Sequential:
+class Architecture(Section):
+    """All that is needed to rebuild a classifier, except its weights: architecture.json."""
+
+    model: Literal["mlp", "cnn"]
+    mlp: MlpParams
+    cnn: CnnParams
+    classes: Annotated[int, Field(ge=2)]
+    subtract: float
+    divide_by: Annotated[float, Field(gt=0)]
+
+    def build_network(self) -> nn.Sequential:
+        """The network with random initial weights, drawn from torch's global generator."""
+        return mlp(self.mlp, self.classes) if self.model == "mlp" else cnn(self.cnn, self.classes)
+
+
+def mlp(params: MlpParams, classes: int) -> nn.Sequential:
     """Fully connected layers; each hidden one is followed by its activation and dropout."""
     layers: list[nn.Module] = [nn.Flatten()]
     inputs = SIDE * SIDE
-    for outputs in settings.hidden:
+    for outputs in params.hidden:
         layers.append(nn.Linear(inputs, outputs))
-        if settings.activation != "none":
-            layers.append(ACTIVATIONS[settings.activation]())
-        layers.append(nn.Dropout(settings.dropout))
+        if params.activation != "none":
+            layers.append(ACTIVATIONS[params.activation]())
+        layers.append(nn.Dropout(params.dropout))
         inputs = outputs
     return nn.Sequential(*layers, nn.Linear(inputs, classes))
 
 
-def cnn(settings: CnnParams, classes: int) -> nn.Sequential:
-    """Five convolutions, each normalised over the batch. The early ones, where pixels are many, are narrow and
-    unpadded: there the arithmetic would otherwise be spent on the empty margin that MNIST's recipe guarantees."""
-    early, middle, late = settings.widths
+def cnn(params: CnnParams, classes: int) -> nn.Sequential:
+    """Five convolutions with batch normalization. The early ones, where pixels are many, are narrow and unpadded:
+    padding would spend their arithmetic on the empty margin that MNIST's preprocessing guarantees."""
+    early, middle, late = params.widths
     return nn.Sequential(
-        *convolution(1, early, side=5, padding=0, pool=True),  # 24×24, then 12×12
-        *convolution(early, middle, side=3, padding=0),  # 10×10
-        *convolution(middle, middle, side=3, padding=0, pool=True),  # 8×8, then 4×4
-        *convolution(middle, late, side=3, padding=1),
-        *convolution(late, late, side=3, padding=1),
+        *conv_block(1, early, kernel_size=5, padding=0, pool=True),  # 24×24, then 12×12
+        *conv_block(early, middle, kernel_size=3, padding=0),  # 10×10
+        *conv_block(middle, middle, kernel_size=3, padding=0, pool=True),  # 8×8, then 4×4
+        *conv_block(middle, late, kernel_size=3, padding=1),
+        *conv_block(late, late, kernel_size=3, padding=1),
         nn.Flatten(),
-        nn.Dropout(settings.dropout),
+        nn.Dropout(params.dropout),
         nn.Linear(4 * 4 * late, classes),
     )
 
 
-def convolution(inputs: int, outputs: int, side: int, padding: int, pool: bool = False) -> list[nn.Module]:
-    """A convolution with all that follows it. Pooling comes first: what is dropped need not be normalised."""
+def conv_block(inputs: int, outputs: int, kernel_size: int, padding: int, pool: bool = False) -> list[nn.Module]:
+    """Convolution, pooling if asked for, batch normalization, ReLU. Pooling comes first, so that less is left to do."""
     pooling: list[nn.Module] = [nn.MaxPool2d(2)] if pool else []
     return [
-        nn.Conv2d(inputs, outputs, side, padding=padding, bias=False),
+        nn.Conv2d(inputs, outputs, kernel_size, padding=padding, bias=False),
         *pooling,
         nn.BatchNorm2d(outputs),
         nn.ReLU(),

@@ -1,4 +1,4 @@
-"""The layers of a network as numbers: what each gives, how many parameters it has and what it costs."""
+"""The layers of a network in numbers: output shape, parameters and cost."""
 
 import math
 from typing import Any, NamedTuple
@@ -11,7 +11,7 @@ from pipeline.model.classifier import Classifier
 
 
 class Layer(NamedTuple):
-    """One layer: output shape without the batch, learned parameters, multiplications with addition for one image."""
+    """One layer: output shape without the batch axis, trainable parameters, multiply-accumulates for one image."""
 
     kind: str
     output: tuple[int, ...]
@@ -19,16 +19,16 @@ class Layer(NamedTuple):
     multiplications: int
 
 
-def layers_of(classifier: Classifier) -> list[Layer]:
-    """The layers in the order in which one image passes through them."""
+def list_layers(classifier: Classifier) -> list[Layer]:
+    """The layers in the order in which an image passes through them."""
     layers: list[Layer] = []
 
-    def note(module: nn.Module, inputs: Any, output: Tensor) -> None:
+    def append_layer(module: nn.Module, inputs: Any, output: Tensor) -> None:
         shape = tuple(output.shape[1:])
         parameters = sum(weight.numel() for weight in module.parameters())
         layers.append(Layer(_kind(module), shape, parameters, _multiplications(module, shape)))
 
-    handles = [module.register_forward_hook(note) for module in classifier.network]
+    handles = [module.register_forward_hook(append_layer) for module in classifier.network]
     with torch.inference_mode():
         classifier(torch.zeros(1, SIDE, SIDE, dtype=torch.uint8))
     for handle in handles:
@@ -58,7 +58,7 @@ def _multiplications(module: nn.Module, shape: tuple[int, ...]) -> int:
 
 
 def summary(layers: list[Layer]) -> str:
-    """The layers as a table of text, with totals."""
+    """The layers as a plain-text table, with totals."""
     rows: list[tuple[str, ...]] = [("layer", "output", "parameters", "multiplications")]
     rows += [
         (layer.kind, "×".join(map(str, layer.output)), f"{layer.parameters:,}", f"{layer.multiplications:,}")

@@ -1,1 +1,1 @@
-"""What people look at: metrics, plots, contact sheets, the network's drawing, the model card."""
+"""Metrics, plots, contact sheets, the drawing of the network, the model card."""

@@ -1,4 +1,4 @@
-"""Contact sheets: many images of digits in one PNG, each with a line of text under it."""
+"""Contact sheets: many images of digits in one PNG, each with a caption."""
 
 import io
 from collections.abc import Sequence
@@ -10,29 +10,27 @@ from PIL import Image, ImageDraw, ImageFont
 
 from pipeline.data.image import SIDE
 
-ENLARGED: Final = 3  # screen pixels a side for each pixel of an image
-CAPTION: Final = 16  # pixels of height for the line of text
+SCALE: Final = 3  # pixels of the sheet per pixel of an image
+CAPTION_HEIGHT: Final = 16  # pixels
 GAP: Final = 6  # pixels
 
 
-def png(picture: Image.Image) -> bytes:
+def to_png(picture: Image.Image) -> bytes:
     buffer = io.BytesIO()
     picture.save(buffer, "PNG", optimize=True)
     return buffer.getvalue()
 
 
-def contact_sheet(
-    images: npt.NDArray[np.uint8], captions: Sequence[str], columns: int, enlarged: int = ENLARGED
-) -> bytes:
-    """A PNG of `(N, 28, 28) uint8, 0 = paper, 255 = ink`, dark on light, row by row; no captions: no room for them."""
-    side, line = SIDE * enlarged, CAPTION if captions else 0
+def contact_sheet(images: npt.NDArray[np.uint8], captions: Sequence[str], columns: int, scale: int = SCALE) -> bytes:
+    """A PNG of `(N, 28, 28) uint8, 0 = paper, 255 = ink`, dark on light, row by row; `captions` may be empty."""
+    side, caption = SIDE * scale, CAPTION_HEIGHT if captions else 0
     rows = -(-len(images) // columns)
-    width, height = columns * (side + GAP) + GAP, rows * (side + line + GAP) + GAP
+    width, height = columns * (side + GAP) + GAP, rows * (side + caption + GAP) + GAP
     sheet = Image.new("L", (width, max(height, 2 * GAP)), 235)
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=12)
     for n, image in enumerate(images):
-        left, top = GAP + n % columns * (side + GAP), GAP + n // columns * (side + line + GAP)
+        left, top = GAP + n % columns * (side + GAP), GAP + n // columns * (side + caption + GAP)
         sheet.paste(Image.fromarray(255 - image).resize((side, side), Image.Resampling.NEAREST), (left, top))
         if captions:
             draw.text((left + side / 2, top + side + 2), captions[n], fill=30, font=font, anchor="ma")
-    return png(sheet)
+    return to_png(sheet)

@@ -1,4 +1,4 @@
-"""A drawing of the network as SVG: one slab a layer, as high as its image and as wide as its channels are many."""
+"""A drawing of the network as SVG: one slab per layer, its height the image's, its width by the number of channels."""
 
 import math
 from html import escape
@@ -6,7 +6,7 @@ from typing import Final
 
 from pipeline.model.summary import Layer
 
-COLOURS: Final = {  # a layer that is not here changes no shape and is not drawn
+COLOURS: Final = {  # other layers do not change the shape and are not drawn
     "image": "#d9d9d9",
     "Conv2d": "#3b6ea5",
     "MaxPool2d": "#9dbbd9",
@@ -14,12 +14,12 @@ COLOURS: Final = {  # a layer that is not here changes no shape and is not drawn
     "Linear": "#e2a03f",
 }
 GAP: Final = 46  # SVG units between slabs
-HEIGHT: Final = 260
-MIDDLE: Final = 105
+HEIGHT: Final = 260  # of the drawing
+CENTRE_Y: Final = 105  # of the slabs
 
 
 def draw(side: int, layers: list[Layer]) -> str:
-    """The SVG of a network that takes `side`×`side` pixels."""
+    """The SVG of a network with an input of `side`×`side` pixels."""
     drawn = [(layer.kind, layer.output) for layer in layers if layer.kind.split()[0] in COLOURS]
     slabs = [("image", (1, side, side)), *drawn]
     x, shapes = 30.0, []
@@ -34,7 +34,7 @@ def draw(side: int, layers: list[Layer]) -> str:
 
 
 def _extent(output: tuple[int, ...]) -> tuple[float, float]:
-    """Width and height of a slab: channels by their logarithm, pixels as they are; a vector is one thin column."""
+    """Width and height of a slab: logarithmic in channels, linear in pixels; a vector is one thin column."""
     if len(output) == 3:
         return 6 + 7 * math.log2(output[0]), 5.5 * output[1]
     return 10, min(150, 20 + 12 * math.log2(output[0]))
@@ -48,5 +48,5 @@ def _slab(kind: str, output: tuple[int, ...], x: float, width: float, height: fl
         f'<text x="{centre:.1f}" y="{205 + 15 * n}" text-anchor="middle" fill="#333">{escape(line)}</text>'
         for n, line in enumerate(lines)
     )
-    rectangle = f'<rect x="{x:.1f}" y="{MIDDLE - height / 2:.1f}" width="{width:.1f}" height="{height:.1f}"'
+    rectangle = f'<rect x="{x:.1f}" y="{CENTRE_Y - height / 2:.1f}" width="{width:.1f}" height="{height:.1f}"'
     return f'{rectangle} fill="{colour}" stroke="#444" stroke-width="0.7" rx="2"/>{text}'

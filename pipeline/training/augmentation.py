@@ -1,4 +1,4 @@
-"""Random changes to images that leave what they show what it is: each image its own, a whole batch at a time."""
+"""Random changes to images that keep their label: a different one for each image, a whole batch at a time."""
 
 import math
 from typing import Annotated, Final
@@ -11,7 +11,7 @@ from torch import Tensor
 from pipeline.core.config import Section
 from pipeline.data.image import SIDE
 
-HANDLES: Final = 6  # a side; the points by which an elastic image is pulled, about five pixels from each other
+CONTROL_POINTS: Final = 6  # per side of the elastic distortion's grid, about five pixels apart
 
 
 class AugmentationParams(Section):
@@ -20,34 +20,34 @@ class AugmentationParams(Section):
     rotation: Annotated[float, Field(ge=0, le=45)]
     """Largest rotation either way, in degrees."""
     scale: Annotated[float, Field(ge=0, le=0.5)]
-    """Largest change of size, as a share; height and width change by up to half of it against each other."""
+    """Largest change of size, as a share; the aspect ratio changes by up to half of it."""
     shear: Annotated[float, Field(ge=0, le=0.5)]
     """Largest slant either way, in pixels per pixel."""
     elastic: Annotated[float, Field(ge=0, le=4)]
-    """Standard deviation by which each of a few points across the image is pulled along each axis, in pixels."""
+    """Standard deviation of the displacement of each control point along each axis, in pixels."""
     stroke: Annotated[float, Field(ge=0, le=1)]
-    """Largest change of the pen's width either way: 1 is a pixel on each side of the stroke."""
+    """Largest change of stroke width either way: 1 is a pixel on each side of the stroke."""
     erase: Annotated[int, Field(ge=0, le=20)]
-    """Side of a square, put anywhere, that becomes paper, in pixels; 0: none."""
+    """Side of a square at a random position that is erased to paper, in pixels; 0: none."""
     mirror: bool
-    """Whether every other image is mirrored left to right; never for digits."""
+    """Whether half of the images, at random, are mirrored left to right; never for digits."""
 
     @property
     def moves(self) -> bool:
         return any((self.shift, self.rotation, self.scale, self.shear, self.elastic, self.mirror))
 
 
-def augment(pixels: Tensor, settings: AugmentationParams, generator: torch.Generator) -> Tensor:
-    """Change each of `(N, 1, 28, 28) float, 0 = paper, 1 = ink` by amounts of its own, uniform within `settings`.
+def augment(pixels: Tensor, params: AugmentationParams, generator: torch.Generator) -> Tensor:
+    """Change each of `(N, 1, 28, 28) float, 0 = paper, 1 = ink` by random amounts, uniform within `params`.
 
-    `generator` lives on the same device as `pixels`.
+    `generator` is on the same device as `pixels`.
     """
-    if settings.stroke:
-        pixels = _restroke(pixels, _uniform(len(pixels), settings.stroke, generator))
-    if settings.moves:
-        pixels = F.grid_sample(pixels, _grid(len(pixels), settings, generator), align_corners=False)
-    if settings.erase:
-        pixels = _erase(pixels, settings.erase, generator)
+    if params.stroke:
+        pixels = _change_stroke(pixels, _uniform(len(pixels), params.stroke, generator))
+    if params.moves:
+        pixels = F.grid_sample(pixels, _grid(len(pixels), params, generator), align_corners=False)
+    if params.erase:
+        pixels = _erase(pixels, params.erase, generator)
     return pixels
 
 
@@ -56,44 +56,44 @@ def _uniform(count: int, largest: float, generator: torch.Generator) -> Tensor:
     return (torch.rand(count, generator=generator, device=generator.device) * 2 - 1) * largest
 
 
-def _grid(count: int, settings: AugmentationParams, generator: torch.Generator) -> Tensor:
-    """Where each pixel of each image comes from: `(count, 28, 28, 2)`, from -1 to 1, right and down."""
+def _grid(count: int, params: AugmentationParams, generator: torch.Generator) -> Tensor:
+    """The sampling grid, where each pixel comes from: `(count, 28, 28, 2)`, from -1 to 1, right and down."""
 
     def amount(largest: float) -> Tensor:
         return _uniform(count, largest, generator)
 
-    angle, slant = amount(math.radians(settings.rotation)), amount(settings.shear)
-    size, aspect = amount(settings.scale).exp(), amount(settings.scale / 2).exp()
-    right, down = amount(2 * settings.shift / SIDE), amount(2 * settings.shift / SIDE)  # in half-images
+    angle, slant = amount(math.radians(params.rotation)), amount(params.shear)
+    size, aspect = amount(params.scale).exp(), amount(params.scale / 2).exp()
+    right, down = amount(2 * params.shift / SIDE), amount(2 * params.shift / SIDE)  # in half-images
     cos, sin = angle.cos(), angle.sin()
     across = torch.stack([cos * size * aspect, (slant * cos - sin) * size, right], dim=1)
     along = torch.stack([sin * size * aspect, (slant * sin + cos) * size, down], dim=1)
     grid = F.affine_grid(torch.stack([across, along], dim=1), [count, 1, SIDE, SIDE], align_corners=False)
-    if settings.elastic:
+    if params.elastic:
         # Simard, Steinkraus and Platt, "Best practices for convolutional neural networks", 2003, with a field that is
-        # smooth because few points are drawn, instead of one that is smoothed.
-        shape = (count, 2, HANDLES, HANDLES)
-        pulls = torch.randn(shape, generator=generator, device=generator.device) * (2 * settings.elastic / SIDE)
-        field = F.interpolate(pulls, size=(SIDE, SIDE), mode="bicubic", align_corners=True)
+        # smooth because it interpolates few points, instead of one that is smoothed by a filter.
+        shape = (count, 2, CONTROL_POINTS, CONTROL_POINTS)
+        offsets = torch.randn(shape, generator=generator, device=generator.device) * (2 * params.elastic / SIDE)
+        field = F.interpolate(offsets, size=(SIDE, SIDE), mode="bicubic", align_corners=True)
         grid = grid + field.permute(0, 2, 3, 1)
-    if settings.mirror:
+    if params.mirror:
         grid = grid * torch.stack([amount(1.0).sign(), torch.ones_like(angle)], dim=1)[:, None, None, :]
     return grid
 
 
-def _restroke(pixels: Tensor, amounts: Tensor) -> Tensor:
-    """Strokes wider by `amounts` `(N,)` where positive, thinner where negative: the image mixed with its extremes."""
-    by = amounts[:, None, None, None]
-    wider, thinner = F.max_pool2d(pixels, 3, 1, 1), -F.max_pool2d(-pixels, 3, 1, 1)
-    return torch.lerp(pixels, torch.where(by > 0, wider, thinner), by.abs())
+def _change_stroke(pixels: Tensor, amounts: Tensor) -> Tensor:
+    """Blend each image with its dilation where `amounts` `(N,)` are positive, with its erosion where negative."""
+    weight = amounts[:, None, None, None]
+    dilated, eroded = F.max_pool2d(pixels, 3, 1, 1), -F.max_pool2d(-pixels, 3, 1, 1)
+    return torch.lerp(pixels, torch.where(weight > 0, dilated, eroded), weight.abs())
 
 
 def _erase(pixels: Tensor, side: int, generator: torch.Generator) -> Tensor:
-    """A square of paper, its middle anywhere in the image (DeVries and Taylor, "Cutout", 2017)."""
-    places = torch.arange(SIDE, device=pixels.device)
+    """Erase a square whose centre is anywhere in the image (DeVries and Taylor, "Cutout", 2017)."""
+    positions = torch.arange(SIDE, device=pixels.device)
 
-    def away() -> Tensor:
-        middles = torch.randint(SIDE, (len(pixels), 1), generator=generator, device=generator.device)
-        return (places - middles + side // 2).div(side, rounding_mode="floor") != 0
+    def outside() -> Tensor:
+        centres = torch.randint(SIDE, (len(pixels), 1), generator=generator, device=generator.device)
+        return (positions - centres + side // 2).div(side, rounding_mode="floor") != 0
 
-    return pixels * (away()[:, None, :, None] | away()[:, None, None, :])
+    return pixels * (outside()[:, None, :, None] | outside()[:, None, None, :])

@@ -1,12 +1,12 @@
-"""An unfinished training in one file, from which it goes on to the same weights, byte for byte, as if never stopped.
+"""Checkpoints: the state of an unfinished training in one file; resumed from it, training gives the same bytes.
 
-The file lies outside of what DVC knows, under a name made of the hash of all that the stage reads. It is a safetensors
-file: the tensors, and everything else as JSON, whose bytes are one more tensor.
+The file is a safetensors file: the tensors, and everything else as JSON, whose bytes are one more tensor. It lies
+outside of what DVC tracks, under a name made of the hash of all that the stage reads.
 """
 
 import json
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import safetensors
 import safetensors.torch
@@ -15,75 +15,51 @@ from torch import Tensor
 
 from pipeline.core.errors import DataError
 from pipeline.core.files import write_bytes
-from pipeline.training.trainer import EpochRow, StepRow, Trainer, Training
+from pipeline.training.trainer import Trainer
+
+JSON: Final = "json"  # name of the tensor that holds everything but tensors
 
 
-def write(path: Path, trainer: Trainer) -> None:
-    """Write where `trainer` stands. Raises StorageError."""
-    training, optimizer = trainer.training, trainer.optimizer.state_dict()
-    groups = {
-        "weights": trainer.classifier.state_dict(),
-        "average": trainer.average.state_dict(),
-        "best": training.weights,
-        "sums": {"": trainer.sums},
-    }
-    groups |= {f"optimizer{n}": state for n, state in optimizer["state"].items()}
-    tensors = {
-        f"{group}/{name}": tensor.detach().cpu().clone().contiguous()
-        for group, members in groups.items()
-        for name, tensor in members.items()
-        if isinstance(tensor, Tensor)
-    }
-    position = {
-        "step": trainer.step,
-        "optimizer": optimizer["param_groups"],
-        "schedule": trainer.schedule.state_dict(),
-        "best": training.best,
-        "epochs": training.epochs,
-        "steps": training.steps,
-        "seconds": training.seconds,
-    }
-    tensors["position"] = torch.frombuffer(bytearray(json.dumps(position).encode()), dtype=torch.uint8)
+def save(path: Path, trainer: Trainer) -> None:
+    """Write the trainer's state. Raises StorageError."""
+    tensors: dict[str, Tensor] = {}
+    values = _encode(trainer.state_dict(), "state", tensors)
+    tensors[JSON] = torch.frombuffer(bytearray(json.dumps(values).encode()), dtype=torch.uint8)
     write_bytes(path, safetensors.torch.save(tensors))
 
 
-def restore(content: bytes, path: Path, trainer: Trainer) -> None:
-    """Put `trainer` where the one stood that wrote `content`. Raises DataError, naming `path`, when it is damaged."""
+def load(content: bytes, path: Path, trainer: Trainer) -> None:
+    """Load `content`, which `save` wrote, into `trainer`. Raises DataError, naming `path`, if it is damaged."""
     try:
-        _restore(content, trainer)
+        tensors = safetensors.torch.load(content)
+        trainer.load_state_dict(_decode(json.loads(bytes(tensors.pop(JSON).tolist())), tensors))
     except (safetensors.SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
+        reason = " ".join(str(error).split())
         raise DataError(
-            f"{path}: expected a checkpoint of this training, got: {error}; delete it to begin anew"
+            f"{path}: expected a checkpoint of this training, got: {reason}; delete it to start again"
         ) from error
 
 
-def _restore(content: bytes, trainer: Trainer) -> None:
-    tensors = safetensors.torch.load(content)
-    position: dict[str, Any] = json.loads(bytes(tensors.pop("position").tolist()))
-    groups: dict[str, dict[str, Tensor]] = {}
-    for name, tensor in tensors.items():
-        group, _, member = name.partition("/")
-        groups.setdefault(group, {})[member] = tensor
-    trainer.classifier.load_state_dict(groups["weights"])
-    trainer.average.load_state_dict(groups["average"])
-    layout = [parameter for group in trainer.optimizer.param_groups for parameter in group["params"]]
-    state = {
-        n: {name: _like(tensor, parameter) for name, tensor in groups.get(f"optimizer{n}", {}).items()}
-        for n, parameter in enumerate(layout)
-    }
-    trainer.optimizer.load_state_dict({"state": state, "param_groups": position["optimizer"]})
-    trainer.schedule.load_state_dict(position["schedule"])
-    trainer.step = position["step"]
-    trainer.sums.copy_(groups["sums"][""])
-    trainer.training = Training(
-        EpochRow(*position["best"]) if position["best"] else None,
-        groups.get("best", {}),
-        [EpochRow(*row) for row in position["epochs"]],
-        [StepRow(*row) for row in position["steps"]],
-        position["seconds"],
-    )
+def _encode(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
+    """`value` as JSON, with its tensors moved to `tensors`. Items as pairs: torch's optimizers have keys of int."""
+    match value:
+        case Tensor():
+            tensors[name] = value.detach().cpu().clone().contiguous()
+            return {"tensor": name}
+        case dict():
+            return {"items": [[key, _encode(item, f"{name}/{key}", tensors)] for key, item in value.items()]}
+        case list() | tuple():
+            return [_encode(item, f"{name}/{n}", tensors) for n, item in enumerate(value)]
+    return value
 
 
-def _like(tensor: Tensor, parameter: Tensor) -> Tensor:
-    """The tensor, laid out in memory as the parameter that it belongs to: products of both are then as fast."""
-    return tensor.to(memory_format=torch.channels_last) if parameter.dim() == tensor.dim() == 4 else tensor
+def _decode(value: Any, tensors: dict[str, Tensor]) -> Any:
+    """What `_encode` was given, but for tuples, which become lists."""
+    match value:
+        case {"tensor": name}:
+            return tensors[name]
+        case {"items": items}:
+            return {key: _decode(item, tensors) for key, item in items}
+        case list():
+            return [_decode(item, tensors) for item in value]
+    return value

@@ -1,4 +1,4 @@
-"""Where tensors live, in what precision and by how many threads; set up so that the same seed gives the same bytes."""
+"""Device, precision and threads, set up so that the same seed gives the same bytes."""
 
 import os
 from contextlib import AbstractContextManager
@@ -23,9 +23,11 @@ def _threads(value: object) -> object:
 Threads = Annotated[int | Literal["auto"], PlainValidator(_threads)]
 
 
-def choose(name: DeviceName) -> torch.device:
-    """The device called `name`; `auto` is the GPU where there is one, this process's own where torchrun has started
-    several. Raises DeviceError where it is not there."""
+def select_device(name: DeviceName) -> torch.device:
+    """The device called `name`; `auto` is the GPU if there is one, under torchrun the one of this process.
+
+    Raises DeviceError if it is not available.
+    """
     if name == "cuda" and not torch.cuda.is_available():
         raise DeviceError("params.yaml: train.device: got 'cuda', but torch sees no GPU here; expected 'auto' or 'cpu'")
     if name == "cpu" or not torch.cuda.is_available():
@@ -41,27 +43,26 @@ def describe(device: torch.device) -> str:
 
 
 def set_threads(threads: int | Literal["auto"] = "auto") -> None:
-    """Compute on a CPU with so many threads; `auto` is one.
+    """Set the number of CPU threads; `auto` is one.
 
-    Their number decides in which order numbers are summed, and so the bytes of a result: it depends neither on the
-    number of cores nor on OMP_NUM_THREADS. One, because threads wait for each other in every layer of a network this
-    small: two are 1.3 times as fast on a quiet machine and up to forty times as slow beside one other busy process.
+    It decides in which order numbers are summed, and so the bytes of a result: hence it depends neither on the number
+    of cores nor on OMP_NUM_THREADS. One, because threads wait for each other in every layer of a network this small:
+    two are 1.3 times as fast on an idle machine and up to forty times as slow beside one other busy process.
     """
     torch.set_num_threads(1 if threads == "auto" else threads)
 
 
 def make_deterministic() -> None:
-    # cuBLAS reads this when it is first used; without it torch refuses deterministic matrix products.
+    # cuBLAS reads this on first use; without it torch refuses matrix products in deterministic mode.
     os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", ":4096:8")
     # Same effect as torch.use_deterministic_algorithms(True), which imports torch's compiler first: 4 s.
     torch.set_deterministic_debug_mode("error")
-    # It would also write NaN to all memory before its first use: nothing here reads memory that was not written, and a
-    # training takes a tenth longer.
+    # It would also fill new memory with NaN: nothing here reads uninitialized memory, and it costs a tenth of the time.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
 def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
-    """A context in which products are taken in bfloat16; with `auto`, where the hardware has matrix units for it.
+    """A context in which matrix products use bfloat16; with `auto`, only if the hardware has matrix units for it.
 
     AVX-512 BF16 alone does not count: on a Xeon without AMX it took 3.8 times as long as float32.
     """

@@ -1,8 +1,8 @@
-"""The processes that share one training: one alone, or as many as torchrun has started, on one machine or several.
+"""The processes that share one training: a single one, or those that torchrun started, on one machine or several.
 
-Each has the whole data set, draws the same random numbers and takes its part of every batch; the gradients are
-averaged (DistributedDataParallel, by NCCL between GPUs, by Gloo between CPUs). So the batch is the same whatever their
-number; batch normalisation alone sees its part only. Rank 0 writes and tracks.
+Each has the whole data set, draws the same random numbers and takes its shard of every batch; the gradients are
+averaged (DistributedDataParallel, with NCCL between GPUs, Gloo between CPUs). So the batch is the same for any number
+of processes; batch normalization alone sees only its shard. Rank 0 writes and tracks.
 """
 
 import contextlib
@@ -27,38 +27,35 @@ class _Logits(nn.Module):
         self.classifier = classifier
 
     def forward(self, pixels: Tensor) -> Tensor:
-        return self.classifier.of_pixels(pixels)
+        return self.classifier.logits_from_pixels(pixels)
 
 
 @dataclass(frozen=True)
-class Ranks:
-    """This process's number, from 0, and that of all processes."""
+class ProcessGroup:
+    """This process's rank, from 0, and the number of processes."""
 
     rank: int
-    size: int
+    world_size: int
 
-    def __str__(self) -> str:
-        return f", {self.size} processes" if self.size > 1 else ""
+    def shard(self, batch: Tensor) -> Tensor:
+        """This process's share of a batch, along the first axis, whose length `world_size` divides."""
+        return batch[self.rank :: self.world_size]
 
-    def part(self, batch: Tensor) -> Tensor:
-        """This process's part of a batch, along the first axis; `size` divides its length."""
-        return batch[self.rank :: self.size]
-
-    def parallel(self, classifier: Classifier) -> Callable[[Tensor], Tensor]:
-        """From pixels to logits, the gradients averaged over all processes; all begin with rank 0's weights."""
-        if self.size == 1:
-            return classifier.of_pixels
+    def wrap_ddp(self, classifier: Classifier) -> Callable[[Tensor], Tensor]:
+        """From pixels to logits, with gradients averaged over all processes; all start with rank 0's weights."""
+        if self.world_size == 1:
+            return classifier.logits_from_pixels
         return DistributedDataParallel(_Logits(classifier), forward_sync_buffers=False)
 
     def mean(self, values: Tensor) -> Tensor:
         """`values` averaged over all processes."""
-        if self.size > 1:
+        if self.world_size > 1:
             distributed.all_reduce(values)
-        return values / self.size
+        return values / self.world_size
 
-    def agree(self, content: bytes, device: torch.device) -> bytes:
-        """What rank 0 has, for all: a checkpoint lies on one machine only."""
-        if self.size == 1:
+    def broadcast_bytes(self, content: bytes, device: torch.device) -> bytes:
+        """Rank 0's `content`, in every process: a checkpoint lies on one machine only."""
+        if self.world_size == 1:
             return content
         length = torch.tensor(len(content), device=device)
         distributed.broadcast(length, 0)
@@ -69,36 +66,36 @@ class Ranks:
         return bytes(shared.tolist())
 
 
-ALONE: Final = Ranks(0, 1)
-WORDS: Final = ("gloo", "NCCL", "Connection", "peer", "rendezvous")  # in what torch says of other processes
+SINGLE_PROCESS: Final = ProcessGroup(0, 1)
+LOST_PEER: Final = ("gloo", "NCCL", "Connection", "peer", "rendezvous")  # in torch's messages about other processes
 
 
 @contextlib.contextmanager
-def joined(device: torch.device) -> Iterator[Ranks]:
-    """This process among those that torchrun has started, if it has.
+def process_group(device: torch.device) -> Iterator[ProcessGroup]:
+    """Join the process group that torchrun started; without torchrun, this process alone.
 
-    Raises TrainingError when another of them is gone.
+    Raises TrainingError if another process is lost.
     """
     if "TORCHELASTIC_RUN_ID" not in os.environ:
-        yield ALONE
+        yield SINGLE_PROCESS
         return
     if device.type == "cuda":
         torch.cuda.set_device(device)
     try:
         distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
-        yield Ranks(distributed.get_rank(), distributed.get_world_size())
-    except (RuntimeError, SystemExit) as error:  # torch has no class of its own for this
-        told_to_end = isinstance(error, SystemExit)  # by torchrun, which may notice sooner
-        if not told_to_end and not any(word in str(error) for word in WORDS):
+        yield ProcessGroup(distributed.get_rank(), distributed.get_world_size())
+    except (RuntimeError, SystemExit) as error:  # torch has no exception class of its own for this
+        terminated = isinstance(error, SystemExit)  # SIGTERM from torchrun, which may notice the loss first
+        if not terminated and not any(word in str(error) for word in LOST_PEER):
             raise
         reason = (
-            "torchrun ended it, for it was told to end itself or another process is gone"
-            if told_to_end
-            else f"another process of this training is gone, or cannot be reached ({str(error).splitlines()[0][:120]})"
+            "terminated by torchrun, which was stopped or lost another process"
+            if terminated
+            else f"lost another process of this training, or cannot reach it ({str(error).splitlines()[0][:120]})"
         )
         raise TrainingError(
-            f"rank {os.environ['RANK']} of {os.environ['WORLD_SIZE']}: {reason}; nothing was written, and the same "
-            "command goes on from the last checkpoint"
+            f"rank {os.environ['RANK']} of {os.environ['WORLD_SIZE']}: {reason}; nothing was written; run the same "
+            "command to resume from the last checkpoint"
         ) from error
     finally:
         with contextlib.suppress(RuntimeError):

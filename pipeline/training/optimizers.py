@@ -1,4 +1,4 @@
-"""Optimizers and learning-rate schedules by their names in params.yaml."""
+"""Optimizers and learning-rate schedulers by their names in params.yaml."""
 
 from typing import Annotated, Literal
 
@@ -12,26 +12,26 @@ from pipeline.core.config import Section
 class OptimizerParams(Section):
     name: Literal["sgd", "adam", "adamw", "adadelta", "adagrad", "rmsprop"]
     learning_rate: Annotated[float, Field(gt=0, le=10)]
-    """The highest rate that the schedule reaches."""
+    """The highest rate of the schedule."""
     momentum: Annotated[float, Field(ge=0, lt=1)]
-    """Nesterov's momentum for `sgd`, plain momentum for `rmsprop`; the others have their own."""
+    """Nesterov's momentum for `sgd`, plain momentum for `rmsprop`; the others ignore it."""
     weight_decay: Annotated[float, Field(ge=0, lt=1)]
 
 
 class ScheduleParams(Section):
     name: Literal["constant", "step", "exponential", "cosine", "one_cycle"]
     warmup: Annotated[float, Field(ge=0, lt=1)]
-    """`one_cycle`: share of the training during which the rate rises."""
+    """`one_cycle`: share of the steps during which the rate rises."""
     gamma: Annotated[float, Field(gt=0, le=1)]
-    """`step`, `exponential`: factor by which the rate falls."""
+    """`step`, `exponential`: factor by which the rate is multiplied."""
     step_epochs: Annotated[int, Field(ge=1)]
-    """`step`: epochs between two falls."""
+    """`step`: epochs between two reductions."""
 
 
-def optimizer(settings: OptimizerParams, network: nn.Module) -> optim.Optimizer:
-    rate, decay, momentum = settings.learning_rate, settings.weight_decay, settings.momentum
+def build_optimizer(params: OptimizerParams, network: nn.Module) -> optim.Optimizer:
+    rate, decay, momentum = params.learning_rate, params.weight_decay, params.momentum
     weights = network.parameters()
-    match settings.name:
+    match params.name:
         case "sgd":
             return optim.SGD(weights, rate, momentum=momentum, nesterov=momentum > 0, weight_decay=decay)
         case "adam":
@@ -46,23 +46,23 @@ def optimizer(settings: OptimizerParams, network: nn.Module) -> optim.Optimizer:
             return optim.RMSprop(weights, rate, momentum=momentum, weight_decay=decay)
 
 
-def schedule(
-    settings: ScheduleParams, optimizer: optim.Optimizer, epochs: int, steps_per_epoch: int
+def build_lr_scheduler(
+    params: ScheduleParams, optimizer: optim.Optimizer, epochs: int, steps_per_epoch: int
 ) -> lr_scheduler.LRScheduler:
-    """A schedule that is stepped after every batch."""
+    """A scheduler that is stepped after every batch."""
     steps = epochs * steps_per_epoch
-    match settings.name:
+    match params.name:
         case "constant":
             return lr_scheduler.LambdaLR(optimizer, lambda step: 1.0)
         case "step":
-            return lr_scheduler.StepLR(optimizer, settings.step_epochs * steps_per_epoch, settings.gamma)
+            return lr_scheduler.StepLR(optimizer, params.step_epochs * steps_per_epoch, params.gamma)
         case "exponential":
-            return lr_scheduler.LambdaLR(optimizer, lambda step: settings.gamma ** (step // steps_per_epoch))
+            return lr_scheduler.LambdaLR(optimizer, lambda step: params.gamma ** (step // steps_per_epoch))
         case "cosine":
             return lr_scheduler.CosineAnnealingLR(optimizer, steps)
         case "one_cycle":
-            # Smith and Topin, "Super-convergence", 2018; linear both ways.
-            return lr_scheduler.LambdaLR(optimizer, lambda step: _triangle(step / steps, settings.warmup))
+            # Smith and Topin, "Super-convergence", 2018; linear up and down.
+            return lr_scheduler.LambdaLR(optimizer, lambda step: _triangle(step / steps, params.warmup))
 
 
 def _triangle(progress: float, warmup: float) -> float:

@@ -1,223 +1,204 @@
 """The training loop: the data set on the device as one tensor, cross-entropy on logits, best epoch by validation.
 
-Every draw of random numbers begins from the seed, its purpose and its number. So the state of an unfinished training
-is a position, weights and sums; and processes that share a training draw alike and take each its own part.
+Every random draw starts from a seed derived from the seed, the purpose and the number of the draw. So the state of an
+unfinished training is a position, weights and sums, and processes that share a training draw the same numbers.
 """
 
 import hashlib
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
-from typing import Annotated, Literal, NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
-from pydantic import Field
 from torch import Tensor, nn
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from tqdm import tqdm
 
-from pipeline.core.config import Section
 from pipeline.core.errors import TrainingError
 from pipeline.data.dataset import Split
 from pipeline.model.classifier import Classifier
-from pipeline.training.augmentation import AugmentationParams, augment
+from pipeline.training.augmentation import augment
+from pipeline.training.config import TrainConfig
 from pipeline.training.device import Precision, autocast
-from pipeline.training.distributed import ALONE, Ranks
-from pipeline.training.optimizers import OptimizerParams, ScheduleParams, optimizer, schedule
+from pipeline.training.distributed import SINGLE_PROCESS, ProcessGroup
+from pipeline.training.optimizers import build_lr_scheduler, build_optimizer
+from pipeline.training.state import EpochRow, Row, StepRow, TrainState
 
 MAX_STEP_ROWS = 400  # more points than a chart of the loss has pixels to show
 
 
-class Recipe(Section):
-    """Everything about the training that is not the network, the data or the device."""
-
-    optimizer: OptimizerParams
-    schedule: ScheduleParams
-    augmentation: AugmentationParams
-    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
-    """Share of each label's probability that is spread over all classes."""
-    averaging: Annotated[float, Field(ge=0, lt=1)]
-    """What the kept weights remember from one step to the next, of a moving average of the trained ones; 0: nothing,
-    the kept weights are the trained ones."""
-    epochs: Annotated[int, Field(ge=1, le=1000)]
-    batch: Annotated[int, Field(ge=2)]
-    """Images a step, all processes together."""
-    seed: Annotated[int, Field(ge=0, lt=2**63)]
-    precision: Precision
-    checkpoint_steps: Annotated[int, Field(ge=1)]
-    """Steps between two checkpoints: what is lost at most when a training is killed."""
-
-
-class StepRow(NamedTuple):
-    """Mean loss over the steps since the last row, and the learning rate of this one."""
-
-    step: int
-    loss: float
-    learning_rate: float
-
-
-class EpochRow(NamedTuple):
-    """Loss and accuracy, 0 to 1: on the augmented images as they were trained on, and on the validation images."""
-
-    epoch: int
-    train_loss: float
-    train_accuracy: float
-    validation_loss: float
-    validation_accuracy: float
-
-
-Row = StepRow | EpochRow
-
-
-@dataclass
-class Training:
-    """How far it has come: the best epoch so far and its weights, on the CPU, the history, and the seconds it took."""
-
-    best: EpochRow | None = None
-    weights: dict[str, Tensor] = field(default_factory=dict)
-    epochs: list[EpochRow] = field(default_factory=list)
-    steps: list[StepRow] = field(default_factory=list)
-    seconds: float = 0.0
-
-
 @dataclass(frozen=True)
-class OnDevice:
-    """Images `(N, 28, 28) uint8` and labels `(N,) int64` as tensors."""
+class TensorSplit:
+    """Images `(N, 28, 28) uint8` and labels `(N,) int64` as tensors on one device."""
 
     images: Tensor
     labels: Tensor
 
 
-def to_device(split: Split, device: torch.device) -> OnDevice:
-    return OnDevice(torch.from_numpy(split.images).to(device), torch.from_numpy(split.labels).to(device).long())
+def to_device(split: Split, device: torch.device) -> TensorSplit:
+    return TensorSplit(torch.from_numpy(split.images).to(device), torch.from_numpy(split.labels).to(device).long())
 
 
-def drawn(seed: int, purpose: Literal["shuffle", "step"], number: int) -> int:
+def derive_seed(seed: int, purpose: Literal["shuffle", "step"], number: int) -> int:
     """A seed for one draw, below 2**63."""
     return int.from_bytes(hashlib.sha256(f"{seed} {purpose} {number}".encode()).digest()[:8], "big") // 2
 
 
-def evaluate(classifier: nn.Module, split: OnDevice, precision: Precision) -> tuple[float, float]:
-    """Mean loss and accuracy of a `Classifier`, set to predict."""
+def evaluate(classifier: nn.Module, split: TensorSplit, precision: Precision) -> tuple[float, float]:
+    """Mean loss and accuracy of a `Classifier`, which is left in evaluation mode."""
     assert isinstance(classifier, Classifier)
     classifier.eval()
     with torch.inference_mode(), autocast(split.images.device, precision):
-        logits = torch.cat([classifier.logits(part) for part in split.images.split(250)]).float()
+        logits = torch.cat([classifier.logits(batch) for batch in split.images.split(250)]).float()
     loss = F.cross_entropy(logits, split.labels)
     return loss.item(), (logits.argmax(dim=1) == split.labels).float().mean().item()
 
 
 class Trainer:
-    """A classifier on its way. Every batch is full; an epoch leaves out the rest of its own shuffle.
+    """Trains a classifier. Every batch is full; an epoch drops the incomplete batch at the end of its shuffle.
 
-    Raises TrainingError when a batch takes more images than there are or cannot be shared by the processes.
+    Raises TrainingError if a batch takes more images than there are, or the processes cannot share it evenly.
     """
 
     def __init__(
-        self, classifier: Classifier, split: OnDevice, validation: OnDevice, recipe: Recipe, ranks: Ranks = ALONE
+        self,
+        classifier: Classifier,
+        train_split: TensorSplit,
+        validation_split: TensorSplit,
+        config: TrainConfig,
+        group: ProcessGroup = SINGLE_PROCESS,
     ) -> None:
-        self.device = split.images.device
+        self.device = train_split.images.device
         self.classifier = classifier.to(self.device).to(memory_format=torch.channels_last)
-        self.split, self.validation, self.recipe, self.ranks = split, validation, recipe, ranks
-        if not ranks.size <= recipe.batch <= len(split.labels) or recipe.batch % ranks.size:
-            shared = f" and a multiple of {ranks.size}, the number of processes" if ranks.size > 1 else ""
+        self.train_split, self.validation_split, self.config, self.group = train_split, validation_split, config, group
+        if not group.world_size <= config.batch <= len(train_split.labels) or config.batch % group.world_size:
+            multiple = f" and a multiple of {group.world_size}, the number of processes" if group.world_size > 1 else ""
             raise TrainingError(
-                f"params.yaml: train.batch: got {recipe.batch}, expected at most {len(split.labels)}, one epoch{shared}"
+                f"params.yaml: train.batch: got {config.batch}, expected at most {len(train_split.labels)}, one epoch"
+                f"{multiple}"
             )
-        self.steps_per_epoch = len(split.labels) // recipe.batch
-        self.optimizer = optimizer(recipe.optimizer, classifier)
-        self.schedule = schedule(recipe.schedule, self.optimizer, recipe.epochs, self.steps_per_epoch)
-        self.average = AveragedModel(
-            self.classifier, multi_avg_fn=get_ema_multi_avg_fn(recipe.averaging), use_buffers=True
+        self.steps_per_epoch = len(train_split.labels) // config.batch
+        self.optimizer = build_optimizer(config.optimizer, classifier)
+        self.lr_scheduler = build_lr_scheduler(config.schedule, self.optimizer, config.epochs, self.steps_per_epoch)
+        self.averaged = AveragedModel(
+            self.classifier, multi_avg_fn=get_ema_multi_avg_fn(config.averaging), use_buffers=True
         )
-        self.logits = ranks.parallel(self.classifier)
+        self.model = group.wrap_ddp(self.classifier)
         self.generator = torch.Generator(self.device)
         self.step = 0
         self.sums = torch.zeros(3, device=self.device)  # loss and hits of the epoch, loss since the last row
-        self.training = Training()
-        self._window = -(-self.steps_per_epoch * recipe.epochs // MAX_STEP_ROWS)
+        self.state = TrainState()
+        self._steps_per_row = -(-self.steps_per_epoch * config.epochs // MAX_STEP_ROWS)
 
-    def run(self, follow: Callable[[Row], None], save: Callable[[], None]) -> Training:
-        """Go on to the end; `follow` sees each new row of the history, `save` is called when a checkpoint is due.
+    def run(self, report: Callable[[Row], None], save_checkpoint: Callable[[], None]) -> TrainState:
+        """Train to the end; `report` gets each new row of the history, `save_checkpoint` is called when one is due.
 
-        Raises TrainingError if the loss diverges, or another process of the same training is gone.
+        Raises TrainingError if the loss diverges, or another process of the same training is lost.
         """
-        started = time.perf_counter() - self.training.seconds
-        hidden = True if self.ranks.rank else None  # where no terminal is, tqdm hides itself
-        for epoch in range(self.step // self.steps_per_epoch, self.recipe.epochs):
+        started = time.perf_counter() - self.state.seconds
+        hidden = True if self.group.rank else None  # None: tqdm hides itself where there is no terminal
+        for epoch in range(self.step // self.steps_per_epoch, self.config.epochs):
             batches, done = self._batches(epoch), self.step % self.steps_per_epoch
-            title = f"epoch {epoch + 1}/{self.recipe.epochs}"
+            title = f"epoch {epoch + 1}/{self.config.epochs}"
             for index in tqdm(batches[done:], title, len(batches), initial=done, leave=False, disable=hidden):
-                rate = float(self.schedule.get_last_lr()[0])
-                self._learn(self.split.images[index], self.split.labels[index])
+                rate = float(self.lr_scheduler.get_last_lr()[0])
+                self.train_step(self.train_split.images[index], self.train_split.labels[index])
                 self.step += 1
-                self.training.seconds = time.perf_counter() - started
-                if self.step % self._window == 0:
-                    follow(self._note_steps(rate))
+                self.state.seconds = time.perf_counter() - started
+                if self.step % self._steps_per_row == 0:
+                    report(self._log_steps(rate))
                 if self.step % self.steps_per_epoch == 0:
-                    follow(self._note_epoch(epoch + 1))
-                if self.step % self.recipe.checkpoint_steps == 0:
-                    self.sums = self.ranks.mean(self.sums)  # whichever of them goes on has the sums of all
-                    save()
-        self.training.seconds = time.perf_counter() - started
-        return self.training
+                    report(self._log_epoch(epoch + 1))
+                if self.step % self.config.checkpoint_steps == 0:
+                    self.sums = self.group.mean(self.sums)  # one checkpoint holds the sums of all processes
+                    save_checkpoint()
+        self.state.seconds = time.perf_counter() - started
+        return self.state
 
-    def _batches(self, epoch: int) -> Sequence[Tensor]:
-        """Indices of the images of each step of an epoch, counted from 0."""
-        self.generator.manual_seed(drawn(self.recipe.seed, "shuffle", epoch))
-        order = torch.randperm(len(self.split.labels), generator=self.generator, device=self.device)
-        return order[: self.steps_per_epoch * self.recipe.batch].view(self.steps_per_epoch, self.recipe.batch).unbind()
-
-    def _learn(self, images: Tensor, labels: Tensor) -> None:
+    def train_step(self, images: Tensor, labels: Tensor) -> None:
+        """One step of the optimizer on a batch `(N, 28, 28) uint8` of all processes; adds to the running sums."""
         self.classifier.train()
-        seed = drawn(self.recipe.seed, "step", self.step)
+        seed = derive_seed(self.config.seed, "step", self.step)
         self.generator.manual_seed(seed)
-        torch.manual_seed(seed + self.ranks.rank)  # dropout draws from torch's own generator
-        pixels = augment(images.unsqueeze(1).float() / 255, self.recipe.augmentation, self.generator)
-        pixels, labels = self.ranks.part(pixels), self.ranks.part(labels)
-        with autocast(self.device, self.recipe.precision):
-            logits = self.logits(pixels.contiguous(memory_format=torch.channels_last)).float()
-        loss = F.cross_entropy(logits, labels, label_smoothing=self.recipe.label_smoothing)
+        torch.manual_seed(seed + self.group.rank)  # dropout draws from torch's global generator
+        pixels = augment(images.unsqueeze(1).float() / 255, self.config.augmentation, self.generator)
+        pixels, labels = self.group.shard(pixels), self.group.shard(labels)
+        with autocast(self.device, self.config.precision):
+            logits = self.model(pixels.contiguous(memory_format=torch.channels_last)).float()
+        loss = F.cross_entropy(logits, labels, label_smoothing=self.config.label_smoothing)
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
-        self.schedule.step()
-        if self.recipe.averaging:
-            self.average.update_parameters(self.classifier)
+        self.lr_scheduler.step()
+        if self.config.averaging:
+            self.averaged.update_parameters(self.classifier)
         hits = (logits.detach().argmax(dim=1) == labels).sum()
-        self.sums += torch.stack([loss.detach(), hits, loss.detach()])  # read seldom: reading makes a GPU wait
+        self.sums += torch.stack([loss.detach(), hits, loss.detach()])  # read rarely: reading stalls a GPU
 
-    def _take(self, places: slice, over: int) -> list[float]:
-        """Means over `over` steps and all processes of the sums at `places`, which begin again."""
-        means = self.ranks.mean(self.sums[places] / over).tolist()
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that a resumed training needs: tensors and JSON values in dicts, lists and tuples."""
+        return {
+            "classifier": self.classifier.state_dict(),
+            "averaged": self.averaged.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "lr_scheduler": self.lr_scheduler.state_dict(),
+            "step": self.step,
+            "sums": self.sums,
+            "progress": dict(vars(self.state)),
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take up what `state_dict` of a trainer with the same configuration returned; rows may have become lists."""
+        self.classifier.load_state_dict(state["classifier"])
+        self.averaged.load_state_dict(state["averaged"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        for parameter, moments in self.optimizer.state.items():
+            for name, value in moments.items():  # the layout in memory of their parameter: products are then as fast
+                if isinstance(value, Tensor) and value.dim() == parameter.dim() == 4:
+                    moments[name] = value.to(memory_format=torch.channels_last)
+        self.lr_scheduler.load_state_dict(state["lr_scheduler"])
+        self.step = state["step"]
+        self.sums.copy_(state["sums"])
+        self.state = TrainState.from_dict(state["progress"])
+
+    def _batches(self, epoch: int) -> Sequence[Tensor]:
+        """Indices of the images of each step of an epoch, counted from 0."""
+        self.generator.manual_seed(derive_seed(self.config.seed, "shuffle", epoch))
+        order = torch.randperm(len(self.train_split.labels), generator=self.generator, device=self.device)
+        return order[: self.steps_per_epoch * self.config.batch].view(self.steps_per_epoch, self.config.batch).unbind()
+
+    def _reset_sums(self, places: slice, steps: int) -> list[float]:
+        """Means over `steps` steps and all processes of the sums at `places`, which are set to 0."""
+        means = self.group.mean(self.sums[places] / steps).tolist()
         self.sums[places] = 0
         return [float(mean) for mean in means]
 
-    def _note_steps(self, rate: float) -> StepRow:
-        (loss,) = self._take(slice(2, 3), self._window)
+    def _log_steps(self, rate: float) -> StepRow:
+        (loss,) = self._reset_sums(slice(2, 3), self._steps_per_row)
         check_finite(loss, self.step)
-        self.training.steps.append(StepRow(self.step, loss, rate))
-        return self.training.steps[-1]
+        self.state.steps.append(StepRow(self.step, loss, rate))
+        return self.state.steps[-1]
 
-    def _note_epoch(self, epoch: int) -> EpochRow:
-        loss, hits = self._take(slice(0, 2), self.steps_per_epoch)
-        kept = self.average.module if self.recipe.averaging else self.classifier
-        validated = evaluate(kept, self.validation, self.recipe.precision)
-        row = EpochRow(epoch, loss, hits * self.ranks.size / self.recipe.batch, *validated)
+    def _log_epoch(self, epoch: int) -> EpochRow:
+        loss, hits = self._reset_sums(slice(0, 2), self.steps_per_epoch)
+        candidate = self.averaged.module if self.config.averaging else self.classifier
+        validation = evaluate(candidate, self.validation_split, self.config.precision)
+        row = EpochRow(epoch, loss, hits * self.group.world_size / self.config.batch, *validation)
         check_finite(row.validation_loss, self.step)
-        self.training.epochs.append(row)
+        self.state.epochs.append(row)
         # By loss: accuracy on a few thousand images moves in steps that are larger than what an epoch adds.
-        if self.training.best is None or row.validation_loss < self.training.best.validation_loss:
-            self.training.best = row
-            self.training.weights = {
-                name: tensor.cpu().clone().contiguous() for name, tensor in kept.state_dict().items()
+        if self.state.best is None or row.validation_loss < self.state.best.validation_loss:
+            self.state.best = row
+            self.state.weights = {
+                name: tensor.cpu().clone().contiguous() for name, tensor in candidate.state_dict().items()
             }
         return row
 
 
 def check_finite(loss: float, step: int) -> None:
-    """Raise TrainingError when the loss is no number any more."""
+    """Raise TrainingError if the loss is NaN or infinite."""
     if not math.isfinite(loss):
         raise TrainingError(f"params.yaml: train.optimizer.learning_rate: the loss is {loss} by step {step}; lower it")

@@ -1,4 +1,4 @@
-"""Two processes that share a training under torchrun, and what is left when one of them dies."""
+"""Two processes that share a training under torchrun, and what is left if one of them is killed."""
 
 import os
 import re
@@ -28,7 +28,7 @@ def place(computed: Clone, tmp_path: Path) -> Clone:
 
 
 def untrained(computed: Clone, folder: Path) -> Clone:
-    """A clone in which nothing was trained yet; its network is one without batch normalisation."""
+    """A clone in which nothing has been trained yet, with a network without batch normalization."""
     made = moved(computed, folder)
     shutil.rmtree(made.folder / "artifacts/train")
     made.set("train", model="mlp", epochs=3, optimizer=SLOW, precision="float32")
@@ -49,7 +49,7 @@ def checkpoints(place: Clone) -> list[Path]:
     return list((place.folder / ".cache/checkpoints").glob("train-*"))
 
 
-def test_two_processes_train_what_one_trains_but_for_rounding(place: Clone) -> None:
+def test_two_processes_train_the_same_network_as_one_up_to_rounding(place: Clone) -> None:
     place.must("python", *TRAIN, **NO_MLFLOW)
     alone, steps = trained(place), pd.read_csv(place.folder / "artifacts/train/steps.csv")
 
@@ -63,7 +63,7 @@ def test_two_processes_train_what_one_trains_but_for_rounding(place: Clone) -> N
     assert again["loss"].to_numpy() == pytest.approx(steps["loss"].to_numpy(), rel=1e-3)
 
 
-def test_a_batch_that_cannot_be_shared_is_named(place: Clone) -> None:
+def test_a_batch_size_that_the_processes_cannot_share_is_an_error(place: Clone) -> None:
     place.set("train", batch=51)
     done = place.run(*SHARED, *TRAIN, **NO_MLFLOW)
 
@@ -72,7 +72,7 @@ def test_a_batch_that_cannot_be_shared_is_named(place: Clone) -> None:
     assert "a multiple of 2, the number of processes" in done.stderr
 
 
-def test_a_process_that_dies_ends_the_job_and_the_next_one_goes_on(place: Clone) -> None:
+def test_a_killed_process_ends_the_job_and_the_next_one_resumes(place: Clone) -> None:
     place.set("train", epochs=100, checkpoint_steps=5)
     with subprocess.Popen(
         [*SHARED, *TRAIN],
@@ -90,17 +90,17 @@ def test_a_process_that_dies_ends_the_job_and_the_next_one_goes_on(place: Clone)
             time.sleep(0.1)
         (victim,) = [child for child in psutil.Process(job.pid).children() if child.environ().get("RANK") == "1"]
         os.kill(victim.pid, signal.SIGKILL)
-        printed, said = job.communicate(timeout=300)
+        printed, errors = job.communicate(timeout=300)
 
     assert job.returncode != 0
-    assert "error: rank 0 of 2: " in said, said
-    assert "another process of this training is gone" in said or "another process is gone" in said, said
+    assert "error: rank 0 of 2: " in errors, errors
+    assert "lost another process" in errors, errors
     assert "epoch 100" not in printed
     assert results(place) == {}
     assert len(checkpoints(place)) == 1
 
     place.must(*SHARED, *TRAIN, **NO_MLFLOW)
     assert checkpoints(place) == []
-    gone_on = results(place)
+    resumed = results(place)
     place.must(*SHARED, *TRAIN, **NO_MLFLOW)
-    assert results(place) == gone_on
+    assert results(place) == resumed

@@ -1,4 +1,4 @@
-"""A training that is killed with all that belongs to it, again and again, and started again by `dvc repro`."""
+"""A training that is killed repeatedly, with all its processes, and restarted by `dvc repro`."""
 
 import json
 import os
@@ -18,7 +18,7 @@ NO_MLFLOW = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}
 
 
 def slow_training(computed: Clone, folder: Path) -> Clone:
-    """A clone whose training takes some seconds and leaves a checkpoint every few steps, seldom at an epoch's end."""
+    """A clone whose training takes some seconds and writes a checkpoint every few steps, rarely at an epoch's end."""
     made = moved(computed, folder)
     shutil.rmtree(made.folder / "artifacts/train")
     shutil.rmtree(made.folder / ".cache/progress")
@@ -32,28 +32,28 @@ def results(place: Clone) -> dict[str, bytes]:
 
 
 def last_checkpoint(place: Clone) -> int:
-    """When it was written; 0: never."""
+    """When the last one was written, in nanoseconds; 0: never."""
     found = (place.folder / ".cache/checkpoints").glob("train-*")
     return max((path.stat().st_mtime_ns for path in found), default=0)
 
 
 def last_step(place: Clone) -> int:
-    """The last step that the progress file tells of, of whichever training wrote it last; 0: none."""
+    """The last step in the progress file; 0: none."""
     lines = [line for path in (place.folder / ".cache/progress").glob("*") for line in path.read_text().splitlines()]
     rows = [json.loads(line) for line in lines]
     return max((row["step"] for row in rows if "learning_rate" in row.get("metrics", {})), default=0)
 
 
-def went_on_after(printed: str) -> int | None:
-    """The step of the checkpoint from which a training went on; None where it began anew or never began."""
-    found = re.findall(r"going on after step (\d+)", printed)
+def resumed_after(printed: str) -> int | None:
+    """The step of the checkpoint from which a training resumed; None if it started from nothing or not at all."""
+    found = re.findall(r"resuming after step (\d+)", printed)
     return int(found[0]) if found else None
 
 
 def kill(place: Clone, seconds: float, after_checkpoint: bool) -> str:
-    """Start `dvc repro`; kill it and all that it has started some seconds later, or later than its first checkpoint.
+    """Start `dvc repro`, kill it and its children `seconds` later, or `seconds` after its next checkpoint.
 
-    What it has printed.
+    Returns what it printed.
     """
     before, path = last_checkpoint(place), place.folder / "killed.log"
     with (
@@ -68,15 +68,15 @@ def kill(place: Clone, seconds: float, after_checkpoint: bool) -> str:
             assert time.monotonic() < deadline
             time.sleep(0.005)
         time.sleep(seconds)
-        assert repro.poll() is None, "it ended before it could be killed"
+        assert repro.poll() is None, "it ended before it was killed"
         os.killpg(repro.pid, signal.SIGKILL)
     return path.read_text()
 
 
 def check_kills(place: Clone, kills: int) -> None:
-    """Assert that a training which is killed so many times at random moments ends with the same bytes."""
+    """Assert that a training that is killed so many times at random moments ends with the same bytes."""
     place.must("python", "-m", "pipeline.train", **NO_MLFLOW)
-    whole = results(place)
+    uninterrupted = results(place)
     shutil.rmtree(place.folder / "artifacts/train")
     shutil.rmtree(place.folder / ".cache/progress")
     moments, seen = random.Random(7), 0
@@ -84,17 +84,17 @@ def check_kills(place: Clone, kills: int) -> None:
     for number in range(kills):
         in_training = number % 2 == 1
         printed = kill(place, moments.uniform(0, 0.3 if in_training else 1.5), in_training)
-        went_on = went_on_after(printed)
-        assert went_on is None or went_on >= seen - INTERVAL
+        resumed = resumed_after(printed)
+        assert resumed is None or resumed >= seen - INTERVAL
         assert results(place) == {}
         seen = last_step(place)
 
     printed = place.must(*REPRO, **NO_MLFLOW)
-    step = went_on_after(printed)
+    step = resumed_after(printed)
     assert step is not None
     assert step >= max(seen - INTERVAL, INTERVAL * (kills // 2))
     assert step % INTERVAL == 0
-    assert results(place) == whole
+    assert results(place) == uninterrupted
     assert list((place.folder / ".cache/checkpoints").iterdir()) == []
 
 

@@ -1,0 +1,27 @@
+"""The settings of the training loop: the section `train` of params.yaml, except the network and the device."""
+
+from typing import Annotated
+
+from pydantic import Field
+
+from pipeline.core.config import Section
+from pipeline.training.augmentation import AugmentationParams
+from pipeline.training.device import Precision
+from pipeline.training.optimizers import OptimizerParams, ScheduleParams
+
+
+class TrainConfig(Section):
+    optimizer: OptimizerParams
+    schedule: ScheduleParams
+    augmentation: AugmentationParams
+    label_smoothing: Annotated[float, Field(ge=0, lt=1)]
+    """Share of each label's probability that is spread over all classes."""
+    averaging: Annotated[float, Field(ge=0, lt=1)]
+    """Decay of the exponential moving average of the weights that is kept; 0: the trained weights are kept."""
+    epochs: Annotated[int, Field(ge=1, le=1000)]
+    batch: Annotated[int, Field(ge=2)]
+    """Images per step, over all processes."""
+    seed: Annotated[int, Field(ge=0, lt=2**63)]
+    precision: Precision
+    checkpoint_steps: Annotated[int, Field(ge=1)]
+    """Steps between two checkpoints: the most that is lost when a training is killed."""
