@@ -61,18 +61,15 @@ def goals(results: Mapping[str, Sequence[Result]]) -> list[str]:
     full = statistics.median(result.seconds for result in baseline) if baseline else float("inf")
     for name, trainings in results.items():
         if name in GOALS:
-            mean, seconds = (
-                statistics.fmean(r.test for r in trainings),
-                statistics.median(r.seconds for r in trainings),
-            )
+            mean = statistics.fmean(result.test for result in trainings)
+            seconds = statistics.median(result.seconds for result in trainings)
             lines.append(f"{name}: mean {mean:.2%}, goal {GOALS[name]:.2%}")
             if name == "fastest" and first < float("inf"):
                 lines[-1] += f"; {first / seconds:.0f} × sooner than the baseline, goal {SOONER} ×"
             if name == "fast" and baseline:
                 epochs = len(baseline[0].curve)
-                lines[-1] += (
-                    f"; {full / seconds:.0f} × faster than the baseline's {epochs} epochs, goal {FASTER} × of 14"
-                )
+                factor = f"{full / seconds:.0f} × faster than {epochs} epochs of the baseline"
+                lines[-1] += f"; {factor}, goal {FASTER} × for 14 epochs"
     return lines
 
 

@@ -41,7 +41,7 @@ def load_params(profile: str, changes: Mapping[str, Any] | None = None) -> dict[
 
 
 def load_data(params: Mapping[str, Any]) -> Data:
-    """The data set that the parameters name, split as they say, on the selected device."""
+    """The data set that the parameters name, split by section `normalise`, on a GPU if there is one."""
     return _load_data(params["download"]["dataset"], normalise.Params.model_validate(params["normalise"]))
 
 

@@ -1,4 +1,4 @@
-"""`make bench-pipeline`: what DVC and the stages cost besides the training itself.
+"""`make bench-pipeline`: what DVC and the stages cost in addition to the training itself.
 
 Works in temporary clones, on the data set that params.yaml names: its archives come from .cache/archives if
 `make repro` has downloaded them, else from DATASET_MIRROR or the network. Prints medians; training is cut to one epoch,
@@ -97,7 +97,7 @@ def main() -> None:
             folder.mkdir()
         from_nothing = [overhead(folder) for folder in folders[:CLONES]]
         place = Clone(folders[0])
-        ours, stock, alike = no_op(place, toy(folders[-2], STOCK_CONFIG), toy(folders[-1], OWN_CONFIG))
+        project, stock_toy, own_toy = no_op(place, toy(folders[-2], STOCK_CONFIG), toy(folders[-1], OWN_CONFIG))
         place.set("score", worst=12)
         score, score_stages = seconds(place, "dvc", "repro")
         one, other, *_ = sorted((place.folder / "data/7").iterdir())
@@ -114,9 +114,9 @@ def main() -> None:
     around = statistics.median(whole - loop for whole, loop in from_nothing)
     print(hardware("dvc", "mlflow", "torch"))
     print(f"goals: no-op {NO_OP} ×; from nothing {OVERHEAD} s besides the training loop; revert in {REVERT} s")
-    print(f"no-op dvc repro               {ours:6.2f} s")
-    print(f"  beside a one-stage toy      {ours / stock:6.2f} × its {stock:.2f} s, as `dvc init` sets it up")
-    print(f"                              {ours / alike:6.2f} × its {alike:.2f} s, sending no usage reports either")
+    print(f"no-op dvc repro               {project:6.2f} s")
+    print(f"  compared with one-stage toy {project / stock_toy:6.2f} × its {stock_toy:.2f} s, configured by `dvc init`")
+    print(f"                              {project / own_toy:6.2f} × its {own_toy:.2f} s, without usage reports either")
     print(f"dvc repro from nothing        {around:6.1f} s besides the training loop, median of {CLONES}")
     print(f"  of that, imports            {importing:6.1f} s in the {len(IMPORTS)} stages")
     print(f"after a change of score.worst {score:6.1f} s: ran {stages_run(score_stages)}")

@@ -103,9 +103,8 @@ def main() -> None:
     arguments = parser.parse_args()
     print(f"{hardware('torch', 'dvc')}; on {describe(select_device('auto'))}")
     results: dict[str, list[Result]] = {}
-    seeds, baseline_seeds = (
-        range(arguments.first_seed, arguments.first_seed + n) for n in (arguments.seeds, arguments.baseline_seeds)
-    )
+    first = arguments.first_seed
+    seeds, baseline_seeds = (range(first, first + n) for n in (arguments.seeds, arguments.baseline_seeds))
     if baseline_seeds:
         results["baseline"] = [train_baseline(seed, arguments.baseline_epochs) for seed in baseline_seeds]
     results |= train_profiles(arguments.profiles, seeds, arguments.jobs)

@@ -29,13 +29,15 @@ from pipeline.core.errors import ParamsError, RepositoryError
 from pipeline.tracking.git_tags import RESERVED_ALIASES, alias
 
 METRICS: Final = "artifacts/score/metrics.json"
-REF: Final = re.compile(r"refs/exps/[0-9a-f]{2}/[0-9a-f]{38}/(?P<name>[^/]+)")  # DVC's own lie in refs/exps/exec, …
+REF: Final = re.compile(
+    r"refs/exps/[0-9a-f]{2}/[0-9a-f]{38}/(?P<name>[^/]+)"
+)  # DVC's internal refs are in refs/exps/exec, …
 
 
 def profile_settings(name: str) -> list[str]:
     """The profile as `section.key=value`. Raises ParamsError, naming its file, if a stage would reject it."""
     settings = profiles.as_set_param(profiles.load(name))
-    from pipeline.experiments import preflight  # imports torch: takes seconds, and a misspelt name needs none of it
+    from pipeline.experiments import preflight  # imports torch, which takes seconds: after the cheap checks
 
     preflight.check_params()
     preflight.check(profiles.apply(name), profiles.path_of(name))
@@ -64,7 +66,9 @@ def check_settings(settings: Sequence[str]) -> None:
 def apply_settings(settings: Sequence[str]) -> dict[str, Any]:
     """params.yaml as `dvc exp run --set-param` changes it, validated as a whole. Raises ParamsError."""
     check_settings(settings)
-    from pipeline.experiments.preflight import check_params  # imports torch: a misspelt key is reported without it
+    from pipeline.experiments.preflight import (
+        check_params,  # imports torch, which takes seconds: after the cheap checks
+    )
 
     with tempfile.TemporaryDirectory() as folder:
         path = Path(shutil.copy(PARAMS_FILE, folder))

@@ -1,7 +1,7 @@
 """Checkpoints: the state of an unfinished training in one file; resumed from it, training gives the same bytes.
 
-The file is a safetensors file: the tensors, and everything else as JSON, whose bytes are one more tensor. It lies
-outside of what DVC tracks, under a name made of the hash of all that the stage reads.
+The file is a safetensors file: the tensors, and everything else as JSON, whose bytes are one more tensor. DVC
+does not track it; its name contains the hash of all that the stage reads.
 """
 
 import json

@@ -54,7 +54,7 @@ class ProcessGroup:
         return values / self.world_size
 
     def broadcast_bytes(self, content: bytes, device: torch.device) -> bytes:
-        """Rank 0's `content`, in every process: a checkpoint lies on one machine only."""
+        """Rank 0's `content`, in every process: a checkpoint is on one machine only."""
         if self.world_size == 1:
             return content
         length = torch.tensor(len(content), device=device)

@@ -151,12 +151,12 @@ class Trainer:
         }
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take up what `state_dict` of a trainer with the same configuration returned; rows may have become lists."""
+        """Restore what `state_dict` of a trainer with the same configuration returned."""
         self.classifier.load_state_dict(state["classifier"])
         self.averaged.load_state_dict(state["averaged"])
         self.optimizer.load_state_dict(state["optimizer"])
         for parameter, moments in self.optimizer.state.items():
-            for name, value in moments.items():  # the layout in memory of their parameter: products are then as fast
+            for name, value in moments.items():  # in the memory format of their parameter: steps are then as fast
                 if isinstance(value, Tensor) and value.dim() == parameter.dim() == 4:
                     moments[name] = value.to(memory_format=torch.channels_last)
         self.lr_scheduler.load_state_dict(state["lr_scheduler"])
@@ -170,20 +170,20 @@ class Trainer:
         order = torch.randperm(len(self.train_split.labels), generator=self.generator, device=self.device)
         return order[: self.steps_per_epoch * self.config.batch].view(self.steps_per_epoch, self.config.batch).unbind()
 
-    def _reset_sums(self, places: slice, steps: int) -> list[float]:
-        """Means over `steps` steps and all processes of the sums at `places`, which are set to 0."""
+    def _pop_means(self, places: slice, steps: int) -> list[float]:
+        """The sums at `places`, averaged over `steps` steps and all processes; they restart at 0."""
         means = self.group.mean(self.sums[places] / steps).tolist()
         self.sums[places] = 0
         return [float(mean) for mean in means]
 
     def _log_steps(self, rate: float) -> StepRow:
-        (loss,) = self._reset_sums(slice(2, 3), self._steps_per_row)
+        (loss,) = self._pop_means(slice(2, 3), self._steps_per_row)
         check_finite(loss, self.step)
         self.state.steps.append(StepRow(self.step, loss, rate))
         return self.state.steps[-1]
 
     def _log_epoch(self, epoch: int) -> EpochRow:
-        loss, hits = self._reset_sums(slice(0, 2), self.steps_per_epoch)
+        loss, hits = self._pop_means(slice(0, 2), self.steps_per_epoch)
         candidate = self.averaged.module if self.config.averaging else self.classifier
         validation = evaluate(candidate, self.validation_split, self.config.precision)
         row = EpochRow(epoch, loss, hits * self.group.world_size / self.config.batch, *validation)
