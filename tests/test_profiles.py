@@ -1,6 +1,7 @@
 """Profiles are overlays on params.yaml whose values the stages accept, and each has its make target."""
 
 import re
+import shutil
 from pathlib import Path
 from typing import Any
 
@@ -17,9 +18,11 @@ from tests.support import project_clone
 
 @pytest.fixture
 def overlay(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """The file of a profile `mine`, which is yet to be written."""
-    monkeypatch.setattr(profiles, "FOLDER", tmp_path)
-    return tmp_path / "mine.yaml"
+    """The path of a profile `mine`, not yet written, in a folder with params.yaml, which is the current one."""
+    shutil.copy(PARAMS_FILE, tmp_path)
+    (tmp_path / profiles.FOLDER).mkdir(parents=True)
+    monkeypatch.chdir(tmp_path)
+    return profiles.path_of("mine")
 
 
 @pytest.mark.parametrize("name", profiles.names())
