@@ -25,13 +25,12 @@ from playwright.sync_api import Locator, Page, expect, sync_playwright
 
 from pipeline.core.config import EXPERIMENT
 from tests.support import project_clone
+from tests.support.browser import CHROMIUM_FLAGS
 
 IMAGES: Final = project_clone.ROOT / "docs" / "images"
 RATES: Final = {"rate-0.1": 0.1, "rate-0.001": 0.001}  # learning rates by the name of the experiment
 COLUMNS: Final = ("train.optimizer.learning_rate", "test_accuracy", "handwriting_accuracy")
 WIDTH: Final = 1600  # pixels
-DISABLED: Final = ("background-networking", "component-update", "gpu", "quic", "sync")  # features of Chromium
-SWITCHES: Final = ["--no-sandbox", "--no-first-run", *(f"--disable-{feature}" for feature in DISABLED)]
 
 
 def two_experiments(folder: str) -> project_clone.Clone:
@@ -140,7 +139,7 @@ def main(images: Path = IMAGES) -> None:
         mlflow_ui(two_experiments(folder)) as url,
         sync_playwright() as playwright,
     ):
-        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=SWITCHES)
+        browser = playwright.chromium.launch(executable_path=shutil.which("chromium"), args=CHROMIUM_FLAGS)
         page = browser.new_page(viewport={"width": WIDTH, "height": 1200})
         page.goto(url)
         show_runs(page, images)

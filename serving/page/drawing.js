@@ -1,54 +1,54 @@
 /**
- * What lies on a sheet: strokes of a pen, or a picture. Each change is a new state, so that undo is going back to the
- * one before, even after a clear.
+ * The content of a drawing pad: strokes or a picture. Each change makes a new state; undo returns to the one before,
+ * also after a clear.
  *
- * Lengths are in units of the sheet's height, x to the right and y downwards, so that a sheet of any size on a screen
- * holds the same drawing.
+ * Lengths are in units of the pad's height, x to the right and y downwards, so that a drawing does not depend on the
+ * pad's size on the screen.
  */
 
 const BLANK = { strokes: [], picture: null };
 
 export class Drawing {
-  #past = [];
-  #now = BLANK;
+  #history = [];
+  #state = BLANK;
 
   get strokes() {
-    return this.#now.strokes;
+    return this.#state.strokes;
   }
 
-  /** The picture that lies here, as pictures.js opened it, or null. */
+  /** The picture, as `open` of pictures.js returned it, or null. */
   get picture() {
-    return this.#now.picture;
+    return this.#state.picture;
   }
 
   get isBlank() {
-    return this.#now.strokes.length === 0 && this.#now.picture === null;
+    return this.#state.strokes.length === 0 && this.#state.picture === null;
   }
 
-  /** A new stroke begins. A picture makes room for it. */
-  begin(width, point) {
-    this.#become({ strokes: [...this.#now.strokes, { width, points: [point] }], picture: null });
+  /** Start a stroke. It replaces a picture. */
+  startStroke(width, point) {
+    this.#change({ strokes: [...this.#state.strokes, { width, points: [point] }], picture: null });
   }
 
-  /** The stroke that was begun last goes on. */
-  extend(points) {
-    this.#now.strokes.at(-1).points.push(...points);
+  /** Add points to the last stroke. */
+  extendStroke(points) {
+    this.#state.strokes.at(-1).points.push(...points);
   }
 
-  put(picture) {
-    this.#become({ strokes: [], picture });
+  setPicture(picture) {
+    this.#change({ strokes: [], picture });
   }
 
   clear() {
-    this.#become(BLANK);
+    this.#change(BLANK);
   }
 
   undo() {
-    this.#now = this.#past.pop() ?? BLANK;
+    this.#state = this.#history.pop() ?? BLANK;
   }
 
-  #become(state) {
-    this.#past.push(this.#now);
-    this.#now = state;
+  #change(state) {
+    this.#history.push(this.#state);
+    this.#state = state;
   }
 }

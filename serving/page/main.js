@@ -1,115 +1,120 @@
-/** Puts the page together: what a person does changes a sheet, a changed sheet is asked about, an answer is shown. */
+/** Connects the parts of the page: a change on a pad sends a request, and its answer is shown. */
 
-import { Asker } from "./asker.js";
+import { getModel } from "./api.js";
+import { LiveRegion } from "./live_region.js";
+import { advice, announcement } from "./messages.js";
 import { Mode, MODES } from "./mode.js";
 import { fileOf, frameOf } from "./paint.js";
-import * as panel from "./panel.js";
 import * as pictures from "./pictures.js";
-import { about } from "./service.js";
-import { Voice } from "./voice.js";
-import { advice, spoken } from "./words.js";
+import { RequestQueue } from "./request_queue.js";
+import * as panel from "./result_panel.js";
 
 const element = (id) => document.getElementById(id);
 const slider = element("pen").querySelector("input");
 const pen = {
-  /** Of the strokes to come, in sheet heights. */
+  /** Of the next stroke, in units of the pad's height. */
   get width() {
     return slider.valueAsNumber / 100;
   },
 };
-const asker = new Asker();
-const voice = new Voice(element("voice"));
+const queue = new RequestQueue();
+const liveRegion = new LiveRegion(element("live-region"));
 const modes = Object.fromEntries(Object.keys(MODES).map((name) => [name, new Mode(name, pen)]));
 let mode = modes.one;
 let classes = [..."0123456789"];
-let complaint = ""; // about a file that is no picture
+let fileError = ""; // the message about a file that could not be opened
 
-function show() {
-  const { digits, chosen } = mode;
+function render() {
+  const { digits, selected } = mode;
   const isNumber = mode !== modes.one;
-  const isStale = asker.trouble !== null && !mode.isBlank;
-  const invitation = isStale ? "…" : mode.invitation;
-  const choose = (index) => {
-    mode.chosen = index;
-    show();
+  const isStale = queue.problem !== null && !mode.isBlank;
+  const prompt = isStale ? "…" : mode.prompt;
+  const select = (index) => {
+    mode.selected = index;
+    render();
   };
-  panel.show({ digits, isNumber, isStale, chosen, classes, invitation, choose });
-  for (const [index, sheet] of mode.sheets.entries()) {
-    if (mode.sheets.length === 1) continue;
-    sheet.element.classList.toggle("current", index === chosen);
-    sheet.canvas.ariaPressed = String(index === chosen);
+  panel.render({ digits, isNumber, isStale, selected, classes, prompt, select });
+  for (const [index, pad] of mode.pads.entries()) {
+    if (mode.pads.length === 1) continue;
+    pad.element.classList.toggle("selected", index === selected);
+    pad.canvas.ariaPressed = String(index === selected);
   }
   element("undo").disabled = !mode.canUndo;
   element("clear").disabled = mode.isBlank;
-  const refusal = mode.sheets.map((sheet) => sheet.refusal).find(Boolean);
-  const problem = asker.trouble ?? refusal;
-  const words = problem ? advice(problem) : complaint;
-  element("notice").textContent = words;
-  element("notice").hidden = !words;
-  element("panel").ariaBusy = String(asker.isBusy);
+  const refusal = mode.pads.map((pad) => pad.refusal).find(Boolean);
+  const problem = queue.problem ?? refusal;
+  const message = problem ? advice(problem) : fileError;
+  element("notice").textContent = message;
+  element("notice").hidden = !message;
+  element("panel").ariaBusy = String(queue.isBusy);
   const isBlank = digits.every((digit) => digit === null);
-  voice.say(words || (isBlank ? invitation : spoken(digits, classes)));
+  liveRegion.announce(message || (isBlank ? prompt : announcement(digits, classes)));
 }
 
-/** Have the service look at a sheet, unless nothing is on it. */
-function askAbout(mode, sheet) {
-  complaint = "";
-  if (sheet.drawing.isBlank) {
-    asker.forget(sheet);
-    return show();
+/** Have the service read a pad, unless it is blank. */
+function submit(mode, pad) {
+  fileError = "";
+  if (pad.drawing.isBlank) {
+    queue.cancel(pad);
+    return render();
   }
   let frame;
-  asker.ask(sheet, {
+  queue.add(pad, {
     async send() {
-      frame = frameOf(sheet.drawing, sheet.aspect);
-      const { picture } = sheet.drawing;
-      if (picture) return pictures.send(picture, (file) => mode.ask(file));
-      return mode.ask(await fileOf(sheet.drawing, sheet.aspect));
+      frame = frameOf(pad.drawing, pad.aspect);
+      const { picture } = pad.drawing;
+      if (picture) return pictures.send(picture, (file) => mode.classify(file));
+      return mode.classify(await fileOf(pad.drawing, pad.aspect));
     },
-    answered(digits) {
-      sheet.digits = digits;
-      sheet.refusal = null;
-      sheet.showBoxes(mode.name === "line" ? digits : [], frame);
-      show();
+    onAnswer(digits) {
+      pad.digits = digits;
+      pad.refusal = null;
+      pad.showBoxes(mode.name === "line" ? digits : [], frame);
+      render();
     },
-    refused(problem) {
-      sheet.digits = [];
-      sheet.refusal = problem;
-      sheet.showBoxes([]);
-      show();
+    onRefusal(problem) {
+      pad.digits = [];
+      pad.refusal = problem;
+      pad.showBoxes([]);
+      render();
     },
   });
-  show();
+  render();
 }
 
-async function take(file, target) {
-  const sheet = mode.sheets.find((sheet) => sheet.element.contains(target)) ?? mode.current;
+/** Put a picture file on the pad that `target` belongs to, else on the current one. */
+async function addFile(file, target) {
+  const pad = mode.pads.find((pad) => pad.element.contains(target)) ?? mode.current;
   try {
-    sheet.put(await pictures.open(file));
+    pad.setPicture(await pictures.open(file));
   } catch (error) {
-    complaint = error.message;
-    show();
+    fileError = error.message;
+    render();
   }
 }
 
-function enter(name) {
+function setMode(name) {
   mode = modes[name];
   element("desk").replaceChildren(mode.element);
-  complaint = "";
-  show();
+  fileError = "";
+  render();
 }
 
-function introduce(model) {
+function loadModel() {
+  queue.add("model", { send: getModel, onAnswer: setModel, onRefusal: console.error });
+}
+
+function setModel(model) {
   element("model").textContent = model.model;
   classes = model.classes;
-  panel.name(classes);
+  panel.setClasses(classes);
   if (classes.join("") !== "0123456789") {
     element("title").textContent = document.title = "What is it?";
     element("modes").hidden = true;
-    modes.one.invitation = `Draw one of these: ${classes.join(", ")}`;
-    enter("one");
+    modes.one.prompt = `Draw one of these: ${classes.join(", ")}`;
+    setMode("one");
   }
-  show();
+  render();
 }
 
 function onKey(event) {
@@ -123,23 +128,22 @@ function onKey(event) {
 }
 
 for (const mode of Object.values(modes)) {
-  mode.addEventListener("change", ({ detail }) => askAbout(mode, detail));
-  mode.addEventListener("choose", show);
+  mode.addEventListener("change", ({ detail }) => submit(mode, detail));
+  mode.addEventListener("select", render);
   mode.addEventListener("model", ({ detail }) => {
-    const isNew = detail !== element("model").textContent; // another model has been deployed meanwhile
-    if (isNew) asker.ask("model", { send: about, answered: introduce, refused: console.error });
+    if (detail !== element("model").textContent) loadModel(); // another one has been deployed since
   });
 }
-asker.addEventListener("state", show);
-pictures.listen(take);
+queue.addEventListener("state", render);
+pictures.listen(addFile);
 element("undo").addEventListener("click", () => mode.undo());
 element("clear").addEventListener("click", () => mode.clear());
-element("modes").addEventListener("change", ({ target }) => enter(target.value));
+element("modes").addEventListener("change", ({ target }) => setMode(target.value));
 addEventListener("keydown", onKey);
 for (const query of ["(prefers-color-scheme: dark)", "(forced-colors: active)"]) {
-  matchMedia(query).addEventListener("change", () => mode.sheets.forEach((sheet) => sheet.paint()));
+  matchMedia(query).addEventListener("change", () => mode.pads.forEach((pad) => pad.paint()));
 }
 
-panel.name(classes);
-asker.ask("model", { send: about, answered: introduce, refused: console.error });
-enter(element("modes").querySelector(":checked").value);
+panel.setClasses(classes);
+loadModel();
+setMode(element("modes").querySelector(":checked").value);

@@ -1,106 +1,101 @@
-/** A way to write: one digit, four boxes or a line. Its sheets keep what is on them while another mode is shown. */
+/** An input mode: one digit, four boxes or a line. Its pads keep their drawings while another mode is shown. */
 
-import { predict, read } from "./service.js";
-import { Sheet } from "./sheet.js";
+import { predict, read } from "./api.js";
+import { DrawingPad } from "./drawing_pad.js";
 
 export const MODES = {
-  one: { sheets: 1, aspect: 1, invitation: "Draw a digit" },
-  four: { sheets: 4, aspect: 1, invitation: "Draw a digit in each box" },
-  line: { sheets: 1, aspect: 2, invitation: "Write a number" },
+  one: { pads: 1, aspect: 1, prompt: "Draw a digit" },
+  four: { pads: 4, aspect: 1, prompt: "Draw a digit in each box" },
+  line: { pads: 1, aspect: 2, prompt: "Write a number" },
 };
 
 export class Mode extends EventTarget {
-  #changed = []; // groups of sheets, in the order in which they were changed, for undo
-  #chosen = null; // the index of the digit that is shown in full, where a person chose one
+  #history = []; // of changes, for undo: each the pads that it changed
+  #selected = null; // the index of the digit that the user selected, if any
 
-  /** Fires "change" with the sheet as its detail, and "choose" when a box was chosen with the keyboard. */
+  /** Fires "change" with the pad as its detail, "model" with the model's name, "select" at a key press in a box. */
   constructor(name, pen) {
     super();
-    const { sheets, aspect, invitation } = MODES[name];
+    const { pads, aspect, prompt } = MODES[name];
     this.name = name;
-    this.invitation = invitation;
+    this.prompt = prompt;
     this.element = document.createElement("div");
     this.element.className = `mode ${name}`;
-    this.sheets = Array.from({ length: sheets }, (_, index) => {
-      const label = sheets > 1 ? `Box ${index + 1} to draw a digit in` : "Sheet to draw on";
-      const sheet = new Sheet({ aspect, hint: sheets > 1 ? index + 1 : "Here, or drop a picture", label, pen });
-      sheet.addEventListener("change", ({ detail }) => this.#note(sheet, detail));
-      sheet.addEventListener("cancel", () => this.undo());
-      if (sheets > 1) this.#makeChoosable(sheet, index);
-      return sheet;
+    this.pads = Array.from({ length: pads }, (_, index) => {
+      const label = pads > 1 ? `Box ${index + 1}: draw a digit` : "Drawing area";
+      const pad = new DrawingPad({ aspect, hint: pads > 1 ? index + 1 : "Draw here, or drop a picture", label, pen });
+      pad.addEventListener("change", ({ detail }) => this.#onChange(pad, detail));
+      pad.addEventListener("cancel", () => this.undo());
+      if (pads > 1) this.#makeSelectable(pad, index);
+      return pad;
     });
-    this.current = this.sheets[0];
-    this.element.append(...this.sheets.map((sheet) => sheet.element));
+    this.current = this.pads[0];
+    this.element.append(...this.pads.map((pad) => pad.element));
   }
 
-  #note(sheet, how) {
-    if (how === "begin") this.#changed.push([sheet]);
-    if (how === "begin" || how === "undo") this.current = sheet;
-    this.#chosen = null;
-    this.dispatchEvent(new CustomEvent("change", { detail: sheet }));
+  #onChange(pad, kind) {
+    if (kind === "start") this.#history.push([pad]);
+    if (kind === "start" || kind === "undo") this.current = pad;
+    this.#selected = null;
+    this.dispatchEvent(new CustomEvent("change", { detail: pad }));
   }
 
-  /** What was read, null for a blank sheet. At least one element. */
+  /** What was read, at least one element; null for a blank pad. */
   get digits() {
-    if (this.name === "four") return this.sheets.map((sheet) => sheet.digits[0] ?? null);
-    return this.sheets[0].digits.length ? this.sheets[0].digits : [null];
+    if (this.name === "four") return this.pads.map((pad) => pad.digits[0] ?? null);
+    return this.pads[0].digits.length ? this.pads[0].digits : [null];
   }
 
-  /** The digit that is shown in full: the one that a person chose, else the box written last, or a line's least certain. */
-  get chosen() {
+  /** The index of the digit shown in full: the user's selection, else the last box drawn in, or a line's least certain. */
+  get selected() {
     const { digits } = this;
-    if (this.#chosen !== null && this.#chosen < digits.length) return this.#chosen;
-    if (this.name === "four") return this.sheets.indexOf(this.current);
+    if (this.#selected !== null && this.#selected < digits.length) return this.#selected;
+    if (this.name === "four") return this.pads.indexOf(this.current);
     const confidences = digits.map((digit) => digit?.confidence ?? 1);
     return confidences.indexOf(Math.min(...confidences));
   }
 
-  set chosen(index) {
-    this.#chosen = index;
-    if (this.name === "four") this.current = this.sheets[index];
+  set selected(index) {
+    this.#selected = index;
+    if (this.name === "four") this.current = this.pads[index];
   }
 
-  /** With the keyboard: the box that is chosen takes the next picture. */
-  #makeChoosable({ canvas }, index) {
+  /** Let the keyboard select a box, to which the next picture goes. */
+  #makeSelectable({ canvas }, index) {
     canvas.tabIndex = 0;
     canvas.setAttribute("role", "button");
     canvas.addEventListener("keydown", (event) => {
       if (event.key !== "Enter" && event.key !== " ") return;
       event.preventDefault();
-      this.chosen = index;
-      this.dispatchEvent(new Event("choose"));
+      this.selected = index;
+      this.dispatchEvent(new Event("select"));
     });
   }
 
   get isBlank() {
-    return this.sheets.every((sheet) => sheet.drawing.isBlank);
+    return this.pads.every((pad) => pad.drawing.isBlank);
   }
 
   get canUndo() {
-    return this.#changed.length > 0;
+    return this.#history.length > 0;
   }
 
   undo() {
-    for (const sheet of this.#changed.pop() ?? []) sheet.undo();
+    for (const pad of this.#history.pop() ?? []) pad.undo();
   }
 
   clear() {
-    const written = this.sheets.filter((sheet) => !sheet.drawing.isBlank);
-    if (written.length) this.#changed.push(written);
-    for (const sheet of written) sheet.clear();
-    this.current = this.sheets[0];
+    const drawn = this.pads.filter((pad) => !pad.drawing.isBlank);
+    if (drawn.length) this.#history.push(drawn);
+    for (const pad of drawn) pad.clear();
+    this.current = this.pads[0];
   }
 
-  /** The digits in a file, as the service reads them in this mode. */
-  async ask(file) {
-    if (this.name === "line") return (await this.#tagged(read(file))).digits;
-    const answer = await this.#tagged(predict(file));
-    return answer.is_blank ? [] : [answer];
-  }
-
-  async #tagged(answering) {
-    const answer = await answering;
+  /** The digits in a file, read by the endpoint of this mode. Throws Problem. */
+  async classify(file) {
+    const answer = await (this.name === "line" ? read : predict)(file);
     this.dispatchEvent(new CustomEvent("model", { detail: answer.model }));
-    return answer;
+    if (this.name === "line") return answer.digits;
+    return answer.is_blank ? [] : [answer];
   }
 }

@@ -1,9 +1,9 @@
-/** A drawing on a canvas: the one on the screen, or the picture that is sent. */
+/** Paints a drawing on a canvas: the one on the screen, or the picture that is sent. */
 
 const SENT_HEIGHT = 200; // pixels; the model's image has 28
-const MARGIN = 0.1; // of paper around what is sent: ink at the very edge would pass for a photo's dark corner
+const MARGIN = 0.1; // of the pad's height, around what is sent: ink at the very edge would pass for a photo's dark corner
 
-/** Draw the strokes with a round pen, curved through the middles between their points. */
+/** Paint strokes with round ends, as curves through the midpoints between their points. */
 export function paintStrokes(context, strokes, colour) {
   context.strokeStyle = colour;
   context.lineCap = context.lineJoin = "round";
@@ -22,12 +22,12 @@ export function paintStrokes(context, strokes, colour) {
 }
 
 export function paintPicture(context, image, { left, top, width, height }) {
-  context.fillStyle = "white"; // what is transparent
+  context.fillStyle = "white"; // shows where the picture is transparent
   context.fillRect(left, top, width, height);
   context.drawImage(image, left, top, width, height);
 }
 
-/** Where on the sheet the picture lies that is sent for a drawing: the whole sheet and its margin, or the picture. */
+/** The part of the pad that is sent, in units of the pad's height: the whole pad with a margin, or the picture. */
 export function frameOf(drawing, aspect) {
   if (!drawing.picture) return { left: -MARGIN, top: -MARGIN, width: aspect + 2 * MARGIN, height: 1 + 2 * MARGIN };
   const { width, height } = drawing.picture.image;
@@ -40,7 +40,7 @@ export function frameOf(drawing, aspect) {
   };
 }
 
-/** The file that is sent for strokes: black on white whatever the screen's colours are. */
+/** The PNG that is sent for strokes: black on white, whatever the screen's colours. */
 export function fileOf(drawing, aspect) {
   const { left, top, width, height } = frameOf(drawing, aspect);
   const scale = SENT_HEIGHT / height;
@@ -50,13 +50,13 @@ export function fileOf(drawing, aspect) {
   context.scale(scale, scale);
   context.translate(-left, -top);
   paintStrokes(context, drawing.strokes, "black");
-  return asFile(context.canvas);
+  return toPng(context.canvas);
 }
 
 export function newCanvas(width, height) {
   return Object.assign(document.createElement("canvas"), { width: Math.round(width), height: Math.round(height) });
 }
 
-export function asFile(canvas) {
+export function toPng(canvas) {
   return new Promise((resolve) => canvas.toBlob(resolve, "image/png"));
 }

@@ -5,18 +5,16 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
 import pytest
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
-from docs.page_screenshots import PATIENCE
-from docs.screenshots import SWITCHES
 from serving.smoke_test import running
+from tests.support.browser import CHROMIUM_FLAGS, HOST, TIMEOUT
 from tests.support.project_clone import ROOT, Clone
-
-HOST = "digits.test"  # the loopback under a name, as a person elsewhere would type one; only the browser knows it
 
 
 def clone(folder: Path) -> Clone:
@@ -52,39 +50,36 @@ def service_url(bento: str, tmp_path_factory: pytest.TempPathFactory) -> Iterato
 
 @pytest.fixture(scope="module")
 def page_url(request: pytest.FixtureRequest) -> str:
-    """Where the page is: of the Bento, or of the service that SERVICE_URL names."""
+    """The address of the page: the service at SERVICE_URL, or else the Bento's."""
     url: str = os.environ.get("SERVICE_URL") or request.getfixturevalue("service_url")
     return url.rstrip("/")
 
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
-    with sync_playwright() as pilot:
-        switches = [*SWITCHES, f"--host-resolver-rules=MAP {HOST} 127.0.0.1"]
-        yield pilot.chromium.launch(executable_path=shutil.which("chromium"), args=switches)
+    with sync_playwright() as playwright:
+        flags = [*CHROMIUM_FLAGS, f"--host-resolver-rules=MAP {HOST} 127.0.0.1"]
+        yield playwright.chromium.launch(executable_path=shutil.which("chromium"), args=flags)
 
 
 @pytest.fixture
-def opened(browser: Browser) -> Iterator[Callable[..., Page]]:
-    """Opens pages, by address and with the settings of a browser's context. An error in one fails the test."""
-    contexts = []
+def open_page(browser: Browser) -> Iterator[Callable[..., Page]]:
+    """Opens a page by its address, in a browser context with the given options. A JavaScript error fails the test."""
     errors: list[str] = []
+    with ExitStack() as contexts:
 
-    def open_page(url: str, **settings: Any) -> Page:
-        contexts.append(browser.new_context(**settings))
-        page = contexts[-1].new_page()
-        page.set_default_timeout(PATIENCE)
-        page.on("pageerror", lambda error: errors.append(str(error)))
-        page.goto(url)
-        expect(page.locator("#model")).not_to_have_text("…")
-        return page
+        def open_page(url: str, **options: Any) -> Page:
+            page = contexts.enter_context(browser.new_context(**options)).new_page()
+            page.set_default_timeout(TIMEOUT)
+            page.on("pageerror", lambda error: errors.append(str(error)))
+            page.goto(url)
+            expect(page.locator("#model")).not_to_have_text("…")
+            return page
 
-    yield open_page
-    for context in contexts:
-        context.close()
+        yield open_page
     assert not errors
 
 
 @pytest.fixture
-def page(opened: Callable[..., Page], page_url: str) -> Page:
-    return opened(page_url)
+def page(open_page: Callable[..., Page], page_url: str) -> Page:
+    return open_page(page_url)

@@ -1,59 +1,72 @@
-"""What tests do on the page, and what they read from it."""
+"""Actions on the page and in Swagger UI, and what the page shows."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Final
 
+import pytest
 from playwright.sync_api import Browser, Page, Response, expect
 
-from docs.page_screenshots import PATIENCE, settle
+from tests.support.browser import TIMEOUT, wait_for_answer
 from tests.support.project_clone import ROOT
 
-OFFER: Final = """([action, name, type, bytes]) => {
+ADD_FILE: Final = """([action, name, type, bytes]) => {
     const files = new DataTransfer();
     files.items.add(new File([new Uint8Array(bytes)], name, { type }));
-    const about = { bubbles: true, cancelable: true };
-    const target = document.querySelector(".sheet canvas");
-    if (action === "drop") target.dispatchEvent(new DragEvent("drop", { ...about, dataTransfer: files }));
-    else target.dispatchEvent(new ClipboardEvent("paste", { ...about, clipboardData: files }));
-}"""  # files cannot be dragged out of a file manager here, nor copied out of one
+    const options = { bubbles: true, cancelable: true };
+    const target = document.querySelector(".pad canvas");
+    if (action === "drop") target.dispatchEvent(new DragEvent("drop", { ...options, dataTransfer: files }));
+    else target.dispatchEvent(new ClipboardEvent("paste", { ...options, clipboardData: files }));
+}"""  # Playwright can neither drag nor copy a file from a file manager
 
 
 def answer(page: Page) -> str:
-    settle(page)
+    """The text in large type, once it is for the current drawing."""
+    wait_for_answer(page)
     return page.locator("#answer").inner_text()
 
 
 def best_two(page: Page) -> set[str]:
+    """The names of the two most likely classes."""
     rows = page.locator("#bars tr").all()
     shares = {row.locator("th").inner_text(): float(row.locator(".value").inner_text().rstrip(" %")) for row in rows}
     return set(sorted(shares, key=lambda name: shares[name])[-2:])
 
 
 def picture(digit: int) -> Path:
+    """A file from `data/`."""
     return next((ROOT / "data" / str(digit)).glob("paint-*.png"))
 
 
-def offer(page: Page, action: str, path: Path, media_type: str = "image/png") -> None:
+def add_file(page: Page, action: str, path: Path, media_type: str = "image/png") -> None:
     """Drop or paste a file."""
-    page.evaluate(OFFER, [action, path.name, media_type, list(path.read_bytes())])
+    page.evaluate(ADD_FILE, [action, path.name, media_type, list(path.read_bytes())])
 
 
 @contextmanager
 def new_page(browser: Browser) -> Iterator[Page]:
-    """A page in a context of its own."""
+    """A page in its own browser context."""
     context = browser.new_context()
     page = context.new_page()
-    page.set_default_timeout(PATIENCE)
+    page.set_default_timeout(TIMEOUT)
     try:
         yield page
     finally:
         context.close()
 
 
+def tab_to(page: Page, id: str) -> None:
+    """Move the focus to an element with the Tab key."""
+    for _ in range(20):
+        page.keyboard.press("Tab")
+        if page.evaluate("document.activeElement.id") == id:
+            return
+    pytest.fail(f"expected #{id} within 20 presses of Tab")
+
+
 def execute(page: Page, operation: str, file: Path | None = None) -> Response:
-    """What Swagger gets where a person opens an operation, presses "Try it out" and then "Execute"."""
+    """Open an operation in Swagger UI and press "Try it out" and "Execute". Returns the response."""
     block = page.locator(f"#operations-digits-{operation}")
     block.locator(".opblock-summary-control").click()
     block.get_by_role("button", name="Try it out").click()

@@ -1,12 +1,12 @@
-"""The pages' content security policy in a real browser: nothing that they do breaks it, and it stops what it should."""
+"""The content security policy of the pages in a real browser: they violate nothing, and injected scripts do not run."""
 
 from typing import Final
 
 import pytest
 from playwright.sync_api import Browser, Page, Route, expect
 
-from docs.page_screenshots import PATIENCE, draw, settle, sheet
-from tests.e2e.page_actions import answer, execute, new_page, offer, picture
+from tests.e2e.page_actions import add_file, answer, execute, new_page, picture
+from tests.support.browser import TIMEOUT, draw, pad, wait_for_answer
 
 COLLECT: Final = """
 window.violations = [];
@@ -22,28 +22,28 @@ INJECTED: Final = """
 
 @pytest.fixture
 def console(page: Page) -> list[str]:
-    """What the console of `page` says from its loading on."""
-    said: list[str] = []
-    page.on("console", lambda message: said.append(message.text))
+    """Messages in the console of `page` since it was loaded."""
+    messages: list[str] = []
+    page.on("console", lambda message: messages.append(message.text))
     page.add_init_script(COLLECT)
     page.reload()
-    return said
+    return messages
 
 
-def test_nothing_on_the_page_breaks_its_policy_or_leaves_its_origin(
+def test_nothing_on_the_page_violates_its_policy_or_leaves_its_origin(
     page: Page, page_url: str, console: list[str]
 ) -> None:
-    asked: list[str] = []
-    page.on("request", lambda request: asked.append(request.url))
+    requested: list[str] = []
+    page.on("request", lambda request: requested.append(request.url))
     page.reload()
     for mode in ("One digit", "Four boxes", "A line"):
         page.get_by_role("radio", name=mode).check()
-        draw(sheet(page), 3)
-        settle(page)
+        draw(pad(page), 3)
+        wait_for_answer(page)
     page.locator("#tiles button").first.click()
     for action in ("drop", "paste"):
         page.get_by_role("button", name="Clear").click()
-        offer(page, action, picture(3))
+        add_file(page, action, picture(3))
         expect(page.locator("#answer")).to_have_text("3")
     page.get_by_role("radio", name="One digit").check()
     page.locator("#file").set_input_files(picture(5))
@@ -51,31 +51,32 @@ def test_nothing_on_the_page_breaks_its_policy_or_leaves_its_origin(
 
     assert page.evaluate("violations") == []
     assert console == []
-    assert {url.split("/")[2] for url in asked if not url.startswith(("data:", "blob:"))} == {page_url.split("/")[2]}
+    hosts = {url.split("/")[2] for url in requested if not url.startswith(("data:", "blob:"))}
+    assert hosts == {page_url.split("/")[2]}
 
 
-def test_nothing_in_the_description_breaks_its_policy(browser: Browser, page_url: str) -> None:
+def test_nothing_in_swagger_ui_violates_its_policy(browser: Browser, page_url: str) -> None:
     with new_page(browser) as page:
-        said: list[str] = []
-        page.on("console", lambda message: said.append(message.text))
+        messages: list[str] = []
+        page.on("console", lambda message: messages.append(message.text))
         page.add_init_script(COLLECT)
         page.goto(f"{page_url}/docs")
         assert execute(page, "predict_batch").status == 200
         assert execute(page, "predict", picture(3)).json()["digit"] == 3
         closed = page.locator(".opblock:not(.is-open) .opblock-summary-control")
-        while closed.count():
+        for _ in range(closed.count()):
             closed.first.click()
         for model in page.locator(".models .model-box-control").all():
             model.click()
 
         assert page.evaluate("violations") == []
-        assert said == []
+        assert messages == []
 
 
 @pytest.mark.parametrize(("path", "ready"), [("/", "#model:not(:text-is('…'))"), ("/docs", ".opblock")])
 @pytest.mark.parametrize("policy", ["as served", "none"])
 def test_an_injected_script_does_not_run(browser: Browser, page_url: str, path: str, ready: str, policy: str) -> None:
-    """It would without the policy."""
+    """Without the policy it does."""
 
     def inject(route: Route) -> None:
         response = route.fetch()
@@ -88,7 +89,7 @@ def test_an_injected_script_does_not_run(browser: Browser, page_url: str, path: 
         page.add_init_script(COLLECT)
         page.route(page_url + path, inject)
         page.goto(page_url + path)
-        page.locator(ready).first.wait_for(timeout=PATIENCE)
+        page.locator(ready).first.wait_for(timeout=TIMEOUT)
 
         if policy == "none":
             assert page.evaluate("window.ran")
@@ -98,8 +99,8 @@ def test_an_injected_script_does_not_run(browser: Browser, page_url: str, path: 
             assert directives == {"script-src-elem", "script-src-attr"}
 
 
-def test_the_page_makes_no_code_from_text(page: Page, console: list[str]) -> None:
-    draw(sheet(page), 3)
+def test_the_page_cannot_turn_text_into_code(page: Page, console: list[str]) -> None:
+    draw(pad(page), 3)
     assert answer(page) == "3"
 
     outcome = page.evaluate("""() => {
@@ -111,7 +112,7 @@ def test_the_page_makes_no_code_from_text(page: Page, console: list[str]) -> Non
     assert outcome == ["refused", "refused"]
 
 
-def test_no_page_shows_it_in_a_frame(browser: Browser, page_url: str) -> None:
+def test_the_page_cannot_be_shown_in_a_frame(browser: Browser, page_url: str) -> None:
     with new_page(browser) as page:
         frame = f'<iframe src="{page_url}/"></iframe>'
         page.route(f"{page_url}/frame", lambda route: route.fulfill(content_type="text/html", body=frame))

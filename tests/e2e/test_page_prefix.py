@@ -1,4 +1,4 @@
-"""The page and /docs in a real browser, behind nginx, which strips a prefix as deploy/README.md says."""
+"""The page and /docs in a real browser, behind nginx, which strips a prefix as configured in deploy/README.md."""
 
 import re
 import shutil
@@ -10,15 +10,14 @@ import httpx2
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from docs.page_screenshots import draw, sheet
 from serving.http.parsing import MAX_BODY
 from serving.smoke_test import free_port, wait_until_ready
-from tests.e2e.conftest import HOST
 from tests.e2e.page_actions import answer, execute, new_page
+from tests.support.browser import HOST, draw, pad
 from tests.support.project_clone import ROOT
 
 PREFIX: Final = "digits/"
-NGINX: Final = shutil.which("nginx") or "/usr/sbin/nginx"  # not in the PATH of every user
+NGINX: Final = shutil.which("nginx") or "/usr/sbin/nginx"  # which not every user has in PATH
 CONFIGURATION: Final = """
 daemon off;
 master_process off;
@@ -44,7 +43,7 @@ def documented_locations() -> str:
 
 @pytest.fixture(scope="module")
 def proxy(page_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address below which nginx has the service, as deploy/README.md configures it."""
+    """The address of the service behind nginx, configured as in deploy/README.md."""
     folder, port = tmp_path_factory.mktemp("nginx"), free_port()
     locations = documented_locations()
     assert "http://127.0.0.1:3000/" in locations
@@ -64,42 +63,42 @@ def proxy(page_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[s
 
 @pytest.fixture(params=["the root", "a prefix"])
 def base(request: pytest.FixtureRequest, page_url: str) -> str:
-    """Where the page is: of the service itself, or behind the proxy."""
+    """The address of the page: at the service itself, or behind the proxy."""
     if request.param == "a prefix":
         address: str = request.getfixturevalue("proxy")
         return address
     return re.sub(r"//127\.0\.0\.1\b", f"//{HOST}", page_url) + "/"
 
 
-def watch(page: Page, base: str) -> list[str]:
-    """Collects, from now on, what is asked outside `base` or answered with an error."""
-    trouble: list[str] = []
+def collect_errors(page: Page, base: str) -> list[str]:
+    """Returns a list that grows by each request outside `base` and each response with an error."""
+    errors: list[str] = []
 
     def check(status: int, url: str) -> None:
         if not url.startswith(("data:", "blob:")) and (status >= 400 or not url.startswith(base)):
-            trouble.append(f"{status} {url}")
+            errors.append(f"{status} {url}")
 
     page.on("request", lambda request: check(0, request.url))
     page.on("response", lambda response: check(response.status, response.url))
-    return trouble
+    return errors
 
 
-def test_the_page_works_and_asks_nothing_outside(opened: Callable[..., Page], base: str) -> None:
-    page = opened(base)
-    trouble = watch(page, base)
+def test_the_page_works_and_requests_nothing_outside(open_page: Callable[..., Page], base: str) -> None:
+    page = open_page(base)
+    errors = collect_errors(page, base)
     page.reload()
 
-    draw(sheet(page), 2)
+    draw(pad(page), 2)
     assert answer(page) == "2"
     page.get_by_role("radio", name="A line").check()
-    draw(sheet(page), 4, left=0.1, height=0.45)
-    draw(sheet(page), 7, left=0.5, height=0.45)
+    draw(pad(page), 4, left=0.1, height=0.45)
+    draw(pad(page), 7, left=0.5, height=0.45)
     assert answer(page) == "47"
-    assert not trouble
+    assert not errors
 
 
-def test_its_links_lead_to_pages(opened: Callable[..., Page], base: str) -> None:
-    page = opened(base)
+def test_its_links_work(open_page: Callable[..., Page], base: str) -> None:
+    page = open_page(base)
     for name in ("Try the API", "API description", "Metrics"):
         with page.expect_response(lambda response: response.request.is_navigation_request()) as response:
             page.get_by_role("link", name=name).click()
@@ -110,27 +109,27 @@ def test_its_links_lead_to_pages(opened: Callable[..., Page], base: str) -> None
 
 
 @pytest.mark.parametrize("path", ["docs", "docs/"])
-def test_an_operation_is_tried_out_where_the_page_is(browser: Browser, base: str, path: str) -> None:
+def test_an_operation_tried_out_in_swagger_ui_stays_below_the_base(browser: Browser, base: str, path: str) -> None:
     with new_page(browser) as page:
-        trouble = watch(page, base)
+        errors = collect_errors(page, base)
         page.goto(base + path)
         response = execute(page, "predict_batch")
 
         assert page.url.partition("#")[0] == base + "docs"
         assert response.url == base + "predict_batch?shape=1%2C28%2C28"
         assert response.status == 200
-        assert not trouble
+        assert not errors
 
 
-def test_a_prefix_without_its_slash_leads_to_the_page(opened: Callable[..., Page], proxy: str) -> None:
-    page = opened(proxy.rstrip("/"))
+def test_a_prefix_without_its_slash_redirects_to_the_page(open_page: Callable[..., Page], proxy: str) -> None:
+    page = open_page(proxy.rstrip("/"))
 
     assert page.url == proxy
-    draw(sheet(page), 3)
+    draw(pad(page), 3)
     assert answer(page) == "3"
 
 
-def test_the_proxy_passes_on_what_the_service_takes(proxy: str) -> None:
+def test_the_proxy_accepts_bodies_as_large_as_the_service_does(proxy: str) -> None:
     address = proxy.replace(HOST, "127.0.0.1") + "predict"
     headers = {"content-type": "image/png"}
 

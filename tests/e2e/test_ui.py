@@ -7,6 +7,7 @@ from pathlib import Path
 from playwright.sync_api import expect, sync_playwright
 
 from docs import screenshots
+from tests.support.browser import CHROMIUM_FLAGS
 from tests.support.project_clone import Clone
 
 
@@ -23,7 +24,7 @@ def test_the_page_of_a_run_shows_its_metrics_and_the_model_card(mnist: Clone) ->
     accuracy = json.loads((mnist.folder / "artifacts/score/metrics.json").read_text())["test"]["accuracy"]
 
     with screenshots.mlflow_ui(mnist) as url, sync_playwright() as pilot:
-        browser = pilot.chromium.launch(executable_path=shutil.which("chromium"), args=screenshots.SWITCHES)
+        browser = pilot.chromium.launch(executable_path=shutil.which("chromium"), args=CHROMIUM_FLAGS)
         page = browser.new_page()
         page.goto(f"{url}/#/experiments/{parent.info.experiment_id}/runs/{parent.info.run_id}")
 

@@ -1,11 +1,11 @@
-/** The answer: in large type, as the picture that the model sees, and as a table of probabilities. */
+/** The result: the answer in large type, the model's input, and a table of probabilities. */
 
-import { headline, percent, remark } from "./words.js";
+import { headline, percent, remark } from "./messages.js";
 
 const element = (id) => document.getElementById(id);
 
-/** A row for each class, to be filled by `show`. */
-export function name(classes) {
+/** Make a row for each class; `render` fills them. */
+export function setClasses(classes) {
   const rows = classes.map((name) => {
     const row = document.createElement("tr");
     const head = Object.assign(document.createElement("th"), { scope: "row", textContent: name });
@@ -19,33 +19,33 @@ export function name(classes) {
 }
 
 /**
- * Show `digits`, null for a box that is blank; a number can have several. The one at `chosen` is shown in full, and
- * `choose(index)` is called when another one is wanted. Where there is nothing, `invitation` says what to do. An answer
- * is stale while the service cannot be asked about what is drawn now.
+ * Show `digits`, null for a blank box; a number can have several. The one at index `selected` is shown in full, and
+ * `select(index)` is called when the user picks another one. Where there are none, `prompt` is shown. A result is stale
+ * while the service cannot read the current drawing.
  */
-export function show({ digits, isNumber, isStale, chosen, classes, invitation, choose }) {
+export function render({ digits, isNumber, isStale, selected, classes, prompt, select }) {
   const isBlank = digits.every((digit) => digit === null);
-  const text = isBlank ? invitation : headline(digits);
+  const text = isBlank ? prompt : headline(digits);
   const answer = element("answer");
   answer.textContent = text;
-  answer.classList.toggle("invitation", isBlank);
+  answer.classList.toggle("prompt", isBlank);
   answer.style.setProperty("--length", Math.max(text.length, 1));
-  element("note").textContent = isBlank ? "" : remark(digits, classes);
+  element("remark").textContent = isBlank ? "" : remark(digits, classes);
   element("panel").classList.toggle("number", isNumber);
   element("panel").classList.toggle("wide", isNumber || classes.some((name) => name.length > 1));
   element("panel").classList.toggle("stale", isStale);
-  showTiles(isNumber && !isBlank ? digits : [], chosen, choose);
-  showDigit(digits[chosen] ?? null);
+  renderTiles(isNumber && !isBlank ? digits : [], selected, select);
+  renderDigit(digits[selected] ?? null);
 }
 
-function showTiles(digits, chosen, choose) {
+function renderTiles(digits, selected, select) {
   const tiles = element("tiles");
   while (tiles.children.length > digits.length) tiles.lastChild.remove();
   while (tiles.children.length < digits.length) {
     const index = tiles.children.length;
     const tile = Object.assign(document.createElement("button"), { type: "button" });
     tile.append(Object.assign(new Image(28, 28), { alt: "" }), document.createElement("b"), document.createElement("span"));
-    tile.addEventListener("click", () => choose(index));
+    tile.addEventListener("click", () => select(index));
     tiles.append(tile);
   }
   for (const [index, digit] of digits.entries()) {
@@ -56,11 +56,11 @@ function showTiles(digits, chosen, choose) {
     name.textContent = digit?.class ?? "";
     share.textContent = digit ? percent(digit.confidence) : "blank";
     tile.disabled = !digit;
-    tile.ariaPressed = String(index === chosen);
+    tile.ariaPressed = String(index === selected);
   }
 }
 
-function showDigit(digit) {
+function renderDigit(digit) {
   const picture = element("seen").querySelector("img");
   picture.hidden = !digit;
   if (digit) picture.src = digit.seen;

@@ -1,23 +1,23 @@
-/** A sheet of paper: a canvas that mouse, pen and finger write on, and the boxes around what was found on it. */
+/** A canvas to draw on with mouse, pen or finger, and the boxes around the digits found on it. */
 
 import { Drawing } from "./drawing.js";
 import { frameOf, paintPicture, paintStrokes } from "./paint.js";
 
-export class Sheet extends EventTarget {
-  /** What the model made of it: answers with `class`, `confidence`, `probabilities`, `seen` and perhaps `box`. */
+export class DrawingPad extends EventTarget {
+  /** What the service read: objects with `class`, `confidence`, `probabilities`, `seen` and, from a line, `box`. */
   digits = [];
-  /** Why the service refuses what lies here, a Problem, or null. */
+  /** The Problem for which the service refused the drawing, or null. */
   refusal = null;
   drawing = new Drawing();
-  #pointer = null; // the one that is writing; a second finger or the palm is not another pen
+  #pointer = null; // the id of the one that draws; a second finger or the palm is ignored
 
-  /** `aspect` is width by height; `pen.width` is asked for at the beginning of each stroke. Fires "change". */
+  /** `aspect` is width by height; `pen.width` is read at the start of each stroke. Fires "change" and "cancel". */
   constructor({ aspect, hint, label, pen }) {
     super();
     this.aspect = aspect;
     this.pen = pen;
     this.element = document.createElement("div");
-    this.element.className = "sheet";
+    this.element.className = "pad";
     this.element.style.aspectRatio = aspect;
     this.canvas = document.createElement("canvas");
     this.canvas.setAttribute("role", "img");
@@ -39,13 +39,14 @@ export class Sheet extends EventTarget {
       if (event.button !== 0 || this.#pointer !== null) return;
       this.#pointer = event.pointerId;
       this.canvas.setPointerCapture(event.pointerId);
-      this.drawing.begin(this.pen.width, this.#place(event));
-      this.#changed("begin");
+      this.drawing.startStroke(this.pen.width, this.#position(event));
+      this.#changed("start");
     });
     this.canvas.addEventListener("pointermove", (event) => {
       if (event.pointerId !== this.#pointer) return;
-      const events = event.getCoalescedEvents?.() ?? [];
-      this.drawing.extend((events.length ? events : [event]).map((one) => this.#place(one)));
+      const coalesced = event.getCoalescedEvents?.() ?? [];
+      const events = coalesced.length ? coalesced : [event];
+      this.drawing.extendStroke(events.map((one) => this.#position(one)));
       this.#changed("extend");
     });
     this.canvas.addEventListener("pointerup", (event) => {
@@ -53,19 +54,19 @@ export class Sheet extends EventTarget {
     });
     this.canvas.addEventListener("pointercancel", (event) => {
       if (event.pointerId !== this.#pointer) return;
-      this.#pointer = null; // it was a gesture of the system's, or the palm
+      this.#pointer = null; // it was a system gesture, or the palm
       this.dispatchEvent(new Event("cancel"));
     });
   }
 
-  #place(event) {
+  #position(event) {
     const { left, top, height } = this.canvas.getBoundingClientRect();
     return [(event.clientX - left) / height, (event.clientY - top) / height];
   }
 
-  put(picture) {
-    this.drawing.put(picture);
-    this.#changed("begin");
+  setPicture(picture) {
+    this.drawing.setPicture(picture);
+    this.#changed("start");
   }
 
   clear() {
@@ -79,12 +80,12 @@ export class Sheet extends EventTarget {
     this.#changed("undo");
   }
 
-  #changed(how) {
-    if (how !== "extend") this.refusal = null;
-    if (how !== "extend") this.showBoxes([]);
+  #changed(kind) {
+    if (kind !== "extend") this.refusal = null;
+    if (kind !== "extend") this.showBoxes([]);
     if (this.drawing.isBlank) this.digits = [];
     this.paint();
-    this.dispatchEvent(new CustomEvent("change", { detail: how }));
+    this.dispatchEvent(new CustomEvent("change", { detail: kind }));
   }
 
   paint() {
@@ -100,7 +101,7 @@ export class Sheet extends EventTarget {
     this.hint.hidden = !this.drawing.isBlank;
   }
 
-  /** Draw the boxes of `digits`, which are shares of the sides of `frame`. */
+  /** Draw the boxes of `digits`, whose lengths are shares of the sides of `frame`. */
   showBoxes(digits, frame) {
     const inPercent = (length, whole) => `${(100 * length) / whole}%`;
     const elements = digits.map(({ box, class: name }) => {
