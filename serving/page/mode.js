@@ -23,7 +23,7 @@ export class Mode extends EventTarget {
     this.element.className = `mode ${name}`;
     this.pads = Array.from({ length: pads }, (_, index) => {
       const label = pads > 1 ? `Box ${index + 1}: draw a digit` : "Drawing area";
-      const pad = new DrawingPad({ aspect, hint: pads > 1 ? index + 1 : "Draw here, or drop a picture", label, pen });
+      const pad = new DrawingPad({ aspect, hint: pads > 1 ? index + 1 : "Draw, or drop a picture", label, pen });
       pad.addEventListener("change", ({ detail }) => this.#onChange(pad, detail));
       pad.addEventListener("cancel", () => this.undo());
       if (pads > 1) this.#makeSelectable(pad, index);
@@ -46,7 +46,7 @@ export class Mode extends EventTarget {
     return this.pads[0].digits.length ? this.pads[0].digits : [null];
   }
 
-  /** The index of the digit shown in full: the user's selection, else the last box drawn in, or a line's least certain. */
+  /** The index of the digit shown in full: the one the user selected, the last box drawn in, a line's least certain. */
   get selected() {
     const { digits } = this;
     if (this.#selected !== null && this.#selected < digits.length) return this.#selected;

@@ -1,7 +1,7 @@
 /** Paints a drawing on a canvas: the one on the screen, or the picture that is sent. */
 
 const SENT_HEIGHT = 200; // pixels; the model's image has 28
-const MARGIN = 0.1; // of the pad's height, around what is sent: ink at the very edge would pass for a photo's dark corner
+const MARGIN = 0.1; // pad heights, around what is sent: ink at the very edge would pass for a photo's dark corner
 
 /** Paint strokes with round ends, as curves through the midpoints between their points. */
 export function paintStrokes(context, strokes, colour) {
