@@ -1,4 +1,4 @@
-# `make demo` and `make test` are all the set-up there is; `make help` lists the rest.
+# Every target installs what it needs into .venv first; `make help` lists them.
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 PYTHON ?= python3
@@ -8,13 +8,14 @@ export PYTHONUTF8 := 1
 ui: PORT ?= 5000
 serve: PORT ?= 3000
 BENTO := $(if $(NAME),--name $(NAME)) $(if $(VERSION),--version $(VERSION)) $(if $(ALIAS),--alias $(ALIAS))
-# Progress for a person who waits, no lines of it in a log.
-ON_TERMINAL = $$(test -t 2 || echo --quiet)
-# `set -f`: [8,16,32] is a value, no pattern of file names.
+# A progress bar on a terminal, none in a log.
+QUIET_IN_A_LOG = $$(test -t 2 || echo --quiet)
+# `set -f`: [8,16,32] is a value and not a pattern of file names.
 EXPERIMENT = @set -f; python -m pipeline.experiments.run $(if $(NAME),--name '$(NAME)')
 export BENTOML_DO_NOT_TRACK := true
 export ORT_DISABLE_TELEMETRY := 1
-help: ## this list
+
+help: ## list the targets
 	@grep -hE '^[a-z0-9-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-16s %s\n", $$1, $$2}'
 
 .venv/locked: requirements.lock
@@ -22,12 +23,12 @@ help: ## this list
 	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	@echo "installing $$(grep -c '^[a-z]' requirements.lock) packages into .venv: 6 GB on disk, from half a minute to several minutes"
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check "$$(grep -o '^uv==[0-9.]*' requirements.lock)"
-	@.venv/bin/uv pip install $(ON_TERMINAL) --compile-bytecode --require-hashes --requirements requirements.lock --python .venv/bin/python
+	@.venv/bin/uv pip install $(QUIET_IN_A_LOG) --compile-bytecode --require-hashes --requirements requirements.lock --python .venv/bin/python
 	@touch $@
 
-install: .venv/locked ## make .venv and install the locked dependencies
+install: .venv/locked ## create .venv with the locked dependencies
 
-demo: .venv/locked ## the whole pipeline on 1,797 embedded digits, then its Bento: no network, no GPU, a few minutes
+demo: .venv/locked ## run the pipeline on 1,797 embedded digits, build and call a Bento: no network, a few minutes
 	@set -f; python -m pipeline.experiments.run --name demo download.dataset=digits train.batch=64 train.epochs=40 $(SET)
 	@python -m pipeline.packaging.bento --name digits --alias demo
 	@python -m serving.smoke_test "$$(cat .cache/bento)" $(firstword $(wildcard data/7/* data/*/*))
@@ -44,84 +45,86 @@ demo: .venv/locked ## the whole pipeline on 1,797 embedded digits, then its Bent
 	@mkdir -p $(@D)
 	@touch $@
 
-repro: .cache/params.checked ## the real thing: dvc repro on the data set that params.yaml names
+repro: .cache/params.checked ## run the pipeline on the data set in params.yaml: dvc repro
 	@python -m pipeline.core.git
 	@dvc repro
 
-# One process more than there are cores: the tests often wait, for a server or for a process that they started.
+# One process more than there are cores: tests often wait for a server or another process.
 PYTEST = pytest --numprocesses $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )) --dist worksteal
 
-test: .venv/locked ## the test suite: no network, no GPU, no browser
-	@$(PYTEST)
+check: lint test-unit ## format, lint, types and unit tests: what to run before a commit
 
-test-unit: .venv/locked ## the part of it that needs no clone, DVC or MLflow: a minute at most
-	@$(PYTEST) --ignore tests/integration
-
-test-e2e: .venv/locked ## more: MNIST itself, a fresh clone, browser, container (needs Chromium, PostgreSQL, podman, nginx, minutes)
-	@pytest -p no:randomly tests/e2e
-
-lint: .venv/locked ## ruff and mypy
-	@ruff check
+lint: .venv/locked ## check format and style with ruff, types with mypy
 	@ruff format --check
+	@ruff check
 	@mypy
 
-ui: .venv/locked ## the MLflow server on http://127.0.0.1:5000 (PORT=…)
+test-unit: .venv/locked ## the tests that need no clone, DVC or MLflow
+	@$(PYTEST) --ignore tests/integration
+
+test: .venv/locked ## all tests but end-to-end: no network, no GPU, no browser, several minutes
+	@$(PYTEST)
+
+test-e2e: .venv/locked ## the end-to-end tests: MNIST, browser, container, PostgreSQL (see .ci/packages; half an hour)
+	@pytest -p no:randomly tests/e2e
+
+ui: .venv/locked ## start MLflow on http://127.0.0.1:5000 (PORT=…)
 	@python -m serving.port "$(PORT)"
 	@python -m pipeline.tracking.ui "$(PORT)"
 
 track: .venv/locked ## sync MLflow with dvc.lock, even where DVC sees nothing to do
 	@python -m pipeline.track
 
-bento: .venv/locked ## the registered champion as a Bento (NAME=… VERSION=… ALIAS=…)
+bento: .venv/locked ## build a Bento of the registered champion (NAME=… VERSION=… ALIAS=…)
 	@python -m pipeline.packaging.bento $(BENTO)
 
-serve: bento ## the service on http://127.0.0.1:3000 (PORT=…, and as for make bento)
+serve: bento ## serve the Bento on http://127.0.0.1:3000 (PORT=…, and the variables of make bento)
 	@python -m serving.port "$(PORT)"
 	@echo "page     http://127.0.0.1:$(PORT)/           the API   http://127.0.0.1:$(PORT)/docs"
-	@echo "metrics  http://127.0.0.1:$(PORT)/metrics    (Ctrl-C ends it)"
+	@echo "metrics  http://127.0.0.1:$(PORT)/metrics    (Ctrl-C stops it)"
 	@bentoml serve "$$(cat .cache/bento)" --host 127.0.0.1 --port $(PORT) --timeout-graceful-shutdown 8
 
-container: bento ## the service as an OCI image, by docker, podman or buildah
+container: bento ## build an OCI image of the Bento with docker, podman or buildah
 	@python -m pipeline.packaging.container
 
-experiment: .venv/locked ## try other values: make experiment SET="train.epochs=4 train.batch=256" NAME=short
+experiment: .venv/locked ## run the pipeline with other values: make experiment SET="train.epochs=4 train.batch=256" NAME=short
 	$(EXPERIMENT) $(SET)
 
-fast: ## MNIST to 99.2 % in seconds: the profile pipeline/profiles/fast.yaml, as a DVC experiment (SET=… NAME=…)
-fastest: ## MNIST to 99 % sooner still: one epoch
+fast: ## MNIST to 99.2 % in seconds: an experiment with the profile pipeline/profiles/fast.yaml (SET=… NAME=…)
+fastest: ## MNIST to 99 % in one epoch: the profile fastest
 best: ## MNIST as accurately as these networks get, on a GPU or in a quarter of an hour: the profile best
 fashion: ## Fashion-MNIST: the profile fashion
 textbook: ## the textbook's network, by parameters alone: the profile textbook
 best fast fastest fashion textbook: .venv/locked
 	$(EXPERIMENT) --profile $@ $(SET)
 
-fuzz: bento ## over 20,000 bad requests against the live service, in minutes
+fuzz: bento ## send over 20,000 bad requests to the running service, in minutes
 	@python -m tests.support.fuzz
 
-bench-serving: bento ## the service beside two baselines, requests a second and percentiles
+bench-serving: bento ## compare the service with baselines: requests per second, latency percentiles
 	@python -m benchmarks.serving
 
-bench-reading: .venv/locked ## rows of digits read wholly right, on the test images and on drawn digits
+bench-reading: .venv/locked ## measure how many rows of digits are read without an error
 	@python -m benchmarks.row_accuracy
 
-bench-training: .venv/locked ## the profiles compared with pytorch/examples: accuracy, seconds (half an hour; SEEDS=5)
+bench-training: .venv/locked ## compare the profiles with pytorch/examples: accuracy, seconds (half an hour; SEEDS=5)
 	@python -m benchmarks.training --whole 3 $(if $(SEEDS),--seeds $(SEEDS))
 
-bench-pipeline: .venv/locked ## what DVC and the stages cost besides training: the README's figures
+bench-pipeline: .venv/locked ## measure what DVC and the stages cost besides training: the README's figures
 	@python -m benchmarks.pipeline
 
-screenshots: bento ## make docs/images/ again (needs Chromium)
+screenshots: bento ## take the pictures in docs/images/ again (needs Chromium)
 	@python -m docs.screenshots
 	@python -m docs.page_screenshots
 
 handwriting: .venv/locked ## draw the pictures in data/ again
 	@python -m tests.support.synthetic_digits data --seed 0
 
-lock: .venv/locked ## write requirements.lock again from pyproject.toml
+lock: .venv/locked ## update requirements.lock from pyproject.toml
 	@uv pip compile pyproject.toml --group dev --universal --generate-hashes --no-emit-index-url --no-header --no-annotate \
 		--upgrade --quiet --output-file requirements.lock
 	@uv pip compile --group serving --constraint requirements.lock --universal --generate-hashes --no-emit-index-url \
 		--no-header --no-annotate --upgrade --quiet --output-file serving/requirements.lock
 
-.PHONY: help install demo repro test test-unit test-e2e lint ui track bento serve container experiment \
+.PHONY: help install demo repro check lint test-unit test test-e2e ui track bento serve container experiment \
 	best fast fastest fashion textbook fuzz bench-training bench-serving bench-reading bench-pipeline screenshots handwriting lock

@@ -1,8 +1,8 @@
-"""What `make test` tries twice, tried more often."""
+"""The test of `tests/integration/test_resume.py` with more kills."""
 
 from pathlib import Path
 
-from tests.integration.test_resume import check_kills, slow_training
+from tests.support.killed_training import check_kills, slow_training
 from tests.support.project_clone import Clone
 
 

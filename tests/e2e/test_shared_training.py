@@ -1,22 +1,22 @@
-"""A training by two processes under torchrun learns as well as one by one process."""
+"""Two processes under torchrun train the default network as well as one process does."""
 
 from pathlib import Path
 
 from pipeline.core.files import read_json
-from tests.integration.test_distributed import NO_MLFLOW, SHARED, TRAIN, untrained
-from tests.support.project_clone import Clone
+from tests.support.project_clone import NO_MLFLOW, Clone
+from tests.support.torchrun import TORCHRUN, TRAIN, untrained
 
 
-def test_the_default_network_learns_as_well_with_batch_normalisation_over_parts(
+def test_batch_normalization_over_each_processs_part_of_a_batch_costs_no_accuracy(
     computed: Clone, tmp_path: Path
 ) -> None:
-    place = untrained(computed, tmp_path / "clone")
+    clone = untrained(computed, tmp_path / "clone")
     fast = {"name": "sgd", "learning_rate": 0.1, "momentum": 0.9, "weight_decay": 0.0}
-    place.set("train", model="cnn", cnn={"widths": [4, 8, 16], "dropout": 0.2}, epochs=12, optimizer=fast)
-    found = []
-    for how in (("python", *TRAIN), (*SHARED, *TRAIN)):
-        place.must(*how, **NO_MLFLOW)
-        found.append(read_json(place.folder / "artifacts/train/summary.json")["best_validation_accuracy"])
+    clone.set("train", model="cnn", cnn={"widths": [4, 8, 16], "dropout": 0.2}, epochs=12, optimizer=fast)
+    accuracies = []
+    for launcher in (("python",), TORCHRUN):
+        clone.must(*launcher, *TRAIN, **NO_MLFLOW)
+        accuracies.append(read_json(clone.folder / "artifacts/train/summary.json")["best_validation_accuracy"])
 
-    assert min(found) > 0.85, found
-    assert abs(found[0] - found[1]) <= 0.1, found
+    assert min(accuracies) > 0.85, accuracies
+    assert abs(accuracies[0] - accuracies[1]) <= 0.1, accuracies

@@ -8,6 +8,8 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -20,18 +22,21 @@ from mlflow.entities.model_registry import ModelVersion
 
 from pipeline.core.config import EXPERIMENT
 from pipeline.core.files import read_yaml
+from tests.support.preserving import contents, preserved
 from tests.support.synthetic_digits import synthetic_images
 
 ROOT = Path(__file__).parents[2]
 SMALL: dict[str, Any] = {"cnn": {"widths": [4, 8, 8], "dropout": 0.0}, "epochs": 2, "batch": 50}
-# Settings of whoever runs the tests, by how their names begin: of the stages, and of all that they use.
+# Environment variables of the user who runs the tests that must not reach a test, by prefix: those that the stages
+# read, and those that their libraries read.
 STAGE_SETTINGS = ("MLFLOW_", "DVC_", "DATASET_MIRROR")
 SETTINGS = (
     *STAGE_SETTINGS, "BENTOML_", "GIT_", "HOME", "XDG_", "LANG", "LC_", "PYTHON", "OMP_",
     "CUDA_VISIBLE_DEVICES", "MPLCONFIGDIR",
 )  # fmt: skip
-LOG = ".cache/repro.log"  # in a clone that was computed: what `dvc repro` printed
-HOME = tempfile.TemporaryDirectory(prefix="home-")  # an empty one, for all commands of this process's tests
+LOG = ".cache/repro.log"  # what `dvc repro` printed in the fixture `computed`
+HOME = tempfile.TemporaryDirectory(prefix="home-")  # an empty home folder for all commands of this process's tests
+NO_MLFLOW = {"MLFLOW_TRACKING_URI": "http://127.0.0.1:9"}  # refuses connections: nothing is tracked
 
 
 def idx(array: npt.NDArray[np.uint8]) -> bytes:
@@ -41,7 +46,7 @@ def idx(array: npt.NDArray[np.uint8]) -> bytes:
 
 
 class Clone:
-    """A clone that runs DVC and the stages as a person would, and looks into its MLflow store."""
+    """A copy of the repository in `folder`: runs commands in it as a user would, and queries its MLflow store."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -60,25 +65,42 @@ class Clone:
         )
 
     def must(self, *command: str, **environment: str) -> str:
-        """What a command prints; AssertionError with all its words when it fails."""
+        """What a command prints, stdout before stderr. Raises AssertionError with the output if it fails."""
         done = self.run(*command, **environment)
         assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
         return done.stdout + done.stderr
 
     def commit(self) -> None:
-        """Make a git repository of the folder, everything in one commit."""
+        """Make the folder a git repository with everything in one commit."""
         self.must("git", "init", "--quiet", "--initial-branch", "main")
         self.must("git", "add", "--all")
-        # In the repository itself: DVC's experiments want them, and a fresh machine has none.
+        # In the repository itself: DVC's experiments need an identity, and a fresh machine has none.
         self.must("git", "config", "user.name", "nobody")
         self.must("git", "config", "user.email", "nobody@example.org")
         self.must("git", "commit", "--quiet", "--message", "start")
 
     def set(self, section: str, **values: Any) -> None:
+        """Change values in a section of params.yaml."""
         path = self.folder / "params.yaml"
         tree = read_yaml(path)
         tree[section] |= values
         dump_yaml(path, tree)
+
+    def preserved(self, *names: str) -> AbstractContextManager[None]:
+        """Restore these files and folders when the block ends, however it ends."""
+        return preserved(*(self.folder / name for name in names))
+
+    @contextmanager
+    def changed(self, section: str, **values: Any) -> Iterator[None]:
+        """Other values in a section of params.yaml until the block ends."""
+        with self.preserved("params.yaml"):
+            self.set(section, **values)
+            yield
+
+    def outputs(self, stage: str) -> dict[str, bytes]:
+        """The files in artifacts/<stage>, by path in that folder."""
+        folder = self.folder / "artifacts" / stage
+        return {path.relative_to(folder).as_posix(): content for path, content in contents(folder).items()}
 
     def client(self, uri: str | None = None) -> mlflow.MlflowClient:
         uri = uri or f"sqlite:///{self.folder}/mlflow.db"
@@ -92,7 +114,7 @@ class Clone:
         return sorted(self.client().get_metric_history(run.info.run_id, metric), key=lambda point: point.step)
 
     def versions(self, name: str, uri: str | None = None) -> list[ModelVersion]:
-        """The registered versions with their aliases, which a search leaves out."""
+        """The registered versions of a model with their aliases, which a search leaves out."""
         client = self.client(uri)
         found = client.search_model_versions(f"name = '{name}'")
         return [client.get_model_version(name, str(version.version)) for version in found]
@@ -100,16 +122,14 @@ class Clone:
     def download(self, version: ModelVersion) -> Path:
         """The ONNX file of a registered version."""
         uri = self.client().get_model_version_download_uri(version.name, str(version.version))
-        return (
-            Path(mlflow.artifacts.download_artifacts(uri, tracking_uri=f"sqlite:///{self.folder}/mlflow.db"))
-            / "model.onnx"
-        )
+        store = f"sqlite:///{self.folder}/mlflow.db"
+        return Path(mlflow.artifacts.download_artifacts(uri, tracking_uri=store)) / "model.onnx"
 
     def parents(self, uri: str | None = None) -> list[Run]:
         return [run for run in self.runs(uri) if "dvc.version" in run.data.tags]
 
     def children(self, uri: str | None = None) -> dict[str, list[Run]]:
-        """The child runs by stage."""
+        """The child runs, by stage."""
         found: dict[str, list[Run]] = {}
         for run in self.runs(uri):
             if "dvc.stage" in run.data.tags:
@@ -118,7 +138,7 @@ class Clone:
 
 
 def copy(folder: Path) -> Clone:
-    """Copy what git tracks, or would, into `folder`, without what the stages have written."""
+    """Copy the repository into `folder`: tracked and untracked files, without those that stages write."""
     for name in tracked():
         if (ROOT / name).is_file() and not name.startswith(("artifacts/", "dvc.lock")):
             (folder / name).parent.mkdir(parents=True, exist_ok=True)
@@ -127,36 +147,42 @@ def copy(folder: Path) -> Clone:
 
 
 def tracked() -> list[str]:
-    """The files of this repository that git tracks, or would; of a tarball without git all but what is made."""
+    """The repository's files that git tracks or would add; in a tarball without git all but generated ones."""
     command = ["git", "-c", "safe.directory=*", "ls-files", "-co", "--exclude-standard", "-z"]
     listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
     if listed.returncode == 0:
         return [name for name in listed.stdout.split("\0") if name]
-    made = {".venv", ".cache", ".dvc", "mlartifacts", "__pycache__"}
+    generated = {".venv", ".cache", ".dvc", "mlartifacts", "__pycache__"}
     found = [path.relative_to(ROOT) for path in ROOT.rglob("*") if path.is_file()]
-    kept = [path for path in found if not made & set(path.parts) and not path.name.startswith("mlflow.db")]
+    kept = [path for path in found if not generated & set(path.parts) and not path.name.startswith("mlflow.db")]
     return [".dvc/config", ".dvc/.gitignore", *(path.as_posix() for path in kept)]
 
 
-def moved(place: Clone, folder: Path) -> Clone:
-    """A copy of a clone with all that was made in it."""
-    shutil.copytree(place.folder, folder, symlinks=True)
-    copied = Clone(folder)
-    copied.environment = dict(place.environment)
-    return copied
+def git_clone(folder: Path) -> Clone:
+    """A clone by git of what is committed."""
+    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], check=True)
+    return Clone(folder)
+
+
+def moved(original: Clone, folder: Path) -> Clone:
+    """A copy of a clone with everything in it, its MLflow store and DVC cache too, and with the same environment."""
+    shutil.copytree(original.folder, folder, symlinks=True)
+    clone = Clone(folder)
+    clone.environment = dict(original.environment)
+    return clone
 
 
 def make(folder: Path) -> Clone:
-    """A copy, committed, that trains a small network on the synthetic digits in its cache."""
-    place = copy(folder)
+    """A copy of the repository, committed, with synthetic archives in its cache and parameters of a small training."""
+    clone = copy(folder)
     put_archives(folder / ".cache" / "archives" / "mnist")
-    place.set("train", **SMALL)
-    place.commit()
-    return place
+    clone.set("train", **SMALL)
+    clone.commit()
+    return clone
 
 
 def put_archives(folder: Path) -> None:
-    """400 synthetic training images and 100 test images, as archives with the note of where they come from."""
+    """Write archives of 400 synthetic training images and 100 test images, and the description of the data set."""
     folder.mkdir(parents=True)
     sources = {}
     for part, count, seed in (("train", 400, 1), ("t10k", 100, 2)):
