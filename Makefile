@@ -66,7 +66,7 @@ test: .venv/locked ## all tests but end-to-end: no network, no GPU, no browser, 
 	@$(PYTEST)
 
 test-e2e: .venv/locked ## the end-to-end tests: MNIST, browser, container, PostgreSQL (see .ci/packages; half an hour)
-	@pytest -p no:randomly tests/e2e
+	@pytest tests/e2e
 
 ui: .venv/locked ## start MLflow on http://127.0.0.1:5000 (PORT=…)
 	@python -m serving.port "$(PORT)"

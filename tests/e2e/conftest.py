@@ -1,12 +1,9 @@
-"""A clone of what is committed, as a new user has it; the Bento of its model, served; its page in a browser."""
+"""A clone of what is committed, the Bento of its model, the service of that Bento, and its page in a browser."""
 
 import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,22 +11,16 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 
 from serving.smoke_test import running
 from tests.support.browser import CHROMIUM_FLAGS, HOST, TIMEOUT
-from tests.support.project_clone import ROOT, Clone
-
-
-def clone(folder: Path) -> Clone:
-    subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], check=True)
-    return Clone(folder)
+from tests.support.project_clone import Clone, git_clone
 
 
 @pytest.fixture(scope="session")
 def mnist(tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    """A clone in which `dvc repro` has been typed, once, on the published archives."""
-    place = clone(tmp_path_factory.mktemp("whole") / "mnist")
-    place.environment |= {name: os.environ[name] for name in ("DATASET_MIRROR",) if name in os.environ}
-    place.environment["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{place.environment['PATH']}"
-    (place.folder / "repro.log").write_text(place.must("dvc", "repro"))
-    return place
+    """A clone in which `dvc repro` has run on the published archives. Tests restore what they change."""
+    clone = git_clone(tmp_path_factory.mktemp("e2e") / "mnist")
+    clone.environment |= {name: os.environ[name] for name in ("DATASET_MIRROR",) if name in os.environ}
+    (clone.folder / "repro.log").write_text(clone.must("dvc", "repro"))
+    return clone
 
 
 @pytest.fixture(scope="session")
@@ -43,7 +34,7 @@ def bento(mnist: Clone, tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="session")
 def service_url(bento: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Where that Bento is served."""
+    """The URL of a service of that Bento."""
     with running(bento, tmp_path_factory.mktemp("service") / "log") as url:
         yield url
 

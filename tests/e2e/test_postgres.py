@@ -21,7 +21,7 @@ import pytest
 import yaml
 
 from pipeline.track import STAGES
-from tests.integration.test_tracking_server import free_port
+from serving.smoke_test import free_port
 from tests.support import project_clone
 from tests.support.project_clone import ROOT, Clone
 

@@ -3,7 +3,7 @@
 import time
 from pathlib import Path
 
-from tests.integration.test_dag import commit_as_advised, stages_run, uncommitted
+from tests.support.dvc_output import commit_as_advised, stages_run, uncommitted
 from tests.support.project_clone import LOG, Clone, moved
 
 

@@ -25,26 +25,10 @@ from serving.http.limits import DEFAULT_LIMITS
 from serving.smoke_test import free_port, running, serve_command, wait_until_ready
 from tests.support.bad_requests import KINDS
 from tests.support.fuzz import fuzz
+from tests.support.handwriting_answers import TOLERANCE, answered_pictures, scored_pictures
 from tests.support.project_clone import ROOT, Clone
 
 PNG = {"content-type": "image/png"}
-TOLERANCE = 1e-5
-
-
-def drawn(place: Clone) -> dict[str, list[float]]:
-    """The probabilities that `score` wrote for each picture in data/, by file name."""
-    with (place.folder / "artifacts/score/tables/handwriting.csv").open(newline="") as file:
-        return {row["file"]: [float(row[f"p{digit}"]) for digit in range(10)] for row in csv.DictReader(file)}
-
-
-def answers_of(url: str, place: Clone, names: list[str]) -> list[list[float]]:
-    found = []
-    with httpx2.Client(base_url=url, timeout=30) as client:
-        for name in names:
-            response = client.post("/predict", files={"picture": (place.folder / "data" / name).read_bytes()})
-            assert response.status_code == 200, (name, response.text)
-            found.append(response.json()["probabilities"])
-    return found
 
 
 class Live(NamedTuple):
@@ -108,9 +92,9 @@ def test_a_model_that_is_not_registered_is_reported_in_a_sentence(mnist: Clone) 
 
 
 def test_the_drawn_digits_get_over_http_what_score_has_written(mnist: Clone, service_url: str) -> None:
-    scored = drawn(mnist)
+    scored = scored_pictures(mnist)
 
-    answered = answers_of(service_url, mnist, list(scored))
+    answered = answered_pictures(service_url, mnist, list(scored))
 
     assert len(scored) >= 100
     assert np.abs(np.array(answered) - np.array(list(scored.values()))).max() < TOLERANCE
@@ -155,7 +139,7 @@ def test_the_readmes_calls_work_as_they_stand(service_url: str) -> None:
 
 
 def test_an_overloaded_service_refuses_some_answers_others_and_answers_its_probes(mnist: Clone, live: Live) -> None:
-    picture = (mnist.folder / "data" / next(iter(drawn(mnist)))).read_bytes()
+    picture = (mnist.folder / "data" / next(iter(scored_pictures(mnist)))).read_bytes()
     many = httpx2.Limits(max_connections=None)
 
     with (
@@ -255,7 +239,7 @@ def test_a_worker_that_dies_is_replaced(live: Live) -> None:
 
 
 def test_on_sigterm_it_answers_what_it_has_accepted_and_exits_though_a_client_hangs(mnist: Clone, live: Live) -> None:
-    picture = (mnist.folder / "data" / next(iter(drawn(mnist)))).read_bytes()
+    picture = (mnist.folder / "data" / next(iter(scored_pictures(mnist)))).read_bytes()
     host, port = live.url.removeprefix("http://").split(":")
     head = f"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: {len(picture)}\r\n"
 

@@ -41,7 +41,7 @@ def last_step(clone: Clone) -> int:
 
 def resumed_after(printed: str) -> int | None:
     """The step of the checkpoint from which a training resumed; None if it started from nothing or not at all."""
-    found = re.findall(r"going on after step (\d+)", printed)
+    found = re.findall(r"resuming after step (\d+)", printed)
     return int(found[0]) if found else None
 
 
