@@ -1,4 +1,4 @@
-"""Who may import whom: the layout of the repository as rules."""
+"""The import rules of the layout."""
 
 import ast
 
@@ -7,7 +7,7 @@ import pytest
 from tests.support.imports import closure, imported_modules, modules, outside, within
 
 STAGES = ("download", "eda", "normalise", "train", "score", "export", "track")
-# The packages of `pipeline`, each with those that it may import. `experiments` runs the stages, and so lies above them.
+# The packages of `pipeline` with those that each may import. `experiments` runs the stages, so it is above them.
 MAY_IMPORT = {
     "core": (),
     "data": ("core",),
@@ -18,26 +18,28 @@ MAY_IMPORT = {
     "packaging": ("core", "tracking"),
     "experiments": ("core", "training", "tracking", *STAGES),
 }
-SERVING_TAKES = {"pipeline.core.errors", "pipeline.data.image"}
+SERVING_MAY_IMPORT = {"pipeline.core.errors", "pipeline.data.image"}
+# Tests of benchmarks/ and docs/, with what each tests.
+TESTS_OF_SCRIPTS = {"tests.e2e.test_reading": "benchmarks.row_accuracy", "tests.e2e.test_ui": "docs.screenshots"}
 
 
 def packages_of(names: frozenset[str]) -> set[str]:
-    """The second part of each name in `pipeline`: a stage or a package."""
+    """The stages and packages of `pipeline` among these modules."""
     return {name.split(".")[1] for name in names if name.startswith("pipeline.")}
 
 
-def test_every_module_of_the_pipeline_is_a_stage_or_lies_in_a_package_that_has_its_rule() -> None:
+def test_every_module_of_the_pipeline_is_a_stage_or_in_a_package_with_a_rule() -> None:
     assert packages_of(frozenset(modules())) == {*STAGES, *MAY_IMPORT}
 
 
 @pytest.mark.parametrize("package", MAY_IMPORT)
-def test_a_package_imports_only_those_below_it(package: str) -> None:
+def test_a_package_imports_only_packages_below_it(package: str) -> None:
     for module in within(f"pipeline.{package}"):
         assert packages_of(imported_modules(module)) <= {package, *MAY_IMPORT[package]}, module
 
 
 @pytest.mark.parametrize("stage", STAGES)
-def test_stages_import_no_stage(stage: str) -> None:
+def test_a_stage_imports_no_stage(stage: str) -> None:
     assert packages_of(imported_modules(f"pipeline.{stage}")) <= set(MAY_IMPORT) - {"experiments"}
 
 
@@ -46,27 +48,50 @@ def test_the_pipeline_never_imports_the_service() -> None:
         assert not any(name.startswith("serving") for name in imported_modules(module)), module
 
 
-def test_the_service_takes_from_the_pipeline_the_image_preprocessing_and_the_errors() -> None:
+def test_the_service_imports_from_the_pipeline_only_the_image_preprocessing_and_the_errors() -> None:
     taken = {name for module in within("serving") for name in closure(module) if name.startswith("pipeline")}
 
-    assert taken == SERVING_TAKES
+    assert taken == SERVING_MAY_IMPORT
 
 
-def test_geometry_knows_nothing_of_http() -> None:
+def test_the_row_reader_imports_nothing_of_http() -> None:
     for module in within("serving.rows"):
         assert not any(name.startswith("serving.http") for name in closure(module)), module
 
 
-def test_nothing_but_tests_imports_tests_and_what_they_share_imports_none_of_its_users() -> None:
-    for module in [*within("pipeline"), *within("serving")]:
+def test_the_product_imports_no_tests_benchmarks_or_docs() -> None:
+    for module in within("pipeline", "serving"):
         assert not any(name.startswith(("tests", "benchmarks", "docs")) for name in imported_modules(module)), module
+
+
+def test_benchmarks_and_docs_import_of_tests_only_what_tests_share() -> None:
     for package, other in (("benchmarks", "docs"), ("docs", "benchmarks")):
         for module in within(package):
-            taken = {name for name in imported_modules(module) if name.startswith(("tests", other))}
-            assert all(name.startswith("tests.support") for name in taken), module
+            found = {name for name in imported_modules(module) if name.startswith(("tests", other))}
+            assert all(name.startswith("tests.support") for name in found), module
+
+
+def test_what_tests_share_imports_none_of_its_users() -> None:
     for module in within("tests.support"):
-        taken = {name for name in imported_modules(module) if name.startswith(("tests", "benchmarks", "docs"))}
-        assert all(name.startswith("tests.support") for name in taken), module
+        found = {name for name in imported_modules(module) if name.startswith(("tests", "benchmarks", "docs"))}
+        assert all(name.startswith("tests.support") for name in found), module
+
+
+def test_no_module_imports_a_test_module() -> None:
+    for module in modules():
+        found = {name.rpartition(".")[2] for name in imported_modules(module) if name.startswith("tests")}
+        assert not any(name.startswith("test_") or name == "conftest" for name in found), module
+
+
+def test_tests_import_benchmarks_and_docs_only_to_test_them() -> None:
+    found = {
+        (module, name)
+        for module in within("tests")
+        for name in imported_modules(module)
+        if name.startswith(("benchmarks", "docs"))
+    }
+
+    assert found <= {*TESTS_OF_SCRIPTS.items()}
 
 
 @pytest.mark.parametrize("package", ["pipeline", *(f"pipeline.{name}" for name in MAY_IMPORT)])
@@ -78,14 +103,14 @@ def test_a_package_itself_holds_nothing_that_a_result_could_depend_on(package: s
         assert isinstance(docstring, ast.Expr)
 
 
-def test_mlflow_is_imported_by_the_two_modules_that_talk_to_it() -> None:
-    users = {module for module in within("pipeline", "serving") if "mlflow" in outside(module)}
+def test_two_modules_import_mlflow() -> None:
+    importing = {module for module in within("pipeline", "serving") if "mlflow" in outside(module)}
 
-    assert users == {"pipeline.tracking.mlflow_store", "pipeline.tracking.registry"}
+    assert importing == {"pipeline.tracking.mlflow_store", "pipeline.tracking.registry"}
 
 
 @pytest.mark.parametrize("module", ["pipeline.download", "pipeline.eda", "pipeline.normalise"])
-def test_what_trains_no_tensor_imports_no_torch(module: str) -> None:
+def test_stages_before_training_import_no_torch(module: str) -> None:
     assert not any("torch" in outside(name) for name in closure(module))
 
 

@@ -1,4 +1,4 @@
-"""Which module of the repository imports which, read from the source."""
+"""The imports between the modules of the repository, read from the source."""
 
 import ast
 from collections.abc import Iterator
@@ -24,7 +24,7 @@ def _name(path: Path) -> str:
 
 @cache
 def imported(module: str) -> frozenset[str]:
-    """Dotted names of all that the file of `module` imports, wherever in it: modules, and what is taken from them."""
+    """Dotted names of everything that `module` imports, at any place in its file: modules and names in them."""
     names = set()
     for node in ast.walk(ast.parse(modules()[module].read_text(encoding="utf-8"))):
         if isinstance(node, ast.Import):
@@ -35,20 +35,20 @@ def imported(module: str) -> frozenset[str]:
 
 
 def imported_modules(module: str) -> frozenset[str]:
-    """Those of the repository's modules that `module` imports; a package only where nothing in it is named."""
-    ours = imported(module) & modules().keys()
-    return frozenset(name for name in ours if not any(other.startswith(f"{name}.") for other in ours))
+    """The repository's modules that `module` imports; a package only if no module in it is imported."""
+    names = imported(module) & modules().keys()
+    return frozenset(name for name in names if not any(other.startswith(f"{name}.") for other in names))
 
 
 def closure(module: str) -> frozenset[str]:
-    """The repository's modules that run when `module` does, itself among them."""
+    """`module` and all of the repository's modules that it imports, directly or indirectly."""
     found: set[str] = set()
-    waiting = [module]
-    while waiting:
-        name = waiting.pop()
+    pending = [module]
+    while pending:
+        name = pending.pop()
         if name not in found:
             found.add(name)
-            waiting += imported_modules(name)
+            pending += imported_modules(name)
     return frozenset(found)
 
 
@@ -60,5 +60,5 @@ def within(*packages: str) -> Iterator[str]:
 
 
 def outside(module: str) -> frozenset[str]:
-    """Top-level names of what `module` imports from elsewhere."""
+    """Top-level names of the other packages that `module` imports."""
     return frozenset(name.split(".")[0] for name in imported(module)) - {*PACKAGES}
