@@ -7,8 +7,6 @@ import shutil
 import sqlite3
 from collections import OrderedDict
 from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 
 import mlflow
@@ -25,25 +23,8 @@ from pipeline.tracking.registry import Registry
 from pipeline.tracking.relocation import COLUMNS
 from pipeline.tracking.tracking_uri import get_tracking_uri
 from tests.support import project_clone
+from tests.support.opening_stores import start_together
 from tests.support.project_clone import Clone, moved
-
-PROCESSES = 8
-
-
-def open_store(folder: Path) -> str:
-    """Open the store of a clone; return the id of the experiment, found or created."""
-    return MlflowStore(folder).experiment_id
-
-
-def start_together(folder: Path, starts: int) -> None:
-    """Assert that processes which open a fresh store at the same time get the same experiment, `starts` times."""
-    context = get_context("forkserver")
-    # The import of MLflow takes seconds: once, and not in each process.
-    context.set_forkserver_preload(["pipeline.tracking.mlflow_store"])
-    with ProcessPoolExecutor(PROCESSES, context) as pool:
-        for start in range(starts):
-            found = list(pool.map(open_store, [folder / str(start)] * PROCESSES))
-            assert len(set(found)) == 1
 
 
 @pytest.fixture
