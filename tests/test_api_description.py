@@ -112,10 +112,10 @@ def test_the_limits_in_the_description_are_those_of_the_service() -> None:
     "sentence",
     [
         f"up to {MAX_BATCH:,} images of 28×28 at once, as raw bytes or as JSON of up to {MAX_JSON / 2**20:g} MB",
-        f"up to {MAX_DIGITS} digits in a row",
-        f"bodies of up to {MAX_BODY / 2**20:g} MB that come in within {DEFAULT_LIMITS.body_seconds:g} seconds",
+        f"a row of up to {MAX_DIGITS} digits",
+        f"bodies of up to {MAX_BODY / 2**20:g} MB that arrive within {DEFAULT_LIMITS.body_seconds:g} seconds",
         f"pictures of up to {MAX_PIXELS / 1e6:g} million pixels (JPEG: {MAX_JPEG_PIXELS / 1e6:g} million)",
-        f"waits {app.LOCK_SECONDS:g} seconds at most for its turn",
+        f"waits at most {app.LOCK_SECONDS:g} seconds for its turn",
         f"up to {uvicorn_protocol.LINGER_BYTES / 2**20:g} MB of the rest are read and discarded",
     ],
 )

@@ -127,10 +127,10 @@ def test_the_service_returns_its_models_tag_and_origin(mnist: Clone, service_url
 
 def test_the_readmes_calls_work_as_they_stand(service_url: str) -> None:
     readme = (ROOT / "README.md").read_text().replace("http://127.0.0.1:3000", service_url)
-    (client,) = re.findall(r"```python\n(.*?)```", readme, re.DOTALL)
+    clients = "".join(re.findall(r"```python\n(.*?)```", readme, re.DOTALL))
     (curls,) = [block for block in re.findall(r"```console\n(.*?)```", readme, re.DOTALL) if "curl" in block]
 
-    printed = subprocess.check_output([sys.executable, "-c", client], cwd=ROOT, text=True)
+    printed = subprocess.check_output([sys.executable, "-c", clients], cwd=ROOT, text=True)
     script = re.sub(r"^\$ ", "", curls, flags=re.MULTILINE)
     answered = subprocess.check_output(["bash", "-ec", script], cwd=ROOT, text=True)
 
