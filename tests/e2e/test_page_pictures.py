@@ -28,7 +28,7 @@ RECORD: Final = """{
         if (body) sent.push({ kind: body instanceof File ? "original" : "redrawn", size: body.size });
         return original(path, options);
     };
-}"""  # Playwright knows no size of a body that is a file
+}"""  # Playwright reports no size for a body that is a file
 
 
 @pytest.fixture
