@@ -100,7 +100,10 @@ def test_an_invalid_line_of_yaml_is_named(clone: Clone, old: str, new: str, expe
     assert expected in message
 
 
-CONFLICT = """{theirs}"""
+CONFLICT = """<<<<<<< HEAD
+{ours}=======
+{theirs}>>>>>>> other
+"""
 
 
 @pytest.mark.parametrize("name", ["dvc.lock", "params.yaml"])
