@@ -20,6 +20,8 @@ Tag = Annotated[str, Field(description="tag of the model that answered")]
 Seen = Annotated[str, Field(description=f"the {SIDE}×{SIDE} image that the model saw: PNG as a data URL")]
 ClassIndex = TypeAliasType("ClassIndex", Annotated[int, Ge(0)])
 Probabilities = TypeAliasType("Probabilities", list[Share])
+# null first: BentoML gives its client only the first type of a union, and the client would decode null as a list.
+MaybeProbabilities = Annotated[Probabilities | None, Field(json_schema_extra=lambda schema: schema["anyOf"].reverse())]
 Pixels = Annotated[list[Annotated[int, Ge(0), Le(255)]], Len(SIDE, SIDE)]
 
 
@@ -39,7 +41,7 @@ MaybeClass = TypedDict(
         "digit": ClassIndex | None,
         "class": str | None,
         "confidence": Share | None,
-        "probabilities": Probabilities | None,
+        "probabilities": MaybeProbabilities,
     },
 )
 
@@ -85,7 +87,7 @@ class Predictions(TypedDict):
     model: Tag
     is_blank: list[bool]
     digits: list[ClassIndex | None]
-    probabilities: list[Probabilities | None]
+    probabilities: list[MaybeProbabilities]
 
 
 class Model(TypedDict):

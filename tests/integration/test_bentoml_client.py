@@ -18,8 +18,10 @@ import pytest
 from pipeline.data.dataset import Split
 from serving.model import Model
 from serving.smoke_test import free_port, running_command
+from tests.support.pictures import encoded
 from tests.support.sample_requests import FIVE
 
+BLANK = encoded(np.full((60, 60), 255, np.uint8))
 TAG = "mnist:v1-0123abcd"
 PNG = {"content-type": "image/png"}
 STORE = """
@@ -28,10 +30,12 @@ with bentoml.models.create(sys.argv[1], labels={"commit": "unknown"}) as stored:
     pathlib.Path(stored.path_of("model.onnx")).write_bytes(pathlib.Path(sys.argv[2]).read_bytes())
 """
 ASK = """
-def answers(service, picture, images):
+def answers(service, folder):
+    picture, images = folder / "five.png", np.load(folder / "images.npy")
     return {
         "predict": service.predict(picture=picture),
         "seen": service.predict(picture=picture, seen=True),
+        "blank": service.predict(picture=folder / "blank.png"),
         "read": service.read(picture=picture),
         "predict_batch": service.predict_batch(images=images),
     }
@@ -50,7 +54,7 @@ wrong = {
     "bright": np.full((1, 28, 28), 256),
 }
 with bentoml.SyncHTTPClient(url) as client:
-    found = answers(client, folder / "five.png", images)
+    found = answers(client, folder)
     refused = {}
     calls = {name: lambda array=array: client.predict_batch(images=array) for name, array in wrong.items()}
     for name, call in (calls | {"text": lambda: client.predict(picture=folder / "text.png")}).items():
@@ -78,7 +82,7 @@ from serving.service import Digits
 after = os.environ | {"protocol": auto.AutoHTTPProtocol}
 del os.environ["PROMETHEUS_MULTIPROC_DIR"]
 digits = Digits()
-found = answers(digits, folder / "five.png", np.load(folder / "images.npy"))
+found = answers(digits, folder)
 changed = [name for name in before if before[name] != after.get(name)]
 print(json.dumps({"answers": found, "is_ready": digits.__is_ready__(), "changed by import": changed}))
 """
@@ -87,7 +91,7 @@ print(json.dumps({"answers": found, "is_ready": digits.__is_ready__(), "changed 
 
 class Served(NamedTuple):
     url: str
-    folder: Path  # of five.png, text.png and images.npy
+    folder: Path  # of five.png, blank.png, text.png and images.npy, the last of which is blank
     environment: dict[str, str]
 
     def run(self, script: str, argument: str) -> Any:
@@ -103,8 +107,9 @@ def served(model: Model, digits: Split, tmp_path_factory: pytest.TempPathFactory
     """The service of a small model from a BentoML store of its own."""
     folder = tmp_path_factory.mktemp("bentoml")
     (folder / "five.png").write_bytes(FIVE)
+    (folder / "blank.png").write_bytes(BLANK)
     (folder / "text.png").write_text("hello")
-    np.save(folder / "images.npy", digits.images[:7])
+    np.save(folder / "images.npy", np.append(digits.images[:7], np.zeros((1, 28, 28), np.uint8), axis=0))
     environment = os.environ | {"BENTOML_HOME": str(folder / "home"), "BENTOML_DO_NOT_TRACK": "true"}
     store = [sys.executable, "-c", STORE, TAG, str(model.path)]
     subprocess.run(store, env=environment, check=True, capture_output=True)
@@ -127,12 +132,14 @@ def by_client(served: Served) -> Any:
 
 
 @pytest.fixture(scope="module")
-def by_http(http: httpx2.Client, digits: Split) -> dict[str, Any]:
+def by_http(http: httpx2.Client, served: Served) -> dict[str, Any]:
+    images = np.load(served.folder / "images.npy")
     return {
         "predict": http.post("/predict", content=FIVE, headers=PNG).json(),
         "seen": http.post("/predict?seen=true", content=FIVE, headers=PNG).json(),
+        "blank": http.post("/predict", content=BLANK, headers=PNG).json(),
         "read": http.post("/read", content=FIVE, headers=PNG).json(),
-        "predict_batch": http.post("/predict_batch", json={"images": digits.images[:7].tolist()}).json(),
+        "predict_batch": http.post("/predict_batch", json={"images": images.tolist()}).json(),
     }
 
 
