@@ -118,7 +118,7 @@ screenshots: bento ## take the pictures in docs/images/ again (needs Chromium)
 	@python -m docs.page_screenshots
 
 handwriting: .venv/locked ## draw the pictures in data/ again
-	@python -m tests.support.synthetic_digits data --seed 0
+	@python -m tests.support.draw_handwriting data --seed 0
 
 lock: .venv/locked ## update requirements.lock from pyproject.toml
 	@uv pip compile pyproject.toml --group dev --universal --generate-hashes --no-emit-index-url --no-header --no-annotate \

@@ -14,6 +14,7 @@ from pipeline.core import profiles
 from pipeline.data import handwriting
 from pipeline.data.dataset import DIGITS, Split
 from pipeline.data.image import preprocess
+from pipeline.data.validation_split import validation_mask
 from pipeline.experiments import preflight
 from pipeline.model.classifier import Classifier, predict
 from pipeline.train import Params, build_architecture
@@ -49,7 +50,7 @@ def load_data(params: Mapping[str, Any]) -> Data:
 def _load_data(dataset: str, params: normalise.Params) -> Data:
     archives, mirror = Path(".cache/archives"), os.environ.get("DATASET_MIRROR")
     description, raw, test = download.load(dataset, archives, mirror)
-    mask = normalise.validation_mask(raw.labels, params.validation_share, params.seed)
+    mask = validation_mask(raw.labels, params.validation_share, params.seed)
     train, validation = raw.take(np.flatnonzero(~mask)), raw.take(np.flatnonzero(mask))
     mean, deviation = normalise.pixel_statistics(train.images) if params.method == "standardise" else (0.0, 1.0)
     own, drawn = handwriting.EMPTY.split, handwriting.EMPTY.split

@@ -19,6 +19,7 @@ from pipeline.core import config, entrypoint
 from pipeline.core.errors import DataError
 from pipeline.core.files import write_json
 from pipeline.data.dataset import load_description, load_split
+from pipeline.data.validation_split import validation_mask
 
 RAW: Final = Path("artifacts/download")
 OUT: Final = Path("artifacts/normalise")
@@ -37,25 +38,6 @@ def check_polarity(images: npt.NDArray[np.uint8]) -> None:
     corners = float(np.median(images[:, [0, 0, -1, -1], [0, -1, 0, -1]]))
     if corners > 127:
         raise DataError(f"{RAW}/train_images.npy: got bright corners ({corners:.0f}), expected 0 = paper, 255 = ink")
-
-
-def validation_mask(labels: npt.NDArray[np.uint8], share: float, seed: int) -> npt.NDArray[np.bool_]:
-    """`(N,) bool`: True for the images of the validation split, `share` of each class, rounded, at least one.
-
-    Raises DataError if a class is too small to be split.
-    """
-    rng = np.random.default_rng(seed)
-    mask = np.zeros(len(labels), dtype=np.bool_)
-    for label in np.unique(labels):
-        members = np.flatnonzero(labels == label)
-        count = max(1, round(share * len(members)))
-        if count == len(members):
-            raise DataError(
-                f"params.yaml: normalise.validation_share: got {share}, which leaves none of the {len(members)} images "
-                f"of class {label} to train on"
-            )
-        mask[rng.permutation(members)[:count]] = True
-    return mask
 
 
 def pixel_statistics(images: npt.NDArray[np.uint8]) -> tuple[float, float]:

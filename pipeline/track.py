@@ -27,7 +27,8 @@ from pipeline.data.dataset import load_description
 from pipeline.tracking import git_tags
 from pipeline.tracking.dvc_lock import Stage, content_md5, read_lock, version_key
 from pipeline.tracking.mlflow_store import PARENT, MlflowStore, Run, configure_mlflow, mlflow_errors
-from pipeline.tracking.registry import ModelVersion, Registry
+from pipeline.tracking.promotion import choose_alias
+from pipeline.tracking.registry import Registry
 from pipeline.tracking.stage_outputs import artifact_files, flatten, read_curves, read_metrics
 from pipeline.tracking.tracking_uri import display_uri
 
@@ -178,14 +179,6 @@ def register_model(store: MlflowStore, stages: dict[str, Stage], parent: Run) ->
         registry.set_alias(version, own_alias)
     aliases = store.client.get_model_version(data.name, str(version.version)).aliases
     return f"{data.name} version {version.version} ({', '.join(aliases) or 'no alias'})"
-
-
-def choose_alias(champion: ModelVersion | None, accuracy: float, images: str) -> str:
-    """`champion` or `challenger`, for a model of this accuracy on the validation images with this MD5 sum."""
-    if champion is None:
-        return "champion"
-    comparable = champion.tags.get("validation_images.md5") == images
-    return "champion" if comparable and accuracy >= float(champion.tags["validation_accuracy"]) else "challenger"
 
 
 def sync(store: MlflowStore, stages: dict[str, Stage]) -> str:

@@ -9,7 +9,7 @@ Not here: the test set, which this stage does not read.
 """
 
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Final, Literal
 
@@ -67,21 +67,6 @@ def report(row: Row, live: live_writer.LiveWriter) -> None:
         )
 
 
-def resume(trainer: Trainer, path: Path, report_row: Callable[[Row], None]) -> TrainState:
-    """Train to the end, from the checkpoint at `path` if there is one. Only rank 0 writes, and calls `report_row`."""
-    content = trainer.group.broadcast_bytes(path.read_bytes() if path.is_file() else b"", trainer.device)
-    if content:
-        checkpoint.load(content, path, trainer)
-    if trainer.group.rank:
-        return trainer.run(lambda row: None, lambda: None)
-    if content:
-        print(f"resuming after step {trainer.step}, from {path}", flush=True)
-    history: list[Row] = [*trainer.state.steps, *trainer.state.epochs]
-    for row in history:
-        report_row(row)
-    return trainer.run(report_row, lambda: checkpoint.save(path, trainer))
-
-
 def save(state: TrainState, architecture: Architecture, parameters: int) -> EpochRow:
     """Write the outputs and return the row of the epoch whose weights were kept."""
     best = state.best
@@ -121,12 +106,12 @@ def main() -> None:
         task = dvc_lock.read_stage("train")
         path = root / ".cache" / "checkpoints" / f"train-{task.inputs_key[:16]}-{group.world_size}.safetensors"
         if group.rank:
-            resume(trainer, path, lambda row: None)
+            checkpoint.resume(trainer, path, lambda row: None)
             return
         processes = f", {group.world_size} processes" if group.world_size > 1 else ""
         print(f"training {params.model} with {parameters:,} parameters on {describe(device)}{processes}", flush=True)
         with live_writer.start(task, root) as live:
-            state = resume(trainer, path, lambda row: report(row, live))
+            state = checkpoint.resume(trainer, path, lambda row: report(row, live))
     best = save(state, architecture, parameters)
     for file in path.parent.glob(f"*{path.name}*"):  # also temporary files of a killed process
         file.unlink()

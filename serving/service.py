@@ -43,7 +43,7 @@ def http_api(app: ASGIApp) -> ASGIApp:
     from serving.http import uvicorn_protocol
     from serving.http.app import HttpApi
     from serving.http.cors import cors_settings, with_cors
-    from serving.http.limits import LimitsMiddleware
+    from serving.http.middleware import LimitsMiddleware
     from serving.http.watchdog import Watchdog
 
     uvicorn_protocol.install()

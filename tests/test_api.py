@@ -23,7 +23,7 @@ from pipeline.data.image import preprocess
 from serving.http import parsing
 from serving.http.app import HttpApi
 from serving.http.errors import STATUS, Problem
-from serving.http.limits import DEFAULT_LIMITS, Limits
+from serving.http.limits import DEFAULT_LIMITS, MAX_BATCH, MAX_BODY, Limits
 from serving.http.openapi import describe
 from serving.http.watchdog import Watchdog
 from serving.model import Model
@@ -409,7 +409,7 @@ def test_the_page_and_the_description_are_served_from_here(client: TestClient, p
 
 def test_serving_imports_nothing_that_the_image_lacks() -> None:
     script = (
-        "import sys, serving.http.app, serving.http.limits, serving.model, serving.http.openapi\n"
+        "import sys, serving.http.app, serving.http.middleware, serving.model, serving.http.openapi\n"
         "print([name for name in ('torch', 'mlflow', 'dvc', 'matplotlib', 'pandas', 'sklearn') if name in sys.modules])"
     )
     assert subprocess.check_output([sys.executable, "-c", script], text=True).strip() == "[]"
@@ -417,7 +417,7 @@ def test_serving_imports_nothing_that_the_image_lacks() -> None:
 
 def test_the_limits_are_those_that_the_memory_allows() -> None:
     assert DEFAULT_LIMITS.bodies <= 64 * 2**20
-    assert parsing.MAX_BATCH * parsing.PIXELS <= parsing.MAX_BODY
+    assert MAX_BATCH * parsing.PIXELS <= MAX_BODY
 
 
 UPLOAD = {

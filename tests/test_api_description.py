@@ -12,9 +12,10 @@ from starlette.types import Message
 from pipeline.data.image import MAX_JPEG_PIXELS, MAX_PIXELS
 from serving.http import app, uvicorn_protocol
 from serving.http.errors import Problem
-from serving.http.limits import DEFAULT_LIMITS, LimitedRequest
+from serving.http.limits import DEFAULT_LIMITS, MAX_BATCH, MAX_BODY, MAX_JSON
+from serving.http.middleware import LimitedRequest
 from serving.http.openapi import EXAMPLES, describe, problem_example
-from serving.http.parsing import MAX_BATCH, MAX_BODY, MAX_JSON, PICTURE_TYPES
+from serving.http.parsing import PICTURE_TYPES
 from serving.model import Model
 from serving.rows.reader import MAX_DIGITS
 from tests.support.inprocess_service import service

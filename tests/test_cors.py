@@ -13,8 +13,7 @@ import pytest
 from starlette.testclient import TestClient
 
 from serving.http.cors import with_cors
-from serving.http.limits import Limits
-from serving.http.parsing import MAX_BODY
+from serving.http.limits import MAX_BODY, Limits
 from serving.model import Model
 from tests.support.inprocess_service import service
 from tests.support.sample_requests import FIVE, PNG

@@ -19,9 +19,9 @@ from starlette.types import Message, Scope
 from pipeline.core.errors import PictureError
 from pipeline.data.image import MAX_ASPECT, MIN_SIDE, open_picture
 from serving.http import pages
-from serving.http.limits import Limits
+from serving.http.limits import MAX_BODY, Limits
 from serving.http.pages import LIMITS, PAGES
-from serving.http.parsing import MAX_BODY, PICTURES
+from serving.http.parsing import PICTURES
 from serving.model import Model
 from tests.support.inprocess_service import service
 

@@ -13,7 +13,8 @@ from typing import Any, NamedTuple
 import pytest
 import uvicorn
 
-from serving.http.limits import DEFAULT_LIMITS, Limits, LimitsMiddleware
+from serving.http.limits import DEFAULT_LIMITS, Limits
+from serving.http.middleware import LimitsMiddleware
 from serving.http.uvicorn_protocol import Protocol
 from serving.model import Model
 from tests.support.inprocess_service import service

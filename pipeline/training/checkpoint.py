@@ -1,10 +1,11 @@
 """Checkpoints: the state of an unfinished training in one file; resumed from it, training gives the same bytes.
 
-The file is a safetensors file: the tensors, and everything else as JSON, whose bytes are one more tensor. DVC
-does not track it; its name contains the hash of all that the stage reads.
+What is saved is `Trainer.state_dict()`. The file is a safetensors file: the tensors, and everything else as JSON, whose
+bytes are one more tensor. DVC does not track it; its name contains the hash of all that the stage reads.
 """
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,6 +16,7 @@ from torch import Tensor
 
 from pipeline.core.errors import DataError
 from pipeline.core.files import write_bytes
+from pipeline.training.state import Row, TrainState
 from pipeline.training.trainer import Trainer
 
 JSON: Final = "json"  # name of the tensor that holds everything but tensors
@@ -38,6 +40,21 @@ def load(content: bytes, path: Path, trainer: Trainer) -> None:
         raise DataError(
             f"{path}: expected a checkpoint of this training, got: {reason}; delete it to start again"
         ) from error
+
+
+def resume(trainer: Trainer, path: Path, report_row: Callable[[Row], None]) -> TrainState:
+    """Train to the end, from the checkpoint at `path` if there is one. Only rank 0 writes, and calls `report_row`."""
+    content = trainer.group.broadcast_bytes(path.read_bytes() if path.is_file() else b"", trainer.device)
+    if content:
+        load(content, path, trainer)
+    if trainer.group.rank:
+        return trainer.run(lambda row: None, lambda: None)
+    if content:
+        print(f"resuming after step {trainer.step}, from {path}", flush=True)
+    history: list[Row] = [*trainer.state.steps, *trainer.state.epochs]
+    for row in history:
+        report_row(row)
+    return trainer.run(report_row, lambda: save(path, trainer))
 
 
 def _encode(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:

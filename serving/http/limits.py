@@ -1,20 +1,12 @@
-"""Limits on the number of requests and on the bytes and seconds of their bodies; every request is counted and timed."""
+"""The limits on requests. `middleware` enforces those on bodies, time and number, `parsing` those on what a body holds,
+`pipeline.data.image` those on pictures."""
 
-import asyncio
-import time
 from dataclasses import dataclass
 from typing import Final
 
-from starlette.types import ASGIApp, Message, Receive, Scope, Send
-
-from serving.http import metrics
-from serving.http.errors import Problem, unexpected
-from serving.http.headers import NOSNIFF
-from serving.http.parsing import MAX_BODY
-from serving.http.responses import problem_response
-
-PROBES: Final = ("/livez", "/readyz", "/metrics")  # answered however busy the service is
-TIMED_PATHS: Final = ("/predict", "/predict_batch", "/read", *PROBES)
+MAX_BODY: Final = 10 * 2**20  # bytes; a phone's photo has 3 to 8 million
+MAX_BATCH: Final = 4096  # images
+MAX_JSON: Final = 2 * 2**20  # bytes; a list of lists takes thirty times its length in memory
 
 
 @dataclass(frozen=True)
@@ -32,90 +24,3 @@ class Limits:
 
 
 DEFAULT_LIMITS: Final = Limits()
-
-
-class LimitsMiddleware:
-    """ASGI middleware: refuses what exceeds the limits, and passes everything else on to the wrapped application."""
-
-    def __init__(self, app: ASGIApp, limits: Limits = DEFAULT_LIMITS) -> None:
-        self.app = app
-        self.limits = limits
-        self.requests = 0
-        self.bytes = 0
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] != "http":
-            return await self.app(scope, receive, send)
-        request = LimitedRequest(self, scope, receive, send)
-        self.requests += 1
-        try:
-            try:
-                request.check()
-            except Problem as problem:
-                await problem_response(problem)(scope, receive, request.send)
-            else:
-                await self.app(scope, request.receive, request.send)
-        finally:
-            self.requests -= 1
-            self.bytes -= request.bytes
-            request.record()
-
-
-class LimitedRequest:
-    """One request: its `receive` and `send`, as the wrapped application gets them."""
-
-    def __init__(self, middleware: LimitsMiddleware, scope: Scope, receive: Receive, send: Send) -> None:
-        self.middleware, self.limits = middleware, middleware.limits
-        self.scope, self._receive, self._send = scope, receive, send
-        self.path: str = scope["path"]
-        self.started = time.perf_counter()
-        self.deadline = asyncio.get_running_loop().time() + self.limits.body_seconds
-        self.bytes = 0  # of the body, received so far
-        self.complete = False
-        self.status = 0
-
-    def check(self) -> None:
-        """Raise Problem for a request that need not be read."""
-        headers = dict(self.scope["headers"])
-        if b"pickle" in headers.get(b"content-type", b"").lower():
-            raise unexpected("unsupported_media_type", "a pickle", "anything that cannot run code")
-        if self.path not in PROBES and self.middleware.requests > self.limits.requests:
-            raise Problem("overloaded", f"{self.limits.requests} requests are being answered; try again in a second")
-        length = headers.get(b"content-length", b"0")
-        if length.isdigit() and int(length[:20]) > self.limits.body:
-            raise self._too_large(f"a body of {int(length[:20])} bytes")
-
-    def _too_large(self, got: str) -> Problem:
-        return unexpected("body_too_large", got, f"at most {self.limits.body} bytes")
-
-    async def receive(self) -> Message:
-        """The client's next message, its bytes counted. Raises Problem for too many bytes or seconds."""
-        if self.complete:
-            return await self._receive()  # it reports when the client disconnects
-        try:
-            async with asyncio.timeout_at(self.deadline):
-                message = await self._receive()
-        except TimeoutError as error:
-            expected = f"the whole body within {self.limits.body_seconds:g} seconds"
-            raise unexpected("slow_body", f"{self.bytes} bytes", expected) from error
-        length = len(message.get("body", b""))
-        self.bytes += length
-        self.middleware.bytes += length
-        self.complete = not message.get("more_body", False)
-        if self.bytes > self.limits.body:
-            raise self._too_large(f"more than {self.limits.body} bytes")
-        if self.middleware.bytes > self.limits.bodies:
-            raise Problem("overloaded", f"{self.limits.bodies} bytes are being read; try again in a second")
-        return message
-
-    async def send(self, message: Message) -> None:
-        if message["type"] == "http.response.start":
-            self.status = message["status"]
-            message["headers"].append(NOSNIFF)
-        await self._send(message)
-
-    def record(self) -> None:
-        """Count and time the request in the metrics."""
-        path = self.path if self.path in TIMED_PATHS else "other"
-        metrics.requests(path, self.status).inc()
-        metrics.latency(path).observe(time.perf_counter() - self.started)

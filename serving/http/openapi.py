@@ -5,13 +5,10 @@ from typing import Any, Final
 
 from pipeline.data.image import FORMATS, LIMITS, SIDE
 from serving.http.errors import STATUS, Problem, unexpected
-from serving.http.limits import DEFAULT_LIMITS
+from serving.http.limits import DEFAULT_LIMITS, MAX_BATCH, MAX_BODY, MAX_JSON
 from serving.http.parsing import (
     IMAGES,
     JSON,
-    MAX_BATCH,
-    MAX_BODY,
-    MAX_JSON,
     MULTIPART,
     PICTURE_TYPES,
     PICTURES,

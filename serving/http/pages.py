@@ -16,7 +16,8 @@ from starlette.staticfiles import StaticFiles
 from pipeline.data.image import MAX_ASPECT, MAX_JPEG_PIXELS, MAX_PIXELS, MIN_SIDE
 from serving.http.errors import unexpected
 from serving.http.headers import DOCS, PAGE
-from serving.http.parsing import MAX_BODY, PICTURES
+from serving.http.limits import MAX_BODY
+from serving.http.parsing import PICTURES
 
 FILES: Final = StaticFiles(directory=Path(__file__).parents[1] / "page")
 FOLDER: Final = "page/"

@@ -18,10 +18,8 @@ from starlette.requests import Request
 
 from pipeline.data.image import FORMATS, SIDE
 from serving.http.errors import Problem, unexpected
+from serving.http.limits import MAX_BATCH, MAX_BODY, MAX_JSON
 
-MAX_BODY: Final = 10 * 2**20  # bytes; a phone's photo has 3 to 8 million
-MAX_BATCH: Final = 4096  # images
-MAX_JSON: Final = 2 * 2**20  # bytes; a list of lists takes thirty times its length in memory
 PIXELS: Final = SIDE * SIDE
 MULTIPART: Final = "multipart/form-data"
 RAW: Final = "application/octet-stream"

@@ -9,7 +9,7 @@ from typing_extensions import TypeAliasType, TypedDict
 
 from pipeline.data.image import SIDE
 from serving.http.errors import STATUS
-from serving.http.parsing import MAX_BATCH
+from serving.http.limits import MAX_BATCH
 from serving.rows.reader import MAX_DIGITS
 
 Json = dict[str, Any]

@@ -22,7 +22,7 @@ import pytest
 from PIL import Image
 
 from pipeline.packaging.container import HEALTH_COMMAND, RUN_OPTIONS, find_engine
-from serving.http import parsing
+from serving.http.limits import MAX_JSON
 from serving.smoke_test import GRACE, free_port
 from tests.support.handwriting_answers import TOLERANCE, answered_pictures, scored_pictures
 from tests.support.project_clone import Clone
@@ -142,7 +142,7 @@ def test_a_large_photograph_fits_into_its_memory(container: Container) -> None:
 
 
 def test_the_worst_lists_fit_into_its_memory(container: Container) -> None:
-    room = parsing.MAX_JSON - 20
+    room = MAX_JSON - 20
     for part in (b"[],", b"0,", b'{"":0},', b'"",'):
         content = b'{"images":[' + (part * (room // len(part))).rstrip(b",") + b"]}"
         headers = {"content-type": "application/json"}

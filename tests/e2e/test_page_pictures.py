@@ -15,8 +15,8 @@ import pytest
 from PIL import Image
 from playwright.sync_api import Page, expect
 
+from serving.http.limits import MAX_BODY
 from serving.http.pages import LIMITS
-from serving.http.parsing import MAX_BODY
 from tests.e2e.page_actions import add_file, answer, picture
 
 PNG_PIXELS: Final = LIMITS["max_pixels"]["image/png"]

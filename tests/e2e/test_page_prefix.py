@@ -10,7 +10,7 @@ import httpx2
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
-from serving.http.parsing import MAX_BODY
+from serving.http.limits import MAX_BODY
 from serving.smoke_test import free_port, wait_until_ready
 from tests.e2e.page_actions import answer, execute, new_page
 from tests.support.browser import HOST, draw, pad
