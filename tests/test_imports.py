@@ -4,9 +4,10 @@ import ast
 
 import pytest
 
+from pipeline.core.config import SECTIONS
 from tests.support.imports import closure, imported_modules, modules, outside, within
 
-STAGES = ("download", "eda", "normalise", "train", "score", "export", "track")
+STAGES = (*SECTIONS, "track")
 # The packages of `pipeline` with those that each may import. `experiments` runs the stages, so it is above them.
 MAY_IMPORT = {
     "core": (),
