@@ -1,4 +1,4 @@
-"""What tests share: small synthetic digits, drawn in process."""
+"""Fixtures of all tests: synthetic digits, a small model, and a clone in which the pipeline has run."""
 
 import json
 import os
@@ -20,31 +20,37 @@ from tests.support import project_clone
 from tests.support.project_clone import Clone
 from tests.support.synthetic_digits import synthetic_images
 
-# No terminal is worse: nothing but ASCII, in the locale and in Python's own streams.
+# The environment of a terminal that supports only ASCII, in the locale and in Python's own streams.
 ASCII_ONLY = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
 
 
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
-    """What a test computes in process is computed as the stages do it, by one thread."""
+    """Tests compute in process with one thread, as the stages do."""
     set_threads()
+
+
+def shared_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The temporary folder that all processes of this test run share."""
+    base = tmp_path_factory.getbasetemp()
+    return base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
 
 
 @pytest.fixture(scope="session")
 def computed(tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    """A clone in which `dvc repro` was typed once, by a person whose files are nobody else's, on a terminal that knows
-    ASCII only. All processes of the tests share it; a test that changes something, or runs DVC in it, takes a copy."""
-    base = tmp_path_factory.getbasetemp()
-    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "computed"
+    """A clone in which `dvc repro` has run once, with private file modes and on an ASCII-only terminal.
+
+    All processes of the tests share it: a test that changes something, or runs DVC in it, takes a copy.
+    """
+    folder = shared_folder(tmp_path_factory) / "computed"
     with FileLock(folder.with_suffix(".lock")):
         log = folder / project_clone.LOG
         if log.is_file():
             return Clone(folder)
         shutil.rmtree(folder, ignore_errors=True)
-        made = project_clone.make(folder)
-        printed = made.must("bash", "-c", "umask 077; dvc repro", **ASCII_ONLY)
-        log.write_text(printed)
-    return made
+        clone = project_clone.make(folder)
+        log.write_text(clone.must("bash", "-c", "umask 077; dvc repro", **ASCII_ONLY))
+    return clone
 
 
 @pytest.fixture(scope="session")
@@ -56,10 +62,13 @@ def digits() -> Split:
 
 @pytest.fixture(scope="session")
 def model(tmp_path_factory: pytest.TempPathFactory, digits: Split) -> Model:
-    """A small network that has learnt nothing, exported as the pipeline does it, under onnxruntime."""
-    torch.manual_seed(3)
-    network = Classifier(cnn(CnnParams(widths=[4, 8, 8], dropout=0.0), 10), subtract=0.13, divide_by=0.31).eval()
-    metadata = {"classes": json.dumps(DIGITS), "dataset": "mnist"} | golden_example(network, digits.images[0])
-    path: Path = tmp_path_factory.mktemp("model") / "model.onnx"
-    path.write_bytes(to_onnx(trace(network), 20, metadata))
+    """A small untrained network, exported once by the pipeline's code, in onnxruntime."""
+    path = shared_folder(tmp_path_factory) / "model.onnx"
+    with FileLock(path.with_suffix(".lock")):
+        if not path.is_file():
+            torch.manual_seed(3)
+            network = Classifier(cnn(CnnParams(widths=[4, 8, 8], dropout=0.0), 10), subtract=0.13, divide_by=0.31)
+            example = golden_example(network.eval(), digits.images[0])
+            metadata = {"classes": json.dumps(DIGITS), "dataset": "mnist"} | example
+            path.write_bytes(to_onnx(trace(network), 20, metadata))
     return Model(path, "mnist:v1-0123abcd")

@@ -33,7 +33,7 @@ def commands(path: Path) -> list[str]:
     ("schema", "path"), [*(("github-workflows", path) for path in WORKFLOWS), ("gitlab-ci", ROOT / ".gitlab-ci.yml")]
 )
 def test_a_ci_file_matches_its_schema(schema: str, path: Path) -> None:
-    check = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", f"vendor.{schema}", path]
+    check = [sys.executable, "-m", "check_jsonschema", "--builtin-schema", f"vendor.{schema}", str(path)]
     done = subprocess.run(check, capture_output=True, text=True, check=False)
 
     assert done.returncode == 0, done.stdout + done.stderr
