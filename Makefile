@@ -49,8 +49,7 @@ repro: .cache/params.checked ## run the pipeline on the data set in params.yaml:
 	@python -m pipeline.core.git
 	@dvc repro
 
-# One process more than there are cores: tests often wait for a server or another process.
-PYTEST = pytest --numprocesses $$(( $$(getconf _NPROCESSORS_ONLN) + 1 )) --dist worksteal
+CORES = $$(getconf _NPROCESSORS_ONLN)
 
 check: lint test-unit ## format, lint, types and unit tests: what to run before a commit
 
@@ -60,10 +59,10 @@ lint: .venv/locked ## check format and style with ruff, types with mypy
 	@mypy
 
 test-unit: .venv/locked ## the tests that need no clone, DVC or MLflow
-	@$(PYTEST) --ignore tests/integration
+	@pytest --numprocesses $(CORES) --dist worksteal --ignore tests/integration
 
 test: .venv/locked ## all tests but end-to-end: no network, no GPU, no browser, several minutes
-	@$(PYTEST)
+	@pytest --numprocesses $$(( $(CORES) + 1 )) --dist worksteal # integration tests often wait for another process
 
 test-e2e: .venv/locked ## the end-to-end tests: MNIST, browser, container, PostgreSQL (see .ci/packages; half an hour)
 	@pytest tests/e2e
