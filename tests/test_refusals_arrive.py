@@ -18,6 +18,7 @@ from serving.http.middleware import LimitsMiddleware
 from serving.http.uvicorn_protocol import Protocol
 from serving.model import Model
 from tests.support.inprocess_service import service
+from tests.support.waiting import wait_until
 
 MB = 2**20
 LARGE = bytes(9 * MB)  # more than the sockets' buffers hold, and less than the service's limit
@@ -50,14 +51,6 @@ class Live(NamedTuple):
         return self.server.server_state.connections  # type: ignore[return-value]
 
 
-def wait_for(condition: Callable[[], bool]) -> None:
-    """AssertionError where `condition` has not come true within a minute."""
-    deadline = time.monotonic() + 60
-    while not condition():
-        assert time.monotonic() < deadline, "waited for a minute"
-        time.sleep(0.01)
-
-
 @contextlib.contextmanager
 def running(app: LimitsMiddleware, loop: Any, protocol: type[Protocol]) -> Iterator[Live]:
     """The service on a real socket, in a thread."""
@@ -65,7 +58,7 @@ def running(app: LimitsMiddleware, loop: Any, protocol: type[Protocol]) -> Itera
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=server.run, args=([listener],))
         thread.start()
-        wait_for(lambda: server.started)
+        wait_until(lambda: server.started)
         try:
             yield Live(app, server, thread, listener.getsockname())
         finally:
@@ -124,7 +117,7 @@ def test_refusals_for_overload_and_slowness_arrive_too(start: Callable[..., Live
     head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: %d\r\n\r\n" % len(LARGE)
     with socket.create_connection(live.address, timeout=60) as slow:
         slow.sendall(head)
-        wait_for(lambda: any(connection.is_closing for connection in live.connections))  # it has been refused
+        wait_until(lambda: any(connection.is_closing for connection in live.connections))  # it has been refused
         slow.sendall(LARGE)
         assert slow.makefile("rb").readline().split()[1] == b"408"
 
@@ -153,7 +146,7 @@ def test_an_endless_body_is_cut_off_at_a_number_of_bytes(start: Callable[..., Li
         connection.sendall(ENDLESS % header)
 
         assert send_until_closed(connection, CHUNK) < 64 * MB  # the sockets' buffers hold the difference
-    wait_for(lambda: not live.connections)
+    wait_until(lambda: not live.connections)
 
 
 @pytest.mark.parametrize("header", [b"", b"Connection: close\r\n"])
@@ -163,7 +156,7 @@ def test_an_endless_body_is_cut_off_after_a_time(start: Callable[..., Live], hea
         connection.sendall(ENDLESS % header)
 
         send_until_closed(connection, b"1\r\nx\r\n", pause=0.01)
-    wait_for(lambda: not live.connections)
+    wait_until(lambda: not live.connections)
 
 
 @pytest.mark.parametrize("header", [b"", b"Connection: close\r\n"])
@@ -173,7 +166,7 @@ def test_an_idle_client_is_disconnected(start: Callable[..., Live], header: byte
         connection.sendall(ENDLESS % header)
         assert connection.recv(12) == b"HTTP/1.1 404"
 
-        wait_for(lambda: not live.connections)
+        wait_until(lambda: not live.connections)
 
 
 def test_a_discarded_rest_does_not_count_as_a_request_and_takes_no_memory(live: Live) -> None:
@@ -183,7 +176,7 @@ def test_a_discarded_rest_does_not_count_as_a_request_and_takes_no_memory(live: 
         (open_one,) = live.connections
         for _ in range(100):
             connection.sendall(CHUNK)
-        wait_for(lambda: open_one.discarded >= 100 * len(CHUNK))
+        wait_until(lambda: open_one.discarded >= 100 * len(CHUNK))
 
         assert (live.app.requests, live.app.bytes) == (0, 0)
         assert len(open_one.cycle.body) == 0

@@ -10,7 +10,7 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 import psutil
@@ -18,15 +18,11 @@ import pytest
 
 from pipeline.core.files import read_yaml
 from pipeline.track import STAGES
+from serving.smoke_test import free_port
 from tests.support import fake_mlflow
 from tests.support.fake_mlflow import Authenticating, EmptyJson, Failing, Gate, Greeting, Rejecting, blocking
 from tests.support.project_clone import Clone, moved
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+from tests.support.waiting import wait_until
 
 
 class Server:
@@ -257,14 +253,6 @@ def is_shown_live(clone: Clone, server: Server) -> bool:
     """Whether MLflow has a point of the loss curve of a training that has not ended."""
     live = clone.children(server.uri).get("train", [])
     return bool(live) and "dvc.key" not in live[0].data.tags and "train_loss" in live[0].data.metrics
-
-
-def wait_until(condition: Callable[[], bool], seconds: float = 300) -> None:
-    """Wait for a condition, with a limit far above what it ever takes."""
-    deadline = time.monotonic() + seconds
-    while not condition():
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
 
 
 def test_a_training_shows_its_curve_while_it_runs_and_track_completes_that_run(clone: Clone, server: Server) -> None:
