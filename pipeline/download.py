@@ -19,7 +19,7 @@ from pipeline.data.dataset import DIGITS, Description, Split
 from pipeline.data.image import scale_and_center
 
 OUT: Final = Path("artifacts/download")
-ENLARGED: Final = (80, 80)  # pixels, to which 8×8 pictures are enlarged before they are scaled like any other
+ENLARGED: Final = (80, 80)  # pixels; 8×8 pictures are enlarged to this before they are scaled like any other
 
 
 class Params(config.Section):
@@ -27,7 +27,7 @@ class Params(config.Section):
 
 
 def embedded_digits() -> tuple[Split, Split]:
-    """The 1,797 digits of 43 people that come with scikit-learn, from 8×8 to 28×28, as training and test split.
+    """The 1,797 digits of 43 people that come with scikit-learn, scaled from 8×8 to 28×28: training and test split.
 
     Source: Alpaydin and Kaynak, "Optical recognition of handwritten digits", UCI, 1998.
     """

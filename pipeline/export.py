@@ -1,7 +1,7 @@
-"""Stage `export`: the trained network in formats that others can run, and a model card.
+"""Stage `export`: the trained network in formats for other runtimes, and a model card.
 
-Reads    artifacts/train/: the network; artifacts/download/: the test images, for the comparison; the metrics of all
-         stages before.
+Reads    artifacts/train/: the network; artifacts/download/: the test images, for the comparison; the metrics of the
+         earlier stages.
 Writes   artifacts/export/: model.onnx, model.pt2, weights.safetensors, summary.txt (layers), network.svg,
          model_card.md, manifest.json (SHA-256 of each file).
 Decides  whether the exported model equals the trained one: a differing prediction, or a probability that is off by
@@ -48,7 +48,7 @@ TOLERANCE: Final = 1e-4  # of a probability
 
 class Params(config.Section):
     opset: Annotated[int, Field(ge=18, le=25)]
-    """Version of ONNX's operator set; an onnxruntime supports all up to its own."""
+    """Version of ONNX's operator set; a release of onnxruntime supports all versions up to its latest."""
 
 
 def trace(network: Classifier) -> ExportedProgram:
@@ -96,7 +96,7 @@ def to_onnx(program: ExportedProgram, opset: int, metadata: Mapping[str, str]) -
     exported = torch.onnx.export(
         program, input_names=["images"], output_names=["probabilities"], opset_version=opset, verbose=False
     )
-    assert exported is not None  # it is None only where a file name is given
+    assert exported is not None  # it is None only if a file name is given
     model = exported.model_proto
     if model.opset_import[0].version != opset:
         raise ExportError(
@@ -132,7 +132,7 @@ def check_agreement(
 
 
 def card(description: Description, layers: list[Layer], sha256: str) -> str:
-    """The model card, from the metrics that the stages before wrote."""
+    """The model card, from the metrics that the earlier stages wrote."""
     training = read_json(TRAINED / "summary.json", "parameters", "best_epoch", "best_validation_accuracy")
     statistics = read_json(NORMALISED / "statistics.json", "train_images", "validation_images")
     return model_card(description, training, read_json(SCORED / "metrics.json"), statistics, layers, sha256)

@@ -2,9 +2,9 @@
 
 Reads    artifacts/download/: the training split.
 Writes   artifacts/normalise/: {train,validation}_{images,labels}.npy, statistics.json.
-Decides  which images are for validation: the same share of each class, drawn with a seed. Mean and standard deviation
-         are those of the images left for training. Pixels stay uint8 on disk: the scaling happens inside the network,
-         so that it is part of the exported model.
+Decides  which images are for validation: a stratified random sample, the same share of each class. Mean and standard
+         deviation are those of the remaining training images. Pixels stay uint8 on disk: the scaling happens inside the
+         network, so that it is part of the exported model.
 """
 
 import math

@@ -1,10 +1,10 @@
-"""Stage `score`: how good the trained network is, on the test set and on the user's own handwriting.
+"""Stage `score`: evaluates the trained network on the test set and on the user's own handwriting.
 
 Reads    artifacts/train/model/; artifacts/download/: the test set; data/: own handwriting.
 Writes   artifacts/score/: metrics.json, predictions.csv; tables/: confusion_matrix.csv, per_class.csv, first.csv,
-         worst.csv, handwriting.csv; figures/: worst.png, handwriting.png. Those of handwriting are empty for a
-         data set of anything but digits.
-Decides  nothing: the test set is scored once and chooses nothing.
+         worst.csv, handwriting.csv; figures/: worst.png, handwriting.png. The two of handwriting are empty unless the
+         data set is of digits.
+Decides  nothing: the test set is scored once, and nothing is chosen by it.
 """
 
 from collections.abc import Sequence

@@ -1,4 +1,4 @@
-"""params.yaml, one section per stage, read strictly: a stage never starts with a value that it would have to guess."""
+"""params.yaml, one section per stage, validated strictly: no defaults, no unknown keys, no type conversions."""
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
@@ -60,7 +60,7 @@ def validate(section: str, model: type[S], params: Mapping[str, Any], source: Pa
 
 
 def keys(prefix: str, model: type[Section]) -> Iterator[str]:
-    """The dotted names of a section's settings and groups, as `train.optimizer` and `train.optimizer.name`."""
+    """The dotted names of a section's settings and groups, such as `train.optimizer` and `train.optimizer.name`."""
     for name, field in model.model_fields.items():
         yield f"{prefix}.{name}"
         if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
@@ -68,7 +68,7 @@ def keys(prefix: str, model: type[Section]) -> Iterator[str]:
 
 
 def did_you_mean(key: str, known: Iterable[str]) -> str:
-    """`; did you mean train.epochs?`, or "" if no known key is similar, neither as a whole nor in its last part."""
+    """`; did you mean train.epochs?`, or "" if no known key is similar, either as a whole or in its last part."""
     names = list(known)
     similar = difflib.get_close_matches(key, names, 1, 0.8)
     if not similar:

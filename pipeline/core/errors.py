@@ -1,7 +1,7 @@
 """Errors that the user can fix.
 
 PipelineError
-├── ParamsError      params.yaml holds something that a stage cannot use
+├── ParamsError      a setting in params.yaml is missing, unknown or invalid
 ├── FetchError       an archive could not be fetched, or is not the published one
 ├── DataError        a file in artifacts/ or data/ is not what its reader expects
 ├── PictureError     no digits can be read from a picture

@@ -45,7 +45,7 @@ def write_json(path: Path, value: Mapping[str, Any]) -> None:
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a header and rows; floats keep all their digits."""
+    """Write a header and rows; floats are written in full precision."""
     buffer = io.StringIO()
     csv.writer(buffer, lineterminator="\n").writerows([header, *rows])
     write_text(path, buffer.getvalue())
@@ -77,7 +77,7 @@ def read_yaml(path: Path) -> Any:
 def read_json(path: Path, *keys: str) -> dict[str, Any]:
     """The object in a JSON file.
 
-    Raises DataError if the file is missing, is not JSON, holds no object or lacks one of the `keys`.
+    Raises DataError if the file is missing, is not JSON, is not an object or lacks one of the `keys`.
     """
     try:
         value = json.loads(path.read_bytes())
@@ -92,15 +92,15 @@ def read_json(path: Path, *keys: str) -> dict[str, Any]:
 
 def read_array(path: Path, dtype: npt.DTypeLike, shape: tuple[int | None, ...]) -> npt.NDArray[Any]:
     """The array in a .npy file. Raises DataError unless it has this dtype and shape (None: any length)."""
-    wanted = f"{np.dtype(dtype).name} ({', '.join('N' if n is None else str(n) for n in shape)})"
+    expected = f"{np.dtype(dtype).name} ({', '.join('N' if n is None else str(n) for n in shape)})"
     try:
         with path.open("rb") as file:
             array: npt.NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
     except (OSError, ValueError, EOFError, MemoryError, tokenize.TokenError) as error:
-        raise DataError(f"{path}: expected an array of {wanted}, got {_reason(error)}") from error
+        raise DataError(f"{path}: expected an array of {expected}, got {_reason(error)}") from error
     fits = len(array.shape) == len(shape) and all(n in (None, m) for n, m in zip(shape, array.shape, strict=True))
     if array.dtype != dtype or not fits:
-        raise DataError(f"{path}: expected an array of {wanted}, got {array.dtype.name} {array.shape}")
+        raise DataError(f"{path}: expected an array of {expected}, got {array.dtype.name} {array.shape}")
     return array
 
 

@@ -1,4 +1,4 @@
-"""The git repository of the pipeline: reading it, and whether DVC can work in it.
+"""The git repository of the pipeline: reads it, and checks that DVC can work in it.
 
 DVC stores an experiment as a commit. Where it cannot, it fails with "unexpected error", or exits with status 0 and
 loses the experiment; so the repository is checked before anything is computed, and the message names the remedy.
@@ -13,7 +13,7 @@ from pipeline.core import entrypoint
 from pipeline.core.errors import RepositoryError
 
 DVC_FILE: Final = "dvc.yaml"
-READ_ANY_OWNER: Final = ("-c", "safe.directory=*")  # to read a commit; who runs the pipeline trusts its code anyway
+READ_ANY_OWNER: Final = ("-c", "safe.directory=*")  # to read a commit; whoever runs the pipeline trusts its code anyway
 SET_IDENTITY: Final = 'git config user.name "Your Name" && git config user.email you@example.org'
 COMMIT: Final = "git add --all && git -c user.name=you -c user.email=you@example.org commit --quiet --message start"
 IDENTITY: Final = {"GIT_COMMITTER_NAME": "user.name", "GIT_COMMITTER_EMAIL": "user.email"}  # variables and settings
@@ -29,7 +29,7 @@ def _run(*arguments: str) -> "subprocess.CompletedProcess[str]":
 def git(*arguments: str) -> str | None:
     """The output of git without surrounding white space, even in a repository that another user owns.
 
-    None outside of a repository, or where git fails or is not installed.
+    None outside of a repository, or if git fails or is not installed.
     """
     try:
         done = _run(*READ_ANY_OWNER, *arguments)
@@ -50,22 +50,22 @@ def check() -> None:
 
 
 def check_experiments() -> None:
-    """Raise RepositoryError also where DVC would fail or lose the experiment."""
+    """Raise RepositoryError if DVC would fail here or lose the experiment."""
     check()
     top = git("rev-parse", "--show-toplevel")
     if _run("rev-parse", "--git-dir").returncode != 0:
         raise RepositoryError(
-            f"{top}: the repository belongs to another user, so git and DVC refuse it. If you trust it, type\n"
+            f"{top}: the repository belongs to another user, so git and DVC refuse it. If you trust it, run\n"
             f"  git config --global --add safe.directory '{top}'"
         )
     if git("rev-parse", "--is-shallow-repository") == "true":
         raise RepositoryError(
-            f"{top}: got a shallow clone, in which DVC loses its experiments; expected the whole history. Type\n"
+            f"{top}: got a shallow clone, in which DVC loses its experiments; expected the whole history. Run\n"
             "  git fetch --unshallow"
         )
     if git("cat-file", "-e", f"HEAD:./{DVC_FILE}") is None:
         raise RepositoryError(
-            f"{top}: expected a commit with {DVC_FILE}, from which an experiment starts, got none. Type\n  {COMMIT}"
+            f"{top}: expected a commit with {DVC_FILE}, from which an experiment starts, got none. Run\n  {COMMIT}"
         )
 
 
@@ -75,7 +75,7 @@ def has_identity(environment: Mapping[str, str]) -> bool:
 
 
 def with_identity(environment: Mapping[str, str]) -> dict[str, str]:
-    """The environment for `dvc exp run`, which stores edited files in a temporary commit; its author is `dvc` where git
+    """The environment for `dvc exp run`, which stores edited files in a temporary commit: its author is `dvc` if git
     has no identity, so that the user need not set one."""
     default = dict.fromkeys(IDENTITY, "dvc")
     return dict(environment) if has_identity(environment) else dict(environment) | default

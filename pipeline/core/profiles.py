@@ -63,7 +63,7 @@ def merge(params: Mapping[str, Any], overlay: Mapping[str, Any], source: Path, p
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "", groups: bool = False) -> Iterator[tuple[str, Any]]:
-    """Dotted keys and values of all settings, and of their groups too if asked for."""
+    """Dotted keys and values of all settings, with `groups` also of the groups that contain them."""
     for key, value in tree.items():
         is_group = isinstance(value, Mapping)
         if groups or not is_group:

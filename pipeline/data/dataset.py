@@ -36,7 +36,7 @@ class Split:
 def load_split(folder: Path, name: str, classes: int) -> Split:
     """Load what `Split.save` wrote, of a data set with this number of classes.
 
-    Raises DataError when a file is missing, damaged or empty, the two differ in length, or a label is out of range.
+    Raises DataError if a file is missing, damaged or empty, the two differ in length, or a label is out of range.
     """
     images = read_array(folder / f"{name}_images.npy", np.uint8, (None, SIDE, SIDE))
     labels = read_array(folder / f"{name}_labels.npy", np.uint8, (None,))

@@ -28,7 +28,7 @@ EMPTY: Final = Handwriting(Split(np.zeros((0, SIDE, SIDE), np.uint8), np.zeros(0
 def read(folder: Path) -> Handwriting:
     """Read all pictures in `folder`, in the order of their paths; hidden files are skipped.
 
-    Raises DataError when `folder` does not exist, a file is not at `<digit>/<name>` in it, something cannot be read,
+    Raises DataError if `folder` does not exist, a file is not at `<digit>/<name>` in it, something cannot be read,
     or a file is not a picture with ink on it.
     """
     if not folder.is_dir():

@@ -1,4 +1,4 @@
-"""Image preprocessing: from a picture, a file of any size and colour, to an image as MNIST has them.
+"""Image preprocessing: from a picture, a file of any size and colour, to an image like those of MNIST.
 
 An image is `(28, 28) uint8, 0 = paper, 255 = ink`. Training, scoring, the service and its page share this module,
 so it needs nothing but numpy and Pillow. The steps are those by which MNIST was made (LeCun et al., "Gradient-based
@@ -51,7 +51,7 @@ Ink = npt.NDArray[np.uint8]  # (H, W), 0 = paper, 255 = ink
 
 
 def open_picture(content: bytes) -> Image.Image:
-    """Decode a picture file, turn it upright, and put what is transparent on paper of one colour.
+    """Decode a picture file, turn it upright, and composite transparent areas onto paper of one colour.
 
     Returns a grey picture (mode "L") whose sides satisfy MIN_SIDE, MAX_PIXELS and MAX_ASPECT.
     Raises PictureError for anything but one still picture of a format in FORMATS.
@@ -108,7 +108,7 @@ def _to_grey(picture: Image.Image) -> Image.Image:
 
 
 def _to_grey_by_contrast(picture: Image.Image) -> Image.Image:
-    """Luminance of an RGB picture; the channel of most contrast where that has too little, as for yellow ink."""
+    """Luminance of an RGB picture; the channel of most contrast if that has too little, as with yellow ink."""
     grey = picture.convert("L")
     return grey if _contrast(grey) >= MIN_CONTRAST else max(picture.split(), key=_contrast)
 

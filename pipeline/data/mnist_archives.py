@@ -1,7 +1,7 @@
-"""The official archives of MNIST and its relatives: fetched once, checked against the published checksums, cached.
+"""The official archives of MNIST and its relatives: fetched once, verified against the published checksums, cached.
 
 Mirrors and checksums come from torchvision; the checksums are cached next to the archives, because importing it takes
-longer than reading them. The cache is outside DVC's outs: what was fetched stays when a later file fails, and a stage
+longer than reading them. The cache is outside DVC's outs: fetched archives are kept when a later one fails, and a stage
 that runs again fetches nothing.
 """
 
@@ -31,7 +31,7 @@ TEST: Final = ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz")
 
 
 def torchvision_dataset(name: str) -> Any:
-    """torchvision's class of the data set `name`, with its `mirrors`, `resources` and `classes`."""
+    """torchvision's class for the data set `name`, with its `mirrors`, `resources` and `classes`."""
     # Importing torchvision takes 8 s, and it is needed only until the archives are cached.
     from torchvision import datasets
 
@@ -48,7 +48,7 @@ def describe(name: str) -> Description:
 def mirrors(name: str, own_mirror: str | None) -> list[str]:
     """Base URLs to try in order: `own_mirror`, a URL with `{dataset}` in it, then the official ones.
 
-    Raises FetchError when `own_mirror` is not such a URL.
+    Raises FetchError if `own_mirror` is not such a URL.
     """
     if own_mirror is None:
         return list(torchvision_dataset(name).mirrors)
@@ -64,7 +64,7 @@ def has_md5(archive: Path, md5: str) -> bool:
 def fetch(filename: str, md5: str, sources: list[str], folder: Path) -> Path:
     """Fetch an archive into `folder/filename` from the first source that has it with the right checksum.
 
-    Raises FetchError, with each source's failure, when none has it, and StorageError when it cannot be written.
+    Raises FetchError, with each source's failure, if none has it, and StorageError if it cannot be written.
     """
     failures = []
     try:
@@ -89,7 +89,7 @@ def fetch(filename: str, md5: str, sources: list[str], folder: Path) -> Path:
 
 
 def _try_download(url: str, path: Path) -> object | None:
-    """None, or the reason why the download failed. Raises OSError when the file cannot be written."""
+    """None, or the reason why the download failed. Raises OSError if the file cannot be written."""
     try:
         _download(url, path)
     except (OSError, ValueError, http.client.HTTPException) as error:  # URLError is an OSError
@@ -111,7 +111,7 @@ def _download(url: str, path: Path) -> None:
 def read_idx(archive: Path) -> npt.NDArray[np.uint8]:
     """The array in a gzipped IDX file of unsigned bytes (format: http://yann.lecun.com/exdb/mnist).
 
-    Raises FetchError when it holds something else.
+    Raises FetchError if it contains anything else.
     """
     try:
         content = gzip.decompress(archive.read_bytes())
@@ -125,7 +125,7 @@ def read_idx(archive: Path) -> npt.NDArray[np.uint8]:
 
 
 def _cached_description(path: Path) -> Description | None:
-    """The description that `load` saved; None when it is missing, damaged or incomplete."""
+    """The description that `load` saved; None if it is missing, damaged or incomplete."""
     with contextlib.suppress(DataError):
         description = load_description(path)
         if set(description.sources) == {*TRAIN, *TEST}:

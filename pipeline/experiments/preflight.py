@@ -1,4 +1,4 @@
-"""Validates all of params.yaml before `make repro`: DVC deletes a stage's outputs before the stage reads a value."""
+"""Validates all of params.yaml before `make repro`: DVC deletes a stage's outputs before the stage reads its values."""
 
 from collections.abc import Mapping
 from pathlib import Path

@@ -31,7 +31,7 @@ from pipeline.tracking.git_tags import RESERVED_ALIASES, alias
 METRICS: Final = "artifacts/score/metrics.json"
 REF: Final = re.compile(
     r"refs/exps/[0-9a-f]{2}/[0-9a-f]{38}/(?P<name>[^/]+)"
-)  # DVC's internal refs are in refs/exps/exec, …
+)  # not DVC's internal refs, such as refs/exps/exec/…
 
 
 def profile_settings(name: str) -> list[str]:
@@ -91,7 +91,7 @@ def experiment_refs() -> dict[str, str]:
 
 
 def run(name: str | None, settings: Sequence[str]) -> str:
-    """Run the experiment and return its ref. Raises RepositoryError if DVC fails or leaves no experiment."""
+    """Run the experiment and return its ref. Raises RepositoryError if DVC fails or stores no experiment."""
     head = git.git("rev-parse", "HEAD") or ""
     replaced = f"refs/exps/{head[:2]}/{head[2:]}/{name}"
     earlier = experiment_refs()
@@ -118,7 +118,7 @@ def run(name: str | None, settings: Sequence[str]) -> str:
 
 
 def dvc() -> str:
-    """The command as it can be typed here, whether or not the environment is activated."""
+    """The `dvc` command for messages: it works here whether or not the environment is activated."""
     path = os.path.relpath(Path(sys.executable).with_name("dvc"))
     return path if not path.startswith("..") else "dvc"
 
@@ -160,7 +160,8 @@ def main() -> None:
         raise ParamsError('expected SET="section.key=value …", as in SET="train.epochs=4"')
     if name and not alias(name):
         raise ParamsError(
-            f"NAME: got {name!r}, expected letters, digits, _ and -, none of {', '.join(RESERVED_ALIASES)}, and no v1"
+            f"NAME: got {name!r}, expected letters, digits, _ and -, but not {', '.join(RESERVED_ALIASES)} or a "
+            "version such as v1"
         )
     git.check_experiments()
     params = apply_settings(settings)

@@ -20,7 +20,7 @@ ACTIVATIONS: Final = {"relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh, "sigmoi
 
 class MlpParams(Section):
     hidden: Annotated[list[Width], Field(max_length=16)]
-    """Outputs of each hidden layer, from the pixels on; may be empty."""
+    """Width of each hidden layer, from input to output; may be empty."""
     activation: Activation
     dropout: Share
 
@@ -60,8 +60,8 @@ def mlp(params: MlpParams, classes: int) -> nn.Sequential:
 
 
 def cnn(params: CnnParams, classes: int) -> nn.Sequential:
-    """Five convolutions with batch normalization. The early ones, where pixels are many, are narrow and unpadded:
-    padding would spend their arithmetic on the empty margin that MNIST's preprocessing guarantees."""
+    """Five convolutions with batch normalization. The early ones, which have the most pixels, are narrow and unpadded:
+    padding would spend arithmetic on the empty margin that MNIST's preprocessing guarantees."""
     early, middle, late = params.widths
     return nn.Sequential(
         *conv_block(1, early, kernel_size=5, padding=0, pool=True),  # 24×24, then 12×12
@@ -76,7 +76,7 @@ def cnn(params: CnnParams, classes: int) -> nn.Sequential:
 
 
 def conv_block(inputs: int, outputs: int, kernel_size: int, padding: int, pool: bool = False) -> list[nn.Module]:
-    """Convolution, pooling if asked for, batch normalization, ReLU. Pooling comes first, so that less is left to do."""
+    """Convolution, max pooling if `pool`, batch normalization, ReLU. Pooling comes first: the others then cost less."""
     pooling: list[nn.Module] = [nn.MaxPool2d(2)] if pool else []
     return [
         nn.Conv2d(inputs, outputs, kernel_size, padding=padding, bias=False),

@@ -3,7 +3,7 @@
 Reads    the MLflow registry: the version with the given alias or number; serving/ and its lock file.
 Writes   BentoML's store: the model `<name>:v<version>-<first eight digits of its SHA-256>`, and the Bento
          `<name>-service:v<version>-<…>-<first eight digits of a hash of the service's files>`. .cache/bento: its tag.
-Decides  nothing: models and Bentos that are in the store already are left as they are.
+Decides  nothing: models and Bentos that are already in the store are not changed.
 """
 
 import argparse
@@ -48,7 +48,7 @@ def model_labels(version: ModelVersion, commit: str | None) -> dict[str, str]:
 
 
 def store_model(version: ModelVersion, content: bytes, labels: dict[str, str]) -> str:
-    """Save the ONNX file to BentoML's store unless it is there; return its tag."""
+    """Save the ONNX file to BentoML's store unless it is already there; return its tag."""
     tag = f"{version.name}:v{version.version}-{version.tags['sha256'][:8]}"
     try:
         bentoml.models.get(tag)
@@ -72,7 +72,7 @@ def code_hash() -> str:
 
 
 def build(model: str, labels: dict[str, str]) -> str:
-    """Build the Bento for the stored `model` unless it is there; return its tag."""
+    """Build the Bento for the stored `model` unless it exists; return its tag."""
     name, version = model.split(":")
     tag = f"{name}-service:{version}-{code_hash()[:8]}"
     try:

@@ -28,7 +28,7 @@ HEALTH_COMMAND: Final = f'python -c "{HEALTH_CHECK}"'  # the image has no curl
 
 
 def is_available(engine: str) -> bool:
-    """Whether the engine is installed and works, which docker's client without its server does not."""
+    """Whether the engine is installed and works: docker's client does not work without its server."""
     try:
         done = subprocess.run([engine, "info"], capture_output=True, timeout=30)
     except (OSError, subprocess.TimeoutExpired):
@@ -62,7 +62,7 @@ def image_size(image: str, engine: str) -> str:
 
 def main() -> None:
     if not BENTO_FILE.exists():
-        raise StorageError(f"{BENTO_FILE}: expected the tag of a Bento, got no file; type `make bento`")
+        raise StorageError(f"{BENTO_FILE}: expected the tag of a Bento, got no file; run `make bento`")
     engine = find_engine()
     image = build(BENTO_FILE.read_text(encoding="utf-8"), engine)
     write_text(IMAGE_FILE, image)

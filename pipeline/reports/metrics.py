@@ -32,7 +32,7 @@ def per_class(confusion: npt.NDArray[np.int64]) -> PerClass:
 
 
 def cross_entropy(probabilities: npt.NDArray[np.float32], labels: Labels) -> Scores:
-    """`(N,) float64`: −log of the probability of each label, which is taken as at least float32's smallest."""
+    """`(N,) float64`: −log of the probability of each label, clipped below at float32's smallest normal number."""
     predicted = probabilities[np.arange(len(labels)), labels].astype(np.float64)
     losses: Scores = -np.log(np.maximum(predicted, np.finfo(np.float32).tiny))
     return losses

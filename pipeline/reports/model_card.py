@@ -15,7 +15,7 @@ def model_card(
     layers: list[Layer],
     sha256: str,
 ) -> str:
-    """Markdown, from the outputs of the stages before."""
+    """Markdown, from the outputs of the earlier stages."""
     convolutional = any(layer.kind.startswith("Conv2d") for layer in layers)
     multiplications = sum(layer.multiplications for layer in layers)
     rows = "\n".join(

@@ -1,4 +1,4 @@
-"""A drawing of the network as SVG: one slab per layer, its height the image's, its width by the number of channels."""
+"""A drawing of the network as SVG: one slab per layer, as high as the feature map, wider the more channels it has."""
 
 import math
 from html import escape
