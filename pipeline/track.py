@@ -5,9 +5,9 @@ Writes   artifacts/track/synced.json: the pipeline version that was synced. It i
          runs this stage in a clone that has not synced yet, even if the committed dvc.lock agrees.
          In MLflow: a parent run for the pipeline version, a child run for each stage's result, the exported model in
          the registry.
-Decides  whether the model becomes `champion`: if it is the first, or at least as accurate as the present champion on
-         the same validation images; otherwise it is the `challenger`. The test set has no influence. The model of a
-         DVC experiment also gets the experiment's name as an alias.
+Decides  whether the model becomes `champion`: if it is the first, or at least as accurate as the current champion on
+         the same validation images; otherwise it is the `challenger`. The test set is not used. The model of a DVC
+         experiment also gets the experiment's name as an alias.
 
 Every operation is idempotent: run twice, or after a cache hit, a lost database or a server that was down, it leaves
 the same state in MLflow. A result that has its child run is linked, never logged again.
@@ -48,7 +48,7 @@ OUT: Final = Path("artifacts")
 TRAIN: Final = "artifacts/download/train_images.npy"
 TEST: Final = "artifacts/download/test_images.npy"
 VALIDATION: Final = Path("artifacts/normalise/validation_images.npy")
-NO_DATA: Final = "none"  # where the stage `score` reads no own handwriting
+NO_DATA: Final = "none"  # if the stage `score` does not read the user's own handwriting
 DATA_CONTEXTS: Final = {
     "artifacts/download": "exploring",
     TRAIN: "training",
@@ -59,11 +59,11 @@ DATA_CONTEXTS: Final = {
 
 
 def check_outs(stage: Stage) -> None:
-    """Raise TrackingError where an output on disk is not the one in dvc.lock."""
+    """Raise TrackingError if an output on disk is not the one in dvc.lock."""
     for path, md5 in stage.outs.items():
         if content_md5(Path(path)) != md5:
             raise TrackingError(
-                f"{path}: got other contents than those in dvc.lock; type `dvc checkout` or `dvc repro`"
+                f"{path}: got contents that differ from dvc.lock; run `dvc checkout` or `dvc repro`"
             )
 
 
@@ -73,7 +73,7 @@ def log_stage(store: MlflowStore, stage: Stage, parent_id: str) -> Run:
     run = store.find_run({"dvc.stage": stage.name, "dvc.key": stage.key})
     live = find_live_run(store, stage)
     if run and live:
-        store.client.delete_run(live.info.run_id)  # the same result once more, as after a change of a comment
+        store.client.delete_run(live.info.run_id)  # the same result again, for example after a comment has changed
     files = [file for path in stage.outs for file in artifact_files(Path(path))]
     if run and run.info.status == "FINISHED":
         store.set_tags(run, {PARENT: active_parent(store, run, parent_id)})
@@ -96,7 +96,7 @@ def log_stage(store: MlflowStore, stage: Stage, parent_id: str) -> Run:
 
 
 def active_parent(store: MlflowStore, run: Run, parent_id: str) -> str:
-    """The parent of the run; `parent_id` where it has none, or one that was deleted."""
+    """The parent of the run; `parent_id` if it has none, or one that was deleted."""
     current = run.data.tags.get(PARENT, parent_id)
     return current if current == parent_id or store.is_active(current) else parent_id
 
@@ -112,13 +112,13 @@ def log_version(store: MlflowStore, stages: dict[str, Stage]) -> Run:
     key = version_key(stages)
     name = git_tags.experiment_name() or f"{load_description(DATASET).name}-{key[:8]}"
     parent = store.find_run({"dvc.version": key}) or store.create_run(name, {"dvc.version": key})
-    # With a distant server a request takes seconds: on a terminal there is a progress bar.
+    # With a remote server a request takes seconds: on a terminal there is a progress bar.
     bar = tqdm(stages.values(), desc="syncing to MLflow", unit="stage", leave=False, disable=None)
     children = {stage.name: log_stage(store, stage, parent.info.run_id) for stage in bar}
     links = {f"stage.{name}": run.info.run_id for name, run in children.items()}
     store.set_tags(parent, origin_tags(parent, stages) | links)
     is_finished = parent.info.status == "FINISHED"
-    # A finished run keeps its dvc.lock: later changes to the file, as by this stage, are not part of the version.
+    # A finished run keeps its dvc.lock: later changes to the file, such as this stage's, are not part of the version.
     store.log_artifacts(parent, [Path("params.yaml"), Path("dvc.lock")], Path(), compare_sizes=not is_finished)
     store.log_artifacts(parent, [Path(CARD)], Path(CARD).parent)
     if is_finished:
@@ -135,7 +135,7 @@ def log_version(store: MlflowStore, stages: dict[str, Stage]) -> Run:
 
 
 def origin_tags(parent: Run, stages: dict[str, Stage]) -> dict[str, str]:
-    """Tags for the origin of the version. A commit that contains all of it is kept, a dirty one is replaced."""
+    """Tags for the origin of the version. The tags of a clean commit are kept, those of a dirty one are replaced."""
     data = {"data.md5": stages["score"].deps.get("data", NO_DATA)}
     is_clean = parent.data.tags.get("git.dirty") == "false"
     return data if is_clean else data | git_tags.origin_tags()
@@ -148,7 +148,7 @@ def description(store: MlflowStore, children: dict[str, Run]) -> str:
 
 
 def register_model(store: MlflowStore, stages: dict[str, Stage], parent: Run) -> str:
-    """Register the exported model where it is not, and choose its alias; return its name, version and aliases."""
+    """Register the exported model unless it is registered, and choose its alias; return name, version and aliases."""
     data = load_description(DATASET)
     sha256 = read_json(Path("artifacts/export/manifest.json"))["model.onnx"]
     export = store.find_run({"dvc.stage": "export", "dvc.key": stages["export"].key})
@@ -182,7 +182,7 @@ def register_model(store: MlflowStore, stages: dict[str, Stage], parent: Run) ->
 
 
 def sync(store: MlflowStore, stages: dict[str, Stage]) -> str:
-    """Log the pipeline version and register its model; return what is in MLflow now, in a few words."""
+    """Log the pipeline version and register its model; return a summary for the user."""
     parent = log_version(store, stages)
     return f"run {parent.info.run_name}, model {register_model(store, stages, parent)}"
 
@@ -192,17 +192,17 @@ def main() -> None:
     configure_mlflow()
     stages = {name: stage for name, stage in read_lock().items() if name in STAGES}
     if missing := set(STAGES) - set(stages):
-        raise TrackingError(f"dvc.lock: expected the stages {', '.join(sorted(missing))}, got none; type `dvc repro`")
+        raise TrackingError(f"dvc.lock: expected the stages {', '.join(sorted(missing))}, got none; run `dvc repro`")
     for stage in stages.values():
         check_outs(stage)
     try:
         with mlflow_errors(root):
             (root / ".cache").mkdir(exist_ok=True)
-            # Two experiments that end at the same time share stages: one of them logs, the other links.
+            # Two experiments that end at the same time may share stages: one of them logs, the other links.
             with FileLock(root / ".cache" / "track.lock"):
                 synced = sync(MlflowStore(root), stages)
     except TrackingError as error:
-        advice = "All results are computed and kept; the same command, typed again, only syncs to MLflow"
+        advice = "All results are computed and kept; run the same command again to sync them to MLflow"
         raise TrackingError(f"{error}. {advice}") from error
     write_json(OUT / "track" / "synced.json", {"version": version_key(stages)})
     print(f"MLflow at {display_uri(root)}: {synced}{git_tags.commit_advice(stages)}")

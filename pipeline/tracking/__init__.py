@@ -1,1 +1,1 @@
-"""From DVC to MLflow: works for any DVC pipeline, and knows nothing about digits."""
+"""From DVC to MLflow: works for any DVC pipeline; nothing here depends on digits."""

@@ -16,7 +16,7 @@ PARAMS_FILE: Final = Path("params.yaml")
 
 @dataclass(frozen=True)
 class Stage:
-    """A computed stage: the parameters that it read, and the MD5 sums of the files that it read and wrote by path."""
+    """A stage: its parameters, and the MD5 sums of its dependencies and outputs by path; no outputs before it runs."""
 
     name: str
     params: dict[str, Any]
@@ -25,13 +25,13 @@ class Stage:
 
     @property
     def key(self) -> str:
-        """Identity of the result: parameters, data read, files written. Code is left out: it shows in what it wrote."""
+        """Identity of the result: parameters, data read, files written. Code is left out: its effect is in the files."""
         data = {path: md5 for path, md5 in self.deps.items() if not path.endswith(".py")}
         return _digest(self.name, self.params, data, self.outs)
 
     @property
     def inputs_key(self) -> str:
-        """Identity of the task: parameters, code and data. Known before the stage has run."""
+        """Identity of the inputs: parameters, code and data. Known before the stage runs."""
         return _digest(self.name, self.params, self.deps)
 
 
@@ -64,7 +64,7 @@ def remedy(path: Path) -> str:
 
 
 def content_md5(path: Path) -> str:
-    """MD5 of a file's contents or, as DVC computes it, of a folder's listing; an empty string where there is neither.
+    """MD5 of a file's contents or, as DVC computes it, of a folder's listing; an empty string if there is neither.
 
     Raises DataError for a file that cannot be read.
     """
@@ -79,7 +79,7 @@ def content_md5(path: Path) -> str:
 
 
 def read_lock(path: Path = LOCK_FILE) -> dict[str, Stage]:
-    """The stages in dvc.lock by name. Raises DataError where it is missing or damaged."""
+    """The stages in dvc.lock by name. Raises DataError if it is missing or damaged."""
 
     def hashes(entries: list[dict[str, Any]]) -> dict[str, str]:
         return {entry["path"]: entry["md5"] for entry in entries}
@@ -101,7 +101,7 @@ def read_lock(path: Path = LOCK_FILE) -> dict[str, Stage]:
 def read_stage(name: str) -> Stage:
     """The stage before it runs, from dvc.yaml and the files on disk; `outs` is still empty.
 
-    Raises DataError where dvc.yaml has no such stage.
+    Raises DataError if dvc.yaml has no such stage.
     """
     entry = _read(DVC_FILE)["stages"].get(name)
     if entry is None:

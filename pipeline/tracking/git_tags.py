@@ -19,7 +19,7 @@ def experiment_name() -> str | None:
 
 
 def alias(name: str | None) -> str | None:
-    """The registry alias for an experiment's model: its name, or None where MLflow or this project reserves that."""
+    """The registry alias for an experiment's model: its name, or None if that is reserved or not a valid alias."""
     valid = name and re.fullmatch(r"[\w-]{1,255}", name) and not re.fullmatch(r"[vV]\d+", name)
     return name if valid and name and name.lower() not in RESERVED_ALIASES else None
 
@@ -37,10 +37,10 @@ def origin_tags() -> dict[str, str]:
 
 
 def commit_advice(stages: Mapping[str, Stage]) -> str:
-    """How to commit results that no commit contains yet, to print after a sentence; empty where nothing is to be done.
+    """How to commit results that no commit contains yet, to print after a sentence; empty if there are none.
 
     As long as the last commit contains another dvc.lock, `git checkout` returns to results that this machine may not
-    have. DVC then computes them again without a look into its run-cache.
+    have. DVC then computes them again without looking them up in its run cache.
     """
     if git("rev-parse", "HEAD") is None:
         return "\nNo git commit is recorded, because there is none here"

@@ -1,8 +1,8 @@
 """Copies the live metrics of a running stage to MLflow.
 
-The stage starts this process and does not depend on it: where MLflow does not answer, only this process ends. The run
-that it creates is completed by the stage `track`. A run that is complete is left alone, and none is created for a
-stage that has ended already.
+The stage starts this process and does not depend on it: if MLflow does not respond, only this process ends. The run that
+it creates is completed by the stage `track`. A completed run is not changed, and none is created for a stage that has
+already ended.
 """
 
 import json

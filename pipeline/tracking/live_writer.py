@@ -1,7 +1,7 @@
 """Live metrics of a running stage: lines of JSON in a file, and a process that copies them to MLflow.
 
-The stage only writes. It does not wait for `live_follower`, and runs on where that process or the disk space is
-missing. The file is no output of the stage; the results are in artifacts/.
+The stage only writes. It does not wait for `live_follower`, and continues without that process or without disk space.
+The file is not an output of the stage; the results are in artifacts/.
 """
 
 import contextlib

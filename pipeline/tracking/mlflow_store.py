@@ -1,7 +1,7 @@
 """An experiment in MLflow. This module and `registry` are the only ones that import MLflow.
 
 Every operation is idempotent: a run is looked up by its tags before it is created, and only those points of a curve
-and those files are logged that the run lacks. So a caller that was interrupted just starts again.
+and those files are logged that the run lacks. So an interrupted caller can simply start again.
 """
 
 import contextlib
@@ -61,7 +61,7 @@ def configure_mlflow() -> None:
 
 @contextlib.contextmanager
 def mlflow_errors(root: Path) -> Iterator[None]:
-    """Turn every error of MLflow's into a TrackingError of one sentence; `root` as for `get_tracking_uri`."""
+    """Convert every MLflow error to a TrackingError of one sentence; `root` as for `get_tracking_uri`."""
     try:
         yield
     except FAILURES as error:
@@ -71,7 +71,7 @@ def mlflow_errors(root: Path) -> Iterator[None]:
 
 
 def reason(error: Exception) -> str:
-    """The cause in one line, without credentials. Before it requests prints a long URL, and SQLAlchemy advice."""
+    """The cause in one line, without credentials, the long URL that requests prints and the advice of SQLAlchemy."""
     message = re.sub(r"^.*\(Caused by (.*)\)", r"\1", " ".join(str(error).split()))
     message = re.sub(r"^\(raised as a result of [^)]*\) ", "", message)
     message = re.sub(r"//[^/@\s]*@", "//", message)
@@ -79,7 +79,7 @@ def reason(error: Exception) -> str:
 
 
 def check_server(uri: str) -> None:
-    """Raise TrackingError where `uri` is that of a server and no MLflow server answers there."""
+    """Raise TrackingError if `uri` is that of a server and no MLflow server responds there."""
     if not uri.startswith(("http://", "https://")):
         return
     shown = without_credentials(uri)
@@ -113,9 +113,9 @@ class MlflowStore:
             self.client = mlflow.MlflowClient()
             self.client.search_registered_models(max_results=1)  # creates the registry's tables, too
             self.experiment_id = self._get_or_create_experiment(experiment)
-        if not self.experiment_id:  # MLflow's client takes any JSON object, even {}, for an answer
+        if not self.experiment_id:  # MLflow's client accepts any JSON object, even {}, as a response
             raise TrackingError(
-                f"MLFLOW_TRACKING_URI: expected an MLflow server at {without_credentials(self.uri)}, got answers "
+                f"MLFLOW_TRACKING_URI: expected an MLflow server at {without_credentials(self.uri)}, got responses "
                 f"without the experiment {experiment!r}"
             )
 
@@ -129,13 +129,13 @@ class MlflowStore:
         return str(existing.experiment_id)
 
     def find_run(self, tags: Mapping[str, str]) -> Run | None:
-        """The run with these tags, the oldest where there are several."""
+        """The run with these tags, the oldest if there are several."""
         query = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
         runs = self.client.search_runs([self.experiment_id], query, max_results=1, order_by=["start_time ASC"])
         return runs[0] if runs else None
 
     def is_active(self, run_id: str) -> bool:
-        """Whether there is such a run that is not deleted."""
+        """Whether the run exists and is not deleted."""
         try:
             return bool(self.client.get_run(run_id).info.lifecycle_stage == "active")
         except MlflowException as error:
@@ -192,7 +192,7 @@ class MlflowStore:
                 self.client.log_artifact(run_id, str(path), folder)
 
     def log_input(self, run: Run, path: str, context: str, md5: str) -> None:
-        """Log which data the run has read, and what for; its name is the path, its digest the DVC hash."""
+        """Log a data set that the run has read, and its context; its name is the path, its digest the DVC hash."""
         inputs = run.inputs.dataset_inputs if run.inputs else []
         if any(logged.dataset.digest == md5 and logged.dataset.name == path for logged in inputs):
             return
@@ -201,6 +201,6 @@ class MlflowStore:
 
 
 def _folder(path: Path, root: Path) -> str | None:
-    """The folder of a run's artifacts in which a file lies; None for the top one."""
+    """The folder of a file in a run's artifacts; None for the top level."""
     folder = path.parent.relative_to(root).as_posix()
     return None if folder == "." else folder

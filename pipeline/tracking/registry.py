@@ -1,4 +1,4 @@
-"""The models registered in MLflow: one version for each SHA-256, whose file is uploaded again where it was lost.
+"""The models registered in MLflow: one version for each SHA-256, whose file is uploaded again if it was lost.
 
 As in `mlflow_store`, every operation is idempotent.
 """
@@ -55,14 +55,14 @@ class Registry:
         self.client = store.client
 
     def find_version(self, name: str, sha256: str) -> ModelVersion | None:
-        """The version whose file has this SHA-256, with its aliases; the newest where there are several."""
+        """The version whose file has this SHA-256, with its aliases; the newest if there are several."""
         versions = self.client.search_model_versions(f"name = '{name}'")
         same = [version for version in versions if version.tags.get("sha256") == sha256]
         newest = max(same, key=lambda version: int(version.version), default=None)
         return self.client.get_model_version(name, str(newest.version)) if newest else None
 
     def register(self, run: Run, name: str, path: Path, tags: Mapping[str, str]) -> ModelVersion:
-        """Register the ONNX file at `path` as the next version of model `name`; log it to `run` where it was not."""
+        """Register the ONNX file at `path` as the next version of model `name`; log it to `run` unless it is logged."""
         # A filter by status finds nothing on SQLite, and is an error on PostgreSQL.
         same = self.client.search_logged_models([self.store.experiment_id], f"tags.sha256 = '{tags['sha256']}'")
         usable = [
@@ -77,12 +77,12 @@ class Registry:
         return str(info.model_id)
 
     def is_intact(self, version: ModelVersion) -> bool:
-        """Whether the version's ONNX file is in its place, and is the one that was registered."""
+        """Whether the version's ONNX file exists and is the one that was registered."""
         content = self._read_file(version)
         return content is not None and hashlib.sha256(content).hexdigest() == version.tags.get("sha256")
 
     def _read_file(self, version: ModelVersion) -> bytes | None:
-        """The version's ONNX file; None where it was lost."""
+        """The version's ONNX file; None if it was lost."""
         location = self.client.get_model_version_download_uri(version.name, str(version.version))
         if not _holds_file(location):
             return None
@@ -90,10 +90,9 @@ class Registry:
             return (Path(mlflow.artifacts.download_artifacts(location, dst_path=folder)) / FILE).read_bytes()
 
     def repair(self, version: ModelVersion, run: Run, path: Path) -> ModelVersion:
-        """Upload the file of a version that has lost it; return the version.
+        """Upload the lost file of a version again; return the version.
 
-        Where its logged model was deleted as well, the file is registered as a new version, which takes over the
-        aliases.
+        If its logged model was deleted as well, the file is registered as a new version, which takes over the aliases.
         """
         model = self._logged_model(version)
         if model is None:
@@ -109,7 +108,7 @@ class Registry:
         return version
 
     def _logged_model(self, version: ModelVersion) -> LoggedModel | None:
-        """The logged model that was registered as this version; None where it was deleted."""
+        """The logged model that was registered as this version; None if it was deleted."""
         try:
             return self.client.get_logged_model(str(version.source).removeprefix("models:/"))
         except MlflowException as error:
@@ -146,7 +145,7 @@ class Registry:
             ) from error
 
     def _list_versions(self, name: str) -> str:
-        """The versions of a model, or the other models where it has none, and what to type."""
+        """The versions of a model, or the other models if it has none, and what to do."""
         numbers = [str(version.version) for version in self.client.search_model_versions(f"name = '{name}'")]
         if not numbers:
             others = ", ".join(model.name for model in self.client.search_registered_models())
@@ -174,7 +173,7 @@ class Registry:
         return str(commit) if commit else None
 
     def read_model(self, version: ModelVersion) -> bytes:
-        """The ONNX file of a registered version. Raises TrackingError when it is not the one that was registered."""
+        """The ONNX file of a registered version. Raises TrackingError if it is not the one that was registered."""
         content = self._read_file(version)
         got = "no file" if content is None else f"SHA-256 {hashlib.sha256(content).hexdigest()}"
         expected = version.tags.get("sha256", "as `track` logs it")

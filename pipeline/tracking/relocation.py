@@ -1,7 +1,7 @@
 """A SQLite store that was moved or copied together with its artifacts.
 
-MLflow writes the absolute path of an artifact folder into each row and offers no call to change it. Without this
-module a store that has moved would read from, and write to, the folder in which it was created.
+MLflow writes the absolute path of an artifact folder into each row and has no API to change it. Without this module a
+store that was moved would still use the folder in which it was created.
 """
 
 import contextlib
@@ -20,10 +20,10 @@ PROXIED: Final = "mlflow-artifacts:"  # what `mlflow server --artifacts-destinat
 
 
 def relocate(database: Path, folder: Path, experiment: str) -> None:
-    """Replace the present artifact folder of `experiment` by `folder` in all rows.
+    """Replace the artifact folder of `experiment` with `folder` in all rows.
 
-    Changes nothing where they agree already, or where the experiment keeps its artifacts in a location that the user
-    chose. Raises sqlite3.Error.
+    Changes nothing if they agree already, or if the artifacts of the experiment are in a location that the user chose.
+    Raises sqlite3.Error.
     """
     if not database.is_file():
         return
@@ -44,7 +44,7 @@ def relocate(database: Path, folder: Path, experiment: str) -> None:
 
 
 def _prefix(location: str, name: str) -> str | None:
-    """The part of an artifact location that stands for the folder called `name`; None where there is none."""
+    """The part of an artifact location that stands for the folder `name`: a path, or PROXIED; None if it has neither."""
     if location.startswith(f"{PROXIED}/"):
         return PROXIED
     before, found, after = location.rpartition(f"/{name}")

@@ -1,4 +1,4 @@
-"""What the stages wrote, in the form in which MLflow logs it."""
+"""The outputs of the stages, converted to what MLflow logs: params, metrics and artifacts."""
 
 import csv
 from collections.abc import Iterator, Mapping
@@ -9,7 +9,7 @@ from pipeline.core.files import read_json
 
 
 def flatten(tree: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """The values in nested mappings with their dotted names, as `train.optimizer.name`."""
+    """The values in nested mappings with their dotted names, such as `train.optimizer.name`."""
     for key, value in tree.items():
         name = f"{prefix}.{key}" if prefix else key
         if isinstance(value, Mapping):

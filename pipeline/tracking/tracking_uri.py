@@ -32,14 +32,14 @@ def get_tracking_uri(root: Path) -> str:
 
 
 def database_file(root: Path) -> Path | None:
-    """The SQLite file of the store; None where the store is a server or another database."""
+    """The SQLite file of the store; None if the store is a server or another database."""
     uri = get_tracking_uri(root)
     path, _, _ = uri.removeprefix(SQLITE).partition("?")
     return Path(unquote(path)).resolve() if uri.startswith(SQLITE) else None
 
 
 def artifact_folder(root: Path) -> Path | None:
-    """The folder of the artifacts, beside the SQLite file. None where the store is not SQLite: its server decides."""
+    """The folder of the artifacts, beside the SQLite file. None unless the store is SQLite: a server has its own."""
     database = database_file(root)
     return database.parent / "mlartifacts" if database else None
 

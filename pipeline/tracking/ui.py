@@ -1,6 +1,6 @@
 """`make ui`: an MLflow server for the store beside the repository, `python -m pipeline.tracking.ui PORT`.
 
-Before that it opens the store as the stages do, which creates its tables and corrects the paths of a moved store.
+It first opens the store as the stages do, which creates its tables and corrects the paths of a moved store.
 """
 
 import os
@@ -15,7 +15,7 @@ from pipeline.tracking.tracking_uri import artifact_folder, display_uri, get_tra
 
 
 def command(root: Path, port: str) -> list[str]:
-    """The command line of the server. Raises TrackingError where MLflow's runs are on a server already."""
+    """The command line of the server. Raises TrackingError if MLflow's runs are on a server already."""
     folder = artifact_folder(root)
     if folder is None:
         raise TrackingError(f"MLFLOW_TRACKING_URI: MLflow's runs are at {display_uri(root)}: open that in a browser")

@@ -148,7 +148,7 @@ def test_without_a_server_everything_is_computed_and_kept(clone: Clone) -> None:
     assert done.returncode != 0
     assert "MLFLOW_TRACKING_URI: expected an MLflow server at http://127.0.0.1:9, got: " in done.stderr
     assert "Connection refused" in done.stderr
-    assert "the same command, typed again, only syncs to MLflow" in done.stderr
+    assert "run the same command again to sync them to MLflow" in done.stderr
     assert (clone.folder / "artifacts/export/model.onnx").is_file()
     assert clone.must("dvc", "status", *STAGES).strip() == "Data and pipelines are up to date."
 
