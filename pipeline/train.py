@@ -1,11 +1,11 @@
 """Stage `train`: the network named in params.yaml, trained on a GPU if there is one.
 
-Reads    artifacts/download/dataset.json (how many classes), artifacts/normalise/: both splits and the scaling.
+Reads    artifacts/download/dataset.json (number of classes), artifacts/normalise/: both splits and the scaling.
 Writes   artifacts/train/: model/ (architecture.json, weights.safetensors), history.csv (one row per epoch), steps.csv
          (at most 400 rows), summary.json.
 Decides  which epoch's weights are kept: the one with the lowest validation loss. The same seed on the same kind of
          machine gives the same bytes.
-Not here: the test set, which this stage does not read.
+The test set is not read.
 """
 
 import os
@@ -47,7 +47,7 @@ class Params(TrainConfig):
 
 
 def build_architecture(params: Params, classes: int, statistics: Mapping[str, float]) -> Architecture:
-    """Raises DataError if the statistics hold no numbers to scale pixels with."""
+    """Raises DataError if the statistics are not numbers to scale pixels with."""
     scaling = {name: statistics[name] for name in ("subtract", "divide_by")}
     try:
         return Architecture(model=params.model, mlp=params.mlp, cnn=params.cnn, classes=classes, **scaling)
@@ -56,7 +56,7 @@ def build_architecture(params: Params, classes: int, statistics: Mapping[str, fl
 
 
 def report(row: Row, live: live_writer.LiveWriter) -> None:
-    """Write a row of the history to the live progress, and each epoch to the terminal."""
+    """Log a row of the history to the live metrics, and print each epoch."""
     values = row._asdict()
     live.log_metrics(values.pop("step" if isinstance(row, StepRow) else "epoch"), values)
     if isinstance(row, EpochRow):
@@ -103,17 +103,17 @@ def main() -> None:
     with process_group(device) as group:
         trainer = build_trainer(params, architecture, device, group)
         parameters = sum(weight.numel() for weight in trainer.classifier.parameters())
-        task = dvc_lock.read_stage("train")
-        path = root / ".cache" / "checkpoints" / f"train-{task.inputs_key[:16]}-{group.world_size}.safetensors"
+        stage = dvc_lock.read_stage("train")
+        path = root / ".cache" / "checkpoints" / f"train-{stage.inputs_key[:16]}-{group.world_size}.safetensors"
         if group.rank:
             checkpoint.resume(trainer, path, lambda row: None)
             return
         processes = f", {group.world_size} processes" if group.world_size > 1 else ""
         print(f"training {params.model} with {parameters:,} parameters on {describe(device)}{processes}", flush=True)
-        with live_writer.start(task, root) as live:
+        with live_writer.start(stage, root) as live:
             state = checkpoint.resume(trainer, path, lambda row: report(row, live))
     best = save(state, architecture, parameters)
-    for file in path.parent.glob(f"*{path.name}*"):  # also temporary files of a killed process
+    for file in path.parent.glob(f"*{path.name}*"):  # and the temporary files of a killed process
         file.unlink()
     print(f"kept epoch {best.epoch}; the training loop took {state.seconds:.1f} s")
 

@@ -182,7 +182,7 @@ def test_one_cycle_rises_during_the_warmup_then_falls_to_almost_0(warmup: float,
 
 def test_a_missing_gpu_is_an_error_only_if_it_was_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    with pytest.raises(DeviceError, match=r"train\.device: got 'cuda', but torch sees no GPU here"):
+    with pytest.raises(DeviceError, match=r"train\.device: got 'cuda', but torch finds no GPU"):
         device.select_device("cuda")
     assert device.select_device("auto") == device.select_device("cpu") == CPU
 

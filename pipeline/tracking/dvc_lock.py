@@ -25,7 +25,7 @@ class Stage:
 
     @property
     def key(self) -> str:
-        """Identity of the result: parameters, data read, files written. Code is left out: its effect is in the files."""
+        """Identity of the result: parameters, data read, files written. Code is left out: its effect is in them."""
         data = {path: md5 for path, md5 in self.deps.items() if not path.endswith(".py")}
         return _digest(self.name, self.params, data, self.outs)
 

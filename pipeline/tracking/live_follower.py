@@ -1,7 +1,7 @@
 """Copies the live metrics of a running stage to MLflow.
 
-The stage starts this process and does not depend on it: if MLflow does not respond, only this process ends. The run that
-it creates is completed by the stage `track`. A completed run is not changed, and none is created for a stage that has
+The stage starts this process and does not depend on it: if MLflow does not respond, only this process ends. The stage
+`track` completes the run that it creates. A completed run is not changed, and none is created for a stage that has
 already ended.
 """
 
@@ -61,7 +61,7 @@ def follow(store: MlflowStore, path: Path, stage: str, inputs_key: str, pid: int
 
 def main() -> None:
     path, stage, inputs_key, pid = argv[1:]
-    os.nice(10)  # the training has priority
+    os.nice(10)  # training has priority
     configure_mlflow()
     root = Path(os.environ.get("DVC_ROOT", "."))
     os.chdir(root)  # the folder of a temporary experiment is deleted as soon as the experiment has ended

@@ -59,6 +59,6 @@ def start(stage: Stage, root: Path) -> LiveWriter:
         str(os.getpid()),
     ]
     null = subprocess.DEVNULL
-    # In a session of its own: Ctrl-C stops the training, and the follower then logs that status.
+    # In a session of its own: Ctrl-C stops the stage but not the follower, which then logs the status.
     subprocess.Popen(command, stdin=null, stdout=null, stderr=null, start_new_session=True)
     return writer

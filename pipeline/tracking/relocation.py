@@ -44,7 +44,7 @@ def relocate(database: Path, folder: Path, experiment: str) -> None:
 
 
 def _prefix(location: str, name: str) -> str | None:
-    """The part of an artifact location that stands for the folder `name`: a path, or PROXIED; None if it has neither."""
+    """The part of an artifact location that stands for the folder `name`: a path, or PROXIED; None if there is none."""
     if location.startswith(f"{PROXIED}/"):
         return PROXIED
     before, found, after = location.rpartition(f"/{name}")

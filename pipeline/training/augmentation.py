@@ -1,4 +1,4 @@
-"""Random changes to images that keep their label: a different one for each image, a whole batch at a time."""
+"""Random transformations of images that preserve their labels: different for each image, a whole batch at a time."""
 
 import math
 from typing import Annotated, Final
@@ -16,17 +16,17 @@ CONTROL_POINTS: Final = 6  # per side of the elastic distortion's grid, about fi
 
 class AugmentationParams(Section):
     shift: Annotated[float, Field(ge=0, le=8)]
-    """Largest shift along each axis, in pixels."""
+    """Maximum shift along each axis, in pixels."""
     rotation: Annotated[float, Field(ge=0, le=45)]
-    """Largest rotation either way, in degrees."""
+    """Maximum rotation in either direction, in degrees."""
     scale: Annotated[float, Field(ge=0, le=0.5)]
-    """Largest change of size, as a share; the aspect ratio changes by up to half of it."""
+    """Maximum relative change of size; the aspect ratio changes by up to half of it."""
     shear: Annotated[float, Field(ge=0, le=0.5)]
-    """Largest slant either way, in pixels per pixel."""
+    """Maximum slant in either direction, in pixels per pixel."""
     elastic: Annotated[float, Field(ge=0, le=4)]
     """Standard deviation of the displacement of each control point along each axis, in pixels."""
     stroke: Annotated[float, Field(ge=0, le=1)]
-    """Largest change of stroke width either way: 1 is a pixel on each side of the stroke."""
+    """Maximum change of stroke width in either direction: 1 is a pixel on each side of the stroke."""
     erase: Annotated[int, Field(ge=0, le=20)]
     """Side of a square at a random position that is erased to paper, in pixels; 0: none."""
     mirror: bool
@@ -38,7 +38,7 @@ class AugmentationParams(Section):
 
 
 def augment(pixels: Tensor, params: AugmentationParams, generator: torch.Generator) -> Tensor:
-    """Change each of `(N, 1, 28, 28) float, 0 = paper, 1 = ink` by random amounts, uniform within `params`.
+    """Transform each of `(N, 1, 28, 28) float, 0 = paper, 1 = ink` by random amounts, as `params` describes them.
 
     `generator` is on the same device as `pixels`.
     """
@@ -64,14 +64,14 @@ def _grid(count: int, params: AugmentationParams, generator: torch.Generator) ->
 
     angle, slant = amount(math.radians(params.rotation)), amount(params.shear)
     size, aspect = amount(params.scale).exp(), amount(params.scale / 2).exp()
-    right, down = amount(2 * params.shift / SIDE), amount(2 * params.shift / SIDE)  # in half-images
+    right, down = amount(2 * params.shift / SIDE), amount(2 * params.shift / SIDE)  # in normalized coordinates
     cos, sin = angle.cos(), angle.sin()
     across = torch.stack([cos * size * aspect, (slant * cos - sin) * size, right], dim=1)
     along = torch.stack([sin * size * aspect, (slant * sin + cos) * size, down], dim=1)
     grid = F.affine_grid(torch.stack([across, along], dim=1), [count, 1, SIDE, SIDE], align_corners=False)
     if params.elastic:
         # Simard, Steinkraus and Platt, "Best practices for convolutional neural networks", 2003, with a field that is
-        # smooth because it interpolates few points, instead of one that is smoothed by a filter.
+        # smooth because it interpolates few points, instead of a field that is smoothed by a filter.
         shape = (count, 2, CONTROL_POINTS, CONTROL_POINTS)
         offsets = torch.randn(shape, generator=generator, device=generator.device) * (2 * params.elastic / SIDE)
         field = F.interpolate(offsets, size=(SIDE, SIDE), mode="bicubic", align_corners=True)

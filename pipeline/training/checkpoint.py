@@ -1,4 +1,4 @@
-"""Checkpoints: the state of an unfinished training in one file; resumed from it, training gives the same bytes.
+"""Checkpoints: the state of an unfinished training run in one file; a resumed run ends with the same bytes.
 
 What is saved is `Trainer.state_dict()`. The file is a safetensors file: the tensors, and everything else as JSON, whose
 bytes are one more tensor. DVC does not track it; its name contains the hash of all that the stage reads.
@@ -38,7 +38,7 @@ def load(content: bytes, path: Path, trainer: Trainer) -> None:
     except (safetensors.SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise DataError(
-            f"{path}: expected a checkpoint of this training, got: {reason}; delete it to start again"
+            f"{path}: expected a checkpoint of this training run, got: {reason}; delete it to start again"
         ) from error
 
 
@@ -58,7 +58,7 @@ def resume(trainer: Trainer, path: Path, report_row: Callable[[Row], None]) -> T
 
 
 def _encode(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
-    """`value` as JSON, with its tensors moved to `tensors`. Items as pairs: torch's optimizers have keys of int."""
+    """`value` as JSON, its tensors moved to `tensors`. Dicts become pairs: torch's optimizers have integer keys."""
     match value:
         case Tensor():
             tensors[name] = value.detach().cpu().clone().contiguous()
@@ -71,7 +71,7 @@ def _encode(value: Any, name: str, tensors: dict[str, Tensor]) -> Any:
 
 
 def _decode(value: Any, tensors: dict[str, Tensor]) -> Any:
-    """What `_encode` was given, but for tuples, which become lists."""
+    """The inverse of `_encode`, except that tuples become lists."""
     match value:
         case {"tensor": name}:
             return tensors[name]

@@ -24,4 +24,4 @@ class TrainConfig(Section):
     seed: Annotated[int, Field(ge=0, lt=2**63)]
     precision: Precision
     checkpoint_steps: Annotated[int, Field(ge=1)]
-    """Steps between two checkpoints: the most that is lost when a training is killed."""
+    """Steps between two checkpoints: the most that a killed training run loses."""

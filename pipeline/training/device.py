@@ -29,7 +29,7 @@ def select_device(name: DeviceName) -> torch.device:
     Raises DeviceError if it is not available.
     """
     if name == "cuda" and not torch.cuda.is_available():
-        raise DeviceError("params.yaml: train.device: got 'cuda', but torch sees no GPU here; expected 'auto' or 'cpu'")
+        raise DeviceError("params.yaml: train.device: got 'cuda', but torch finds no GPU; expected 'auto' or 'cpu'")
     if name == "cpu" or not torch.cuda.is_available():
         return torch.device("cpu")
     return torch.device("cuda", int(os.environ.get("LOCAL_RANK", 0)))
@@ -67,5 +67,5 @@ def autocast(device: torch.device, precision: Precision) -> AbstractContextManag
     AVX-512 BF16 alone does not count: on a Xeon without AMX it took 3.8 times as long as float32.
     """
     native = torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_amx_tile_supported()
-    wanted = precision == "bfloat16" or (precision == "auto" and native)
-    return torch.autocast(device.type, torch.bfloat16, enabled=wanted)
+    enabled = precision == "bfloat16" or (precision == "auto" and native)
+    return torch.autocast(device.type, torch.bfloat16, enabled=enabled)

@@ -1,8 +1,8 @@
-"""The processes that share one training: a single one, or those that torchrun started, on one machine or several.
+"""The processes of one training run: a single one, or those that torchrun started, on one machine or several.
 
 Each has the whole data set, draws the same random numbers and takes its shard of every batch; the gradients are
 averaged (DistributedDataParallel, with NCCL between GPUs, Gloo between CPUs). So the batch is the same for any number
-of processes; batch normalization alone sees only its shard. Rank 0 writes and tracks.
+of processes; only batch normalization is computed per shard. Only rank 0 writes files and logs metrics.
 """
 
 import contextlib
@@ -20,7 +20,7 @@ from pipeline.model.classifier import Classifier
 
 
 class _Logits(nn.Module):
-    """A classifier as it is trained: pixels to logits."""
+    """The forward pass of training as a module, for DistributedDataParallel: pixels to logits."""
 
     def __init__(self, classifier: Classifier) -> None:
         super().__init__()
@@ -38,7 +38,7 @@ class ProcessGroup:
     world_size: int
 
     def shard(self, batch: Tensor) -> Tensor:
-        """This process's share of a batch, along the first axis, whose length `world_size` divides."""
+        """This process's part of a batch, along the first axis; `world_size` divides its length."""
         return batch[self.rank :: self.world_size]
 
     def wrap_ddp(self, classifier: Classifier) -> Callable[[Tensor], Tensor]:
@@ -85,13 +85,13 @@ def process_group(device: torch.device) -> Iterator[ProcessGroup]:
         distributed.init_process_group("nccl" if device.type == "cuda" else "gloo")
         yield ProcessGroup(distributed.get_rank(), distributed.get_world_size())
     except (RuntimeError, SystemExit) as error:  # torch has no exception class of its own for this
-        terminated = isinstance(error, SystemExit)  # SIGTERM from torchrun, which may notice the loss first
+        terminated = isinstance(error, SystemExit)  # SIGTERM from torchrun, which may detect the loss first
         if not terminated and not any(word in str(error) for word in LOST_PEER):
             raise
         reason = (
             "terminated by torchrun, which was stopped or lost another process"
             if terminated
-            else f"lost another process of this training, or cannot reach it ({str(error).splitlines()[0][:120]})"
+            else f"lost another process of this run, or cannot reach it ({str(error).splitlines()[0][:120]})"
         )
         raise TrainingError(
             f"rank {os.environ['RANK']} of {os.environ['WORLD_SIZE']}: {reason}; nothing was written; run the same "

@@ -12,9 +12,9 @@ from pipeline.core.config import Section
 class OptimizerParams(Section):
     name: Literal["sgd", "adam", "adamw", "adadelta", "adagrad", "rmsprop"]
     learning_rate: Annotated[float, Field(gt=0, le=10)]
-    """The highest rate of the schedule."""
+    """The maximum rate of the schedule."""
     momentum: Annotated[float, Field(ge=0, lt=1)]
-    """Nesterov's momentum for `sgd`, plain momentum for `rmsprop`; the others ignore it."""
+    """Nesterov momentum for `sgd`, plain momentum for `rmsprop`; the others have none."""
     weight_decay: Annotated[float, Field(ge=0, lt=1)]
 
 

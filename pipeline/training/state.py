@@ -1,4 +1,4 @@
-"""What a training has produced so far: its history, row by row, and the best weights."""
+"""The results of a training run so far: its history, row by row, and the best weights."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -16,7 +16,7 @@ class StepRow(NamedTuple):
 
 
 class EpochRow(NamedTuple):
-    """Loss and accuracy, 0 to 1: on the augmented images as they were trained on, and on the validation images."""
+    """Loss and accuracy, 0 to 1: on the augmented training images during the epoch, and on the validation images."""
 
     epoch: int
     train_loss: float
@@ -30,7 +30,7 @@ Row = StepRow | EpochRow
 
 @dataclass
 class TrainState:
-    """Progress so far: the best epoch and its weights, on the CPU, the history, and the seconds of training."""
+    """The best epoch and its weights, on the CPU, the history, and the seconds of training so far."""
 
     best: EpochRow | None = None
     weights: dict[str, Tensor] = field(default_factory=dict)
@@ -40,7 +40,7 @@ class TrainState:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """The state whose attributes these are; rows may be lists, as JSON has them."""
+        """The state with these attributes; rows may be lists, as they are in JSON."""
         best = EpochRow(*values["best"]) if values["best"] else None
         epochs, steps = [EpochRow(*row) for row in values["epochs"]], [StepRow(*row) for row in values["steps"]]
         return cls(best, dict(values["weights"]), epochs, steps, float(values["seconds"]))

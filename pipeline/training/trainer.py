@@ -1,7 +1,7 @@
 """The training loop: the data set on the device as one tensor, cross-entropy on logits, best epoch by validation.
 
 Every random draw starts from a seed derived from the seed, the purpose and the number of the draw. So the state of an
-unfinished training is a position, weights and sums, and processes that share a training draw the same numbers.
+unfinished run is a position, weights and sums, and all processes of a run draw the same numbers.
 """
 
 import hashlib
@@ -60,7 +60,7 @@ def evaluate(classifier: nn.Module, split: TensorSplit, precision: Precision) ->
 class Trainer:
     """Trains a classifier. Every batch is full; an epoch drops the incomplete batch at the end of its shuffle.
 
-    Raises TrainingError if a batch takes more images than there are, or the processes cannot share it evenly.
+    Raises TrainingError if a batch is larger than the training split, or cannot be sharded evenly over the processes.
     """
 
     def __init__(
@@ -96,10 +96,10 @@ class Trainer:
     def run(self, report: Callable[[Row], None], save_checkpoint: Callable[[], None]) -> TrainState:
         """Train to the end; `report` gets each new row of the history, `save_checkpoint` is called when one is due.
 
-        Raises TrainingError if the loss diverges, or another process of the same training is lost.
+        Raises TrainingError if the loss diverges, or another process of the run is lost.
         """
         started = time.perf_counter() - self.state.seconds
-        hidden = True if self.group.rank else None  # None: tqdm hides itself where there is no terminal
+        hidden = True if self.group.rank else None  # None: tqdm hides the bar if there is no terminal
         for epoch in range(self.step // self.steps_per_epoch, self.config.epochs):
             batches, done = self._batches(epoch), self.step % self.steps_per_epoch
             title = f"epoch {epoch + 1}/{self.config.epochs}"
@@ -136,7 +136,7 @@ class Trainer:
         if self.config.averaging:
             self.averaged.update_parameters(self.classifier)
         hits = (logits.detach().argmax(dim=1) == labels).sum()
-        self.sums += torch.stack([loss.detach(), hits, loss.detach()])  # read rarely: reading stalls a GPU
+        self.sums += torch.stack([loss.detach(), hits, loss.detach()])  # read rarely: each read waits for the GPU
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that a resumed training needs: tensors and JSON values in dicts, lists and tuples."""
@@ -156,7 +156,7 @@ class Trainer:
         self.averaged.load_state_dict(state["averaged"])
         self.optimizer.load_state_dict(state["optimizer"])
         for parameter, moments in self.optimizer.state.items():
-            for name, value in moments.items():  # in the memory format of their parameter: steps are then as fast
+            for name, value in moments.items():  # in the memory format of their parameter, else steps are slower
                 if isinstance(value, Tensor) and value.dim() == parameter.dim() == 4:
                     moments[name] = value.to(memory_format=torch.channels_last)
         self.lr_scheduler.load_state_dict(state["lr_scheduler"])

@@ -67,7 +67,7 @@ def test_a_stage_ends_with_one_line_and_no_traceback(clone: Clone, stage: str) -
         ("normalise", {"validation_share": 0.999}, "normalise.validation_share: got 0.999, which leaves none"),
         ("train", {"model": "rnn"}, "train.model: got 'rnn', expected 'mlp' or 'cnn'"),
         ("train", {"epochs": "3"}, "train.epochs: got '3', expected a valid integer"),
-        ("train", {"device": "cuda"}, "train.device: got 'cuda', but torch sees no GPU"),
+        ("train", {"device": "cuda"}, "train.device: got 'cuda', but torch finds no GPU"),
         ("train", {"batch": 100_000}, "train.batch: got 100000, expected at most"),
         ("score", {"first": 0}, "score.first: got 0, expected greater than or equal to 1"),
         ("export", {"opset": 1}, "export.opset: got 1, expected greater than or equal to 18"),
