@@ -1,4 +1,4 @@
-"""The prediction service: BentoML runs it, onnxruntime answers.
+"""The prediction service: served by BentoML, inference by onnxruntime.
 
 Nothing here imports torch, mlflow, dvc or matplotlib.
 """

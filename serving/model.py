@@ -23,7 +23,7 @@ class Model:
     class names in the order of the outputs."""
 
     def __init__(self, path: Path, tag: str, labels: Mapping[str, str] | None = None) -> None:
-        import onnxruntime  # only where a model is loaded: BentoML's supervisor loads none
+        import onnxruntime  # only when a model is loaded: BentoML's supervisor loads none
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1  # the network is too small to be worth a second core

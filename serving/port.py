@@ -1,6 +1,6 @@
-"""Check that a server can listen on a port of the loopback: `python -m serving.port PORT`.
+"""Check that a server can listen on a loopback port: `python -m serving.port PORT`.
 
-Run before a server is started: one that cannot listen prints a traceback, BentoML's of 58 lines.
+Run before a server is started: if it cannot listen, it prints a traceback; BentoML's has 58 lines.
 """
 
 import errno

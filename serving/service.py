@@ -20,14 +20,14 @@ from serving.model import Model
 
 
 class Arguments(BaseModel):
-    """Given once, when the Bento is built, and stored in it."""
+    """Passed when the Bento is built, and stored in it."""
 
     model: str
     """Tag of the model in BentoML's store, with its version: `mnist:v3-1d8e47a3`."""
 
 
 arguments = bentoml.use_arguments(Arguments)
-image = bentoml.images.Image(  # a distribution that BentoML does not know gets no compiler and no git
+image = bentoml.images.Image(  # in an unknown distribution BentoML installs no compiler and no git
     base_image="docker.io/library/python:3.11-slim",
     distro="slim",
     lock_python_packages=False,
@@ -54,7 +54,7 @@ def http_api(app: ASGIApp) -> ASGIApp:
 
 
 def as_json(answer: dict[str, Any]) -> Any:
-    """The answer as a client gets it over HTTP."""
+    """The answer as a client receives it over HTTP."""
     return orjson.loads(orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY))
 
 
@@ -79,7 +79,7 @@ class Digits:
     @bentoml.on_deployment
     @staticmethod
     def restart_workers_in_containers() -> None:
-        """There BentoML would leave a dead worker dead, and keep its port open."""
+        """In a container, BentoML would not restart a dead worker, but keep its port open."""
         os.environ.pop("BENTOML_CONTAINERIZED", None)
 
     def __init__(self) -> None:
@@ -88,7 +88,7 @@ class Digits:
         stored = self.stored
         self.model = Model(Path(stored.path_of("model.onnx")), str(stored.tag), stored.info.labels)
         metrics.MODEL.labels(self.model.tag).set(1)
-        gc.freeze()  # what was imported stays: to look through it for garbage took 50 ms, now and then
+        gc.freeze()  # imported objects stay: scanning them for garbage took 50 ms from time to time
 
     def __is_ready__(self) -> bool:
         return self.model.reproduces_golden()

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
-READY_SECONDS = 180  # for the service to get ready: many times the usual 3, for machines with other work
+READY_SECONDS = 180  # for the service to become ready: usually 3, many more on a busy machine
 GRACE = 8  # seconds for accepted requests to be answered after SIGTERM
 
 
@@ -33,7 +33,7 @@ def serve_command(bento: str, port: int) -> list[str]:
 
 @contextmanager
 def running(bento: str, log: Path) -> Iterator[str]:
-    """Serve `bento` on a free port of the loopback; yields the URL. Raises RuntimeError when it does not get ready."""
+    """Serve `bento` on a free loopback port; yields the URL. Raises RuntimeError if it does not become ready."""
     port = free_port()
     with running_command(serve_command(bento, port), port, log) as url:
         yield url
@@ -43,7 +43,7 @@ def running(bento: str, log: Path) -> Iterator[str]:
 def running_command(
     command: Sequence[str], port: int, log: Path, environment: Mapping[str, str] | None = None
 ) -> Iterator[str]:
-    """As `running`, for any command that serves on `port`."""
+    """Like `running`, for any command that serves on `port`."""
     with log.open("w", encoding="utf-8") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True, env=environment)
     try:

@@ -17,7 +17,7 @@ from pipeline.data.image import INK_THRESHOLD, Ink
 MAX_COMPONENTS: Final = 256  # the largest are kept: noise has thousands
 # The constants below are in row heights.
 MIN_STROKE_SIZE: Final = 0.1  # of the longer side; a smaller component is a speck
-MIN_DIGIT_HEIGHT: Final = 0.35  # a lower component is a stroke of a digit, a point, a comma or a hyphen
+MIN_DIGIT_HEIGHT: Final = 0.35  # a shorter component is a stroke of a digit, a point, a comma or a hyphen
 MAX_STROKE_GAP: Final = 0.08  # between a separate stroke and its digit
 MIN_RULE_LENGTH: Final = 1.6  # of a ruled line or an underline
 
@@ -49,7 +49,7 @@ class Component:
 
 
 def find_components(ink: Ink) -> tuple[Labels, list[Component], float]:
-    """`(H, W)` labels, 0 = paper; the components high enough for a digit, from left to right by their centres, each
+    """`(H, W)` labels, 0 = paper; the components tall enough for a digit, from left to right by their centres, each
     merged with the small strokes that belong to it; and the height of the row in pixels.
 
     Underlines, points, commas, hyphens and specks have labels but are in no component.
@@ -66,7 +66,7 @@ def find_components(ink: Ink) -> tuple[Labels, list[Component], float]:
     components = [one for group in _column_groups(components) for one in _join_dashes(group, stroke_width, height)]
     large = [component for component in components if component.height >= MIN_DIGIT_HEIGHT * height]
     check_one_line(large, stroke_width, height)
-    # The largest strokes first: a smaller one may be near to such a stroke only.
+    # The largest strokes first: a smaller one may be near no digit but only near a larger stroke.
     for stroke in sorted(components, key=lambda component: -component.area):
         if stroke not in large and max(stroke.width, stroke.height) >= MIN_STROKE_SIZE * height:
             owner = _owner(stroke, large, height)
@@ -120,7 +120,7 @@ def _from_runs(indices: Indices, rows: Indices, left: Indices, lengths: Indices)
 
 
 def remove_rules(components: list[Component], stroke_width: float) -> list[Component]:
-    """Leave out underlines and ruled lines: straight, level, and much longer than the others are high."""
+    """Leave out underlines and ruled lines: straight, level, and much longer than the other components are tall."""
     others = [c for c in components if c.height > 0.3 * c.width or not _is_straight(c, stroke_width)]
     if not others:
         return components
@@ -149,7 +149,7 @@ def _column_groups(components: list[Component]) -> list[list[Component]]:
 
 
 def _join_dashes(group: list[Component], stroke_width: float, height: float) -> list[Component]:
-    """The group merged into one, if it is a dashed digit: all straight, close together, and too low for digits."""
+    """The group merged into one, if it is a dashed digit: all straight, close together, and too short for digits."""
     joined = reduce(or_, group)
     is_dashed = all(_is_straight(c, stroke_width) and c.height < MIN_DIGIT_HEIGHT * height for c in group)
     return [joined] if is_dashed and sum(c.height for c in group) > 0.5 * joined.height else group
@@ -160,7 +160,7 @@ def _is_straight(component: Component, stroke_width: float) -> bool:
 
 
 def check_one_line(components: list[Component], stroke_width: float, height: float) -> None:
-    """Raises PictureError if one digit is below another, or if no slanted line passes through all of them."""
+    """Raise PictureError if one digit is below another, or if no slanted line passes through all of them."""
     boxes = np.array([component.box for component in components], dtype=float).reshape(-1, 4)
     left, top, right, bottom = boxes.T
     straight = np.array([_is_straight(component, stroke_width) for component in components], dtype=bool)
@@ -184,7 +184,7 @@ def _is_one_line(boxes: npt.NDArray[np.float64], slope: float, height: float) ->
 
 def _owner(stroke: Component, components: list[Component], height: float) -> Component | None:
     """The component that a small stroke belongs to: the one that shares most columns with it, or is very near. None for
-    a point or a comma, which is small in both directions and stands at the bottom of the line, beside the digits."""
+    a point or a comma, which is small in both directions and at the bottom of the line, beside the digits."""
     max_gap = MAX_STROKE_GAP * height
     best, most_shared = None, -max_gap
     for component in components:

@@ -1,6 +1,6 @@
 """Cut paths between touching digits: from the top to the bottom of a component, across as little ink as possible.
 
-Over-segments on purpose: `serving.rows.reader` chooses among the cuts. Not covered: digits that touch one below the
+Over-segments on purpose: `serving.rows.reader` selects among the cuts. Not covered: touching digits one below the
 other.
 """
 

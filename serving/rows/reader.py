@@ -1,11 +1,11 @@
-"""The row reader: where each digit of a row is, and what it is.
+"""The row reader: locates and classifies each digit of a row.
 
 Ink is over-segmented: at paper, and along cut paths that cross little ink. The Viterbi algorithm then finds the
-grouping of neighbouring segments into digits that costs least; a digit costs more the less probable it is for the model
-and the less its shape is that of a handwritten digit. Source: Fujisawa, Nakano and Kurino, "Segmentation methods for
+grouping of neighbouring segments into digits that costs least; a digit costs more the less probable the model rates it
+and the less its shape is like that of a handwritten digit. Source: Fujisawa, Nakano and Kurino, "Segmentation methods for
 character recognition", Proc. IEEE 80, 1992.
 
-Not covered: more than one line, digits that touch one below the other. Points, commas and hyphens are left out.
+Not covered: more than one line, touching digits one below the other. Points, commas and hyphens are left out.
 """
 
 from dataclasses import dataclass
@@ -24,7 +24,7 @@ MAX_DIGITS: Final = 32  # in a picture
 MAX_SEGMENTS: Final = 8  # per digit; with MAX_DIGITS and cut_paths.MAX_CUTS this limits the time
 MAX_GAP: Final = 0.12  # of the row's height, between strokes of one digit
 # By digit, mean and standard deviation over MNIST's training images of `shape_features`: log(width / height) of the
-# ink, and log(1 + edges between ink and paper along the rows), of which two digits taken for one have more. Printed by
+# ink, and log(1 + edges between ink and paper along the rows), larger for two digits taken for one. Printed by
 # `python -m benchmarks.row_accuracy --shapes`.
 SHAPE_STATISTICS: Final = np.array(
     [
@@ -44,13 +44,13 @@ SHAPE_STATISTICS: Final = np.array(
 # benchmarks/row_accuracy.py. Also tried: the model's mean over slightly sheared images (no better).
 SHAPE_WEIGHT: Final = 0.06  # per squared standard deviation of each shape feature
 MAX_SQUARED_DEVIATION: Final = 14.0  # of each shape feature; larger ones are clipped
-HEIGHT_WEIGHT: Final = 5.4  # per square of log(row height / digit height), of digits lower than the row
+HEIGHT_WEIGHT: Final = 5.4  # per square of log(row height / digit height), of digits shorter than the row
 CUT_WEIGHT: Final = 0.1  # per stroke width of ink that a cut crosses beyond FREE_CUT_COST
 FREE_CUT_COST: Final = 2.8  # stroke widths; a cut that crosses less lowers the cost
 JOIN_COST: Final = 3.4  # of two strokes in a digit that do not touch
 GAP_WEIGHT: Final = 8.0  # per row height between them
 MIN_GAP: Final = -0.3  # of the row's height; below 0 their columns overlap, and more overlap costs no less
-REJECT_COST: Final = 30.0  # of a segment that is in no digit
+REJECT_COST: Final = 30.0  # of a segment that is part of no digit
 PROBABILITY_FLOOR: Final = 2e-3  # added, so that one bad digit does not outweigh all others
 
 Span = tuple[int, int]  # the first and the last segment of a digit
@@ -100,7 +100,7 @@ def _too_many(got: str) -> PictureError:
 
 
 def _candidate_spans(segments: list[Segment], height: float) -> list[Span]:
-    """Neighbouring segments that may be one digit: not too wide and, unless they are a whole component, not too low."""
+    """Neighbouring segments that may be one digit: not too wide, and tall enough unless they are a whole component."""
     spans = []
     for first in range(len(segments)):
         for last in range(first, min(first + MAX_SEGMENTS, len(segments))):
@@ -130,7 +130,7 @@ def _union(segments: list[Segment], span: Span) -> Box:
 
 
 def _image(ink: Ink, indices: Labels, segments: list[Segment], span: Span) -> Ink | None:
-    """`(28, 28) uint8` of these segments only; None where they vanish in the scaling."""
+    """`(28, 28) uint8` of these segments only; None if they vanish in the scaling."""
     left, top, right, bottom = _union(segments, span)
     here = indices[top:bottom, left:right]
     mask = (here == BACKGROUND) | (span[0] <= here) & (here <= span[1])
@@ -156,9 +156,9 @@ def _digit_costs(
     """`(N,)`, the cost of taking each image for its likeliest digit, regardless of its neighbours."""
     deviations = (shape_features(images, boxes)[:, None] - SHAPE_STATISTICS[..., 0]) / SHAPE_STATISTICS[..., 1]
     shape = SHAPE_WEIGHT * np.minimum(deviations**2, MAX_SQUARED_DEVIATION).sum(axis=2)
-    lowness = np.maximum(0, np.log(height / (boxes[:, 3] - boxes[:, 1])))
+    log_ratio = np.maximum(0, np.log(height / (boxes[:, 3] - boxes[:, 1])))
     costs: npt.NDArray[np.float64] = (shape - np.log(probabilities + PROBABILITY_FLOOR)).min(axis=1)
-    return costs + HEIGHT_WEIGHT * lowness**2
+    return costs + HEIGHT_WEIGHT * log_ratio**2
 
 
 def _viterbi(segments: list[Segment], costs: dict[Span, float], height: float) -> list[Span]:
@@ -175,7 +175,7 @@ def _viterbi(segments: list[Segment], costs: dict[Span, float], height: float) -
 
 
 def _grouping_cost(segments: list[Segment], height: float) -> float:
-    """The cost of the cut before these segments, and of joining those of them that do not touch."""
+    """The cost of the cut before these segments, and of joining any that do not touch."""
     cut_cost = segments[0].cut_cost
     cost = 0.0 if cut_cost is None else CUT_WEIGHT * (cut_cost - FREE_CUT_COST)
     for one, other in pairwise(segments):
