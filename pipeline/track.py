@@ -62,9 +62,7 @@ def check_outs(stage: Stage) -> None:
     """Raise TrackingError if an output on disk is not the one in dvc.lock."""
     for path, md5 in stage.outs.items():
         if content_md5(Path(path)) != md5:
-            raise TrackingError(
-                f"{path}: got contents that differ from dvc.lock; run `dvc checkout` or `dvc repro`"
-            )
+            raise TrackingError(f"{path}: got contents that differ from dvc.lock; run `dvc checkout` or `dvc repro`")
 
 
 def log_stage(store: MlflowStore, stage: Stage, parent_id: str) -> Run:

@@ -1,4 +1,4 @@
-"""The HTTP API: which path is answered by what, and what an error becomes."""
+"""The HTTP API: routes, and the conversion of errors to responses."""
 
 import logging
 from collections.abc import Awaitable, Callable
@@ -22,9 +22,9 @@ from serving.http.watchdog import Watchdog
 from serving.model import Model
 
 POST: Final = ("POST",)
-INLINE_BYTES: Final = 16 * SIDE * SIDE  # of a body that is answered sooner than a thread starts
-LOCK_SECONDS: Final = 2.0  # that a request waits for other pictures, at most
-# What BentoML's own application answers: the contract of the typed APIs, for its clients, and Swagger's files.
+INLINE_BYTES: Final = 16 * SIDE * SIDE  # of a body; up to this size, starting a thread takes longer than the prediction
+LOCK_SECONDS: Final = 2.0  # at most, that a request waits for other pictures
+# Passed on to BentoML's own application: the schema of the typed APIs, for its clients, and Swagger UI's files.
 BENTOML_PATHS: Final = ("/schema.json", "/static_content/swagger-ui.css", "/static_content/swagger-ui-bundle.js")
 
 Handler = Callable[[Request], Awaitable[Response]]
@@ -35,9 +35,9 @@ log = logging.getLogger("serving")
 class HttpApi:
     """ASGI middleware: answers the API's and the page's paths, and passes BENTOML_PATHS on to BentoML's application.
 
-    It stands in front of BentoML's router, which would parse the requests of the typed APIs itself: with status 500 for
-    a broken picture, and several times slower. A table of paths and one `try` do what Starlette's router and its two
-    layers for exceptions would: these took as long as the network.
+    It is in front of BentoML's router, which would parse the requests of the typed APIs itself: with status 500 for a
+    broken picture, and several times slower. A table of paths and one `try` replace Starlette's router and its two
+    exception layers, which took as long as the network.
     """
 
     def __init__(
@@ -47,7 +47,7 @@ class HttpApi:
         self.model = model
         self.watchdog = watchdog
         self.lock_seconds = lock_seconds
-        # One picture at a time: to decode a large one takes a hundred megabytes and half a second.
+        # One picture at a time: decoding a large one takes a hundred megabytes and half a second.
         self.lock = anyio.Lock()
         self.routes: dict[str, tuple[tuple[str, ...], Handler]] = {
             "/predict": (POST, self.predict),
@@ -75,11 +75,11 @@ class HttpApi:
             return None
         except Exception:
             log.exception("%s %s failed", request.method, request.url.path)
-            response = problem_response(Problem("internal_error", "this is an error of ours; it has been logged"))
+            response = problem_response(Problem("internal_error", "an error in the service; it has been logged"))
         return await response(scope, receive, send)
 
     def _handler(self, request: Request) -> Handler:
-        """The handler of this path and method. Raises Problem."""
+        """The handler for this path and method. Raises Problem."""
         if request.scope["path"] not in self.routes:
             return page_file
         methods, handler = self.routes[request.scope["path"]]
@@ -87,9 +87,9 @@ class HttpApi:
         return handler
 
     async def _in_thread(self, work: Callable[[], Any]) -> Response:
-        """The response to long `work`, done in a thread: probes and small requests are answered meanwhile.
+        """Run long `work` in a thread, while probes and small requests are answered, and return its response.
 
-        Raises Problem when earlier work takes too long.
+        Raises Problem if earlier work takes too long.
         """
         with anyio.move_on_after(self.lock_seconds) as waiting:
             await self.lock.acquire()
@@ -142,7 +142,7 @@ class HttpApi:
     async def readyz(self, request: Request) -> Response:
         model = self.model()
         if not await anyio.to_thread.run_sync(model.reproduces_golden):
-            raise Problem("not_ready", f"the model {model.tag} does not answer as it was trained to")
+            raise Problem("not_ready", f"the model {model.tag} does not reproduce its golden answer")
         return json_response({"status": "ready"})
 
     async def metrics(self, request: Request) -> Response:

@@ -1,7 +1,7 @@
-"""Cross-origin requests (CORS), as BentoML's configuration of `http.cors` allows them.
+"""Cross-origin requests (CORS), as configured by BentoML's setting `http.cors`.
 
-BentoML puts its own middleware for them behind the service's, where refusals would lack the headers. So the same one
-is put in front, with the settings that BentoML has computed; no public function returns these.
+BentoML puts its CORS middleware behind the service's middlewares, whose error responses would lack the headers. So the
+same one is put in front, with the settings that BentoML has computed; no public function returns these.
 """
 
 from typing import Any

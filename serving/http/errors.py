@@ -1,4 +1,4 @@
-"""What can be wrong with a request. Every refusal is a Problem, and every Problem is JSON of one schema."""
+"""Error responses: every refused request gets a Problem, which is JSON of one schema."""
 
 from types import MappingProxyType
 from typing import Final
@@ -36,7 +36,7 @@ STATUS: Final = MappingProxyType(
 
 
 class Problem(Exception):
-    """A refusal: `code` is a key of STATUS; `message` a sentence; `got` and `expected` where they help."""
+    """A refusal: `code` is a key of STATUS, `message` a sentence; `got` and `expected` are optional."""
 
     def __init__(self, code: str, message: str, *, got: str | None = None, expected: str | None = None) -> None:
         super().__init__(message)
@@ -57,11 +57,11 @@ class Problem(Exception):
         if self.code == "overloaded":
             headers["Retry-After"] = "1"
         if self.code in ("overloaded", "body_too_large", "slow_body"):
-            headers["Connection"] = "close"  # the rest of the body is not waited for
+            headers["Connection"] = "close"  # without waiting for the rest of the body
         return headers
 
     def content(self) -> dict[str, str]:
-        """The JSON body: `code` and `message`, and `got` and `expected` where they are known."""
+        """The JSON body: `code` and `message`, and `got` and `expected` if they are known."""
         details = {"got": self.got, "expected": self.expected}
         return {"code": self.code, "message": str(self)} | {k: v for k, v in details.items() if v is not None}
 

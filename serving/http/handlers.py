@@ -1,4 +1,4 @@
-"""From images to answers: what the JSON of a response holds. No HTTP, no metrics."""
+"""From images to answers, the JSON of the responses. No HTTP, no metrics."""
 
 import base64
 import io
@@ -40,7 +40,7 @@ def read(model: Model, content: bytes, seen: bool) -> dict[str, Any]:
     Raises Problem, also for a model of anything but digits.
     """
     if not model.classifies_digits:
-        raise Problem("not_digits", f"the model {model.tag} tells {', '.join(model.classes)} apart, not digits")
+        raise Problem("not_digits", f"the model {model.tag} classifies {', '.join(model.classes)}, not digits")
     try:
         ink = extract_ink(open_picture(content))
         found = reader.read_row(model, ink)
@@ -69,8 +69,8 @@ def predict_batch(model: Model, images: Images) -> dict[str, Any]:
     probabilities = model.probabilities(images)
     is_blank = ~np.asarray(images.any(axis=(1, 2)))
     digits, rows = probabilities.argmax(axis=1).tolist(), list(probabilities)
-    for place in np.flatnonzero(is_blank).tolist():
-        digits[place] = rows[place] = None
+    for index in np.flatnonzero(is_blank).tolist():
+        digits[index] = rows[index] = None
     return {"model": model.tag, "is_blank": is_blank, "digits": digits, "probabilities": rows}
 
 

@@ -14,13 +14,13 @@ class Limits:
     """What one worker accepts."""
 
     requests: int = 32
-    """Requests being read or answered at a time; more would only wait for the one processor core."""
+    """Requests that are read or answered at a time; more would only wait for the one processor core."""
     body: int = MAX_BODY
     """Bytes of a body."""
     bodies: int = 3 * MAX_BODY
     """Bytes of the bodies of all requests; with a large picture being decoded they fill 512 MB."""
     body_seconds: float = 5.0
-    """For a body to arrive; a service that shuts down waits for it."""
+    """Seconds for a body to arrive; a service that shuts down waits for it."""
 
 
 DEFAULT_LIMITS: Final = Limits()

@@ -32,17 +32,17 @@ EXAMPLES: Final = MappingProxyType(  # got and expected, or the whole message
         "animated_picture": ("an animated picture", "a still one"),
         "bad_query": ("seen=yes", "seen=true or seen=false"),
         "body_too_large": (f"a body of {2 * MAX_BODY} bytes", f"at most {MAX_BODY} bytes"),
-        "damaged_picture": ("a damaged picture (image file is truncated)", "a whole one"),
-        "internal_error": ("this is an error of ours; it has been logged",),
-        "malformed_json": ("the body is no JSON: unexpected end of data: line 1 column 12 (char 11)",),
+        "damaged_picture": ("a damaged picture (image file is truncated)", "an intact one"),
+        "internal_error": ("an error in the service; it has been logged",),
+        "malformed_json": ("the body is not JSON: unexpected end of data: line 1 column 12 (char 11)",),
         "malformed_multipart": ("512 bytes", "parts, the last followed by --boundary--"),
         "method_not_allowed": ("method PUT", "POST"),
         "missing_part": ("form fields 'note' and no file", "one file part, e.g. named 'picture'"),
         "more_than_one_line": ("more than one line", "one line"),
         "no_content": ("0 bytes", "a picture file"),
         "not_a_picture": ("5 bytes that are not a picture", ", ".join(FORMATS)),
-        "not_digits": ("the model fashion_mnist:v1-0123abcd tells Trouser, Coat apart, not digits",),
-        "not_ready": ("the model mnist:v1-0123abcd does not answer as it was trained to",),
+        "not_digits": ("the model fashion_mnist:v1-0123abcd classifies Trouser, Coat, not digits",),
+        "not_ready": ("the model mnist:v1-0123abcd does not reproduce its golden answer",),
         "overloaded": (f"{DEFAULT_LIMITS.requests} requests are being answered; try again in a second",),
         "picture_size": ("a picture of 2×2 pixels", LIMITS),
         "slow_body": ("1000 bytes", f"the whole body within {DEFAULT_LIMITS.body_seconds:g} seconds"),
@@ -55,14 +55,14 @@ EXAMPLES: Final = MappingProxyType(  # got and expected, or the whole message
 SEEN: Final = {
     "name": "seen",
     "in": "query",
-    "description": f"also answer with the {SIDE}×{SIDE} picture that the model saw",
+    "description": f"also return the {SIDE}×{SIDE} image that the model saw",
     "schema": {"type": "string", "enum": ["true", "false"], "default": "false"},
 }
 SHAPE: Final = {
     "name": "shape",
     "in": "query",
-    "description": f"of raw bytes: N,{SIDE},{SIDE} with N from 1 to {MAX_BATCH}. Bytes alone do not tell two images "
-    "from a tall one.",
+    "description": f"of raw bytes: N,{SIDE},{SIDE} with N from 1 to {MAX_BATCH}. Bytes alone do not distinguish two "
+    "images from a tall one.",
     "schema": {"type": "string", "pattern": f"^[1-9][0-9]{{0,{len(str(MAX_BATCH)) - 1}}},{SIDE},{SIDE}$"},
     "example": f"1,{SIDE},{SIDE}",
 }
@@ -76,7 +76,7 @@ def picture_body() -> Json:
     description = (
         f"one still picture, {', '.join(PICTURES)}; {LIMITS}; "
         f"at most {MAX_BODY} bytes within {DEFAULT_LIMITS.body_seconds:g} seconds; "
-        "other names of these types are taken as well, since the bytes decide"
+        "other names of these types are accepted too: the format is detected from the bytes"
     )
     part = {
         "type": "object",
@@ -138,14 +138,14 @@ def operation(name: str, summary: str, **parts: Any) -> Json:
 def describe(tag: str, dataset: str, classes: tuple[str, ...]) -> Json:
     """The OpenAPI 3.1 description of the service with this model."""
     probabilities = [round(0.991 if label == 7 else 0.001, 3) for label in range(len(classes))]
-    judged: Json = {"digit": 7, "class": classes[7], "confidence": 0.991, "probabilities": probabilities}
+    top_class: Json = {"digit": 7, "class": classes[7], "confidence": 0.991, "probabilities": probabilities}
     box = {"left": 0.1, "top": 0.2, "width": 0.15, "height": 0.6}
     predict = operation(
         "predict",
-        "a picture of one digit; a page with nothing on it has is_blank and no digit",
+        "a picture of one digit; a blank picture gets is_blank and no digit",
         parameters=[SEEN],
         requestBody=picture_body(),
-        responses=responses("Prediction", {"model": tag, "is_blank": False, **judged}, PICTURE_PROBLEMS),
+        responses=responses("Prediction", {"model": tag, "is_blank": False, **top_class}, PICTURE_PROBLEMS),
     )
     read = operation(
         "read",
@@ -155,7 +155,7 @@ def describe(tag: str, dataset: str, classes: tuple[str, ...]) -> Json:
         requestBody=picture_body(),
         responses=responses(
             "Reading",
-            {"model": tag, "is_blank": False, "text": "7", "digits": [judged | {"box": box}]},
+            {"model": tag, "is_blank": False, "text": "7", "digits": [top_class | {"box": box}]},
             (*PICTURE_PROBLEMS, "more_than_one_line", "too_many_digits", "not_digits"),
         ),
     )
@@ -171,18 +171,18 @@ def describe(tag: str, dataset: str, classes: tuple[str, ...]) -> Json:
         ),
     )
     about = operation(
-        "model", "the model that answers", responses=responses("Model", about_example(tag, dataset, classes), ())
+        "model", "the model in use", responses=responses("Model", about_example(tag, dataset, classes), ())
     )
-    alive = operation("livez", "the process answers", responses=responses("Status", {"status": "alive"}, ()))
+    alive = operation("livez", "the process responds", responses=responses("Status", {"status": "alive"}, ()))
     ready = operation(
         "readyz",
-        "a golden picture gets its golden answer from the model",
+        "the model reproduces its golden answer",
         responses=responses("Status", {"status": "ready"}, ("not_ready",)),
     )
     page = {"text/plain": {"schema": {"type": "string"}, "example": 'digits_predictions_total{class_name="7"} 1.0'}}
     measured = operation(
         "metrics",
-        "requests, latencies, predictions, confidence, refusals and the model's tag, as Prometheus reads them",
+        "requests, latencies, predictions, confidence, refusals and the model's tag, in Prometheus' text format",
         responses=responses("Status", {}, ()) | {"200": {"description": "the answer", "content": page}},
     )
     return {

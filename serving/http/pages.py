@@ -56,4 +56,4 @@ async def page_file(request: Request) -> Response:
 
 
 def not_found(path: str) -> Exception:
-    return unexpected("not_found", f"path {path[:100]!r}", "a path that /docs names")
+    return unexpected("not_found", f"path {path[:100]!r}", "a path that /docs lists")

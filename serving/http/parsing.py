@@ -26,7 +26,7 @@ RAW: Final = "application/octet-stream"
 JSON: Final = "application/json"
 PICTURES: Final = tuple(f"image/{name.lower()}" for name in FORMATS)
 # Other names of the same formats: from Windows' registry (.jfif), libmagic, nginx's table, Internet Explorer, Citrix,
-# and programs that make the type from a file's ending. The bytes decide what a picture is.
+# and programs that derive the type from a file's extension. The format itself is detected from the bytes.
 ALIASES: Final = (
     "image/jpg", "image/pjpeg", "image/x-jpeg", "image/x-jpg", "image/x-citrix-jpeg", "image/x-png",
     "image/x-citrix-png", "image/x-bmp", "image/x-ms-bmp", "image/x-windows-bmp", "image/x-win-bitmap", "image/x-gif",
@@ -43,13 +43,13 @@ BATCH: Final = TypeAdapter(Annotated[list[Image], FailFast(), Len(1, MAX_BATCH)]
 
 
 def content_type(request: Request) -> str:
-    """The media type of the body, `application/octet-stream` where there is no header.
+    """The media type of the body, `application/octet-stream` without a header.
 
     Raises Problem for a content encoding: compressed bodies are not accepted.
     """
     encoding = ", ".join(request.headers.getlist("content-encoding")) or "identity"
     if encoding.strip().lower() != "identity":
-        raise unexpected("unsupported_media_type", f"content-encoding {encoding!r}", "the content as it is")
+        raise unexpected("unsupported_media_type", f"content-encoding {encoding!r}", "none")
     return request.headers.get("content-type", RAW).partition(";")[0].strip().lower()
 
 
@@ -58,7 +58,7 @@ def refuse(media_type: str, expected: tuple[str, ...]) -> NoReturn:
 
 
 async def picture_upload(request: Request) -> tuple[bytes, bool]:
-    """The picture file that the body is, or that its one file part is; and the flag `seen`. Raises Problem."""
+    """The picture file, which is the body or its only file part, and the flag `seen`. Raises Problem."""
     seen = flag(request.query_params.get("seen", "false"), "seen")
     media_type = content_type(request)
     if media_type == MULTIPART:
@@ -74,10 +74,10 @@ async def picture_upload(request: Request) -> tuple[bytes, bool]:
 
 
 async def _form(request: Request) -> tuple[bytes, str]:
-    """The content of the form's only file, and the field `seen`, `false` where there is none."""
+    """The content of the form's only file, and the field `seen`, `false` if there is none."""
     content = await request.body()
     _, options = parse_options_header(request.headers["content-type"])
-    # Starlette takes a form that is cut off for a whole one, and any codec that the client names.
+    # Starlette accepts a truncated form, and any charset that the client names.
     ending = b"--" + options.get(b"boundary", b"") + b"--"
     if ending == b"----" or ending not in content:
         raise unexpected("malformed_multipart", f"{len(content)} bytes", "parts, the last followed by --boundary--")
@@ -118,8 +118,8 @@ async def image_batch(request: Request) -> tuple[int, Callable[[], Images]]:
 
 
 def raw_images(content: bytes, shape: str | None) -> Images:
-    """Pixels row by row. `shape` is `N,28,28`, from the client: bytes alone do not tell two images from one of twice
-    the height."""
+    """Pixels row by row. `shape` is `N,28,28`, from the client: bytes alone do not distinguish two images from one of
+    twice the height."""
     count, *sides = (shape or "").split(",")
     is_count = count.isascii() and count.isdigit() and len(count) <= len(str(MAX_BATCH))
     if not is_count or sides != [str(SIDE)] * 2 or not 1 <= int(count) <= MAX_BATCH:
@@ -139,7 +139,7 @@ def json_images(content: bytes) -> Images:
     try:
         body = orjson.loads(content)
     except orjson.JSONDecodeError as error:
-        raise Problem("malformed_json", f"the body is no JSON: {error}") from error
+        raise Problem("malformed_json", f"the body is not JSON: {error}") from error
     if not isinstance(body, dict) or body.keys() != {"images"}:
         got = f"an object with {reprlib.repr(list(body))}" if isinstance(body, dict) else type(body).__name__
         raise unexpected("wrong_value", got, "an object with 'images' and nothing else")
@@ -158,9 +158,9 @@ def listed_images(value: object) -> Images:
 
 def _json_problem(error: ValidationError) -> Problem:
     first = error.errors(include_url=False, include_context=False)[0]
-    place = "".join(f"[{part}]" for part in first["loc"])
+    location = "".join(f"[{part}]" for part in first["loc"])
     code = "wrong_shape" if first["type"] in ("too_short", "too_long") else "wrong_value"
-    return Problem(code, f"images{place}: {first['msg']}", got=reprlib.repr(first["input"]), expected=IMAGES)
+    return Problem(code, f"images{location}: {first['msg']}", got=reprlib.repr(first["input"]), expected=IMAGES)
 
 
 def flag(value: str, name: str) -> bool:

@@ -1,5 +1,5 @@
-"""The types of what the API takes and returns. The typed APIs of the BentoML service and the OpenAPI description share
-them; `probabilities` and `digit` get the model's number of classes in the description."""
+"""The types of request and response bodies. The typed APIs of the BentoML service and the OpenAPI description share
+them; the description limits `probabilities` and `digit` by the model's number of classes."""
 
 from typing import Annotated, Any, Final, Literal, NotRequired
 
@@ -32,7 +32,7 @@ class Box(TypedDict):
     height: Share
 
 
-TopClass = TypedDict(  # `class` is no name for an attribute
+TopClass = TypedDict(  # `class` is a keyword, so it cannot be an attribute
     "TopClass", {"digit": ClassIndex, "class": str, "confidence": Share, "probabilities": Probabilities}
 )
 MaybeClass = TypedDict(
@@ -47,7 +47,7 @@ MaybeClass = TypedDict(
 
 
 class Prediction(MaybeClass):
-    """The answer of `/predict`; null where the picture is blank."""
+    """The answer of `/predict`; null if the picture is blank."""
 
     __pydantic_config__ = NOTHING_ELSE  # type: ignore[misc]
     model: Tag
@@ -81,7 +81,7 @@ class Batch(TypedDict):
 
 
 class Predictions(TypedDict):
-    """The answer of `/predict_batch`, in the order of the images; null where an image is blank."""
+    """The answer of `/predict_batch`, in the order of the images; null for blank ones."""
 
     __pydantic_config__ = NOTHING_ELSE  # type: ignore[misc]
     model: Tag
@@ -108,7 +108,7 @@ class Status(TypedDict):
 
 
 class Problem(TypedDict):
-    """Any refusal."""
+    """Any error response."""
 
     __pydantic_config__ = NOTHING_ELSE  # type: ignore[misc]
     code: Annotated[str, Field(json_schema_extra={"enum": sorted(STATUS)})]
@@ -121,7 +121,7 @@ BODIES: Final = (Prediction, Reading, Batch, Predictions, Model, Status, Problem
 
 
 def component_schemas(classes: int) -> Json:
-    """The JSON Schema of each type by its name, as OpenAPI 3.1 has it, for a model of so many classes."""
+    """The JSON Schemas of OpenAPI 3.1 by the names of the types, for a model with this number of classes."""
     mode: Literal["serialization"] = "serialization"
     adapters = [(body.__name__, mode, TypeAdapter[Any](body)) for body in BODIES]
     _, generated = TypeAdapter.json_schemas(adapters, ref_template="#/components/schemas/{model}")

@@ -1,4 +1,4 @@
-"""What uvicorn's HTTP protocol lacks: a limit on the size of a head, errors in the API's schema, a lingering close.
+"""Adds to uvicorn's HTTP protocol a limit on the size of a head, errors in the API's schema, and a lingering close.
 
 Closing a connection while the client is still sending resets it, and the client loses the response (RFC 9112, 9.6). So
 a response that is sent before the body has been read goes out at once; the rest of the body is then read and
@@ -20,9 +20,9 @@ from serving.http.errors import Problem, unexpected
 from serving.http.headers import NOSNIFF
 
 MAX_HEAD: Final = 2**16  # bytes of a request before its body; browsers send a thousand
-LINGER_BYTES: Final = 64 * 2**20  # discarded of a request that has been answered; six times what is accepted
-LINGER_SECONDS: Final = 30.0  # for all of them; as nginx's lingering_time
-LINGER_IDLE: Final = 5.0  # without a byte; as nginx's lingering_timeout
+LINGER_BYTES: Final = 64 * 2**20  # discarded of a request that has been answered; six times the limit of a body
+LINGER_SECONDS: Final = 30.0  # for all of them; like nginx's lingering_time
+LINGER_IDLE: Final = 5.0  # without a byte; like nginx's lingering_timeout
 
 
 class Protocol(HttpToolsProtocol):
@@ -158,10 +158,10 @@ class Protocol(HttpToolsProtocol):
 
 
 def install() -> None:
-    """Have the uvicorn server that runs this process use Protocol for its connections.
+    """Make the uvicorn server of this process use Protocol for its connections.
 
-    To be called while the application starts: the server makes its first connection after that. BentoML gives uvicorn
-    no `http` option, and its application no reference to the server, which is therefore found by its signal handler.
+    To be called while the application starts: the server accepts its first connection after that. BentoML passes no
+    `http` option to uvicorn, and no reference to the server to its application: it is found by its signal handler.
     """
     server = getattr(signal.getsignal(signal.SIGTERM), "__self__", None)
     if not isinstance(server, Server):

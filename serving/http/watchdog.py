@@ -8,7 +8,7 @@ import time
 from collections.abc import Callable
 from typing import Final, TypeVar
 
-LIMIT: Final = 20.0  # seconds; nothing here takes one
+LIMIT: Final = 20.0  # seconds; no request takes even one
 INTERVAL: Final = 1.0  # seconds between two checks
 
 Result = TypeVar("Result")
@@ -36,7 +36,7 @@ class Watchdog:
         threading.Thread(target=self._watch, args=(loop,), daemon=True, name="watchdog").start()
 
     def run(self, work: Callable[[], Result]) -> Result:
-        """Do a piece of work under watch and return its result. One at a time."""
+        """Run `work`, watched, and return its result. One at a time."""
         self.work_started = time.monotonic()
         try:
             return work()

@@ -2,8 +2,8 @@
 
 Ink is over-segmented: at paper, and along cut paths that cross little ink. The Viterbi algorithm then finds the
 grouping of neighbouring segments into digits that costs least; a digit costs more the less probable the model rates it
-and the less its shape is like that of a handwritten digit. Source: Fujisawa, Nakano and Kurino, "Segmentation methods for
-character recognition", Proc. IEEE 80, 1992.
+and the less its shape is like that of a handwritten digit. Source: Fujisawa, Nakano and Kurino, "Segmentation methods
+for character recognition", Proc. IEEE 80, 1992.
 
 Not covered: more than one line, touching digits one below the other. Points, commas and hyphens are left out.
 """
