@@ -10,7 +10,7 @@ serve: PORT ?= 3000
 BENTO := $(if $(NAME),--name $(NAME)) $(if $(VERSION),--version $(VERSION)) $(if $(ALIAS),--alias $(ALIAS))
 # A progress bar on a terminal, none in a log.
 QUIET_IN_A_LOG = $$(test -t 2 || echo --quiet)
-# `set -f`: [8,16,32] is a value and not a pattern of file names.
+# `set -f`: [8,16,32] is a value and not a glob pattern.
 EXPERIMENT = @set -f; python -m pipeline.experiments.run $(if $(NAME),--name '$(NAME)')
 export BENTOML_DO_NOT_TRACK := true
 export ORT_DISABLE_TELEMETRY := 1
@@ -33,10 +33,10 @@ demo: .venv/locked ## run the pipeline on 1,797 embedded digits, build and call 
 	@python -m pipeline.packaging.bento --name digits --alias demo
 	@python -m serving.smoke_test "$$(cat .cache/bento)" $(firstword $(wildcard data/7/* data/*/*))
 	@echo
-	@echo "Made: a trained, scored and exported model of handwritten digits, the record of every step, and a service."
-	@echo "  run 'demo' and model 'digits'   in MLflow (mlflow.db, mlartifacts/)     look: make ui"
-	@echo "  experiment 'demo'               in DVC (your files are unchanged)       what to do with it: above"
-	@echo "  a Bento                         in BentoML's store                      use it: make serve NAME=digits ALIAS=demo"
+	@echo "Result: a trained, evaluated and exported model of handwritten digits, tracked in MLflow, and its service."
+	@echo "  run 'demo' and model 'digits'   in MLflow (mlflow.db, mlartifacts/)     view: make ui"
+	@echo "  experiment 'demo'               in DVC (your files are unchanged)       commands: see above"
+	@echo "  a Bento                         in BentoML's store                      serve: make serve NAME=digits ALIAS=demo"
 	@echo "Next: make repro (MNIST, 60,000 images), make test, make help"
 
 # DVC deletes a stage's outputs before the stage reads its parameters.
@@ -71,7 +71,7 @@ ui: .venv/locked ## start MLflow on http://127.0.0.1:5000 (PORT=…)
 	@python -m serving.port "$(PORT)"
 	@python -m pipeline.tracking.ui "$(PORT)"
 
-track: .venv/locked ## sync MLflow with dvc.lock, even where DVC sees nothing to do
+track: .venv/locked ## sync MLflow with dvc.lock, even if DVC has nothing to run
 	@python -m pipeline.track
 
 bento: .venv/locked ## build a Bento of the registered champion (NAME=… VERSION=… ALIAS=…)

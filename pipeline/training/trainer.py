@@ -170,10 +170,10 @@ class Trainer:
         order = torch.randperm(len(self.train_split.labels), generator=self.generator, device=self.device)
         return order[: self.steps_per_epoch * self.config.batch].view(self.steps_per_epoch, self.config.batch).unbind()
 
-    def _pop_means(self, places: slice, steps: int) -> list[float]:
-        """The sums at `places`, averaged over `steps` steps and all processes; they restart at 0."""
-        means = self.group.mean(self.sums[places] / steps).tolist()
-        self.sums[places] = 0
+    def _pop_means(self, indices: slice, steps: int) -> list[float]:
+        """The sums at `indices`, averaged over `steps` steps and all processes; they restart at 0."""
+        means = self.group.mean(self.sums[indices] / steps).tolist()
+        self.sums[indices] = 0
         return [float(mean) for mean in means]
 
     def _log_steps(self, rate: float) -> StepRow:

@@ -7,7 +7,7 @@ export class Problem extends Error {
   constructor(code, message, { status = 0, retryAfter = null } = {}) {
     super(message);
     this.code = code;
-    this.retryAfter = retryAfter; // seconds, where the service named them
+    this.retryAfter = retryAfter; // seconds, if the service sent them
     this.isBusy = status === 429;
     this.isTemporary = status === 0 || status === 408 || status === 429 || status >= 500; // a retry may succeed
   }

@@ -4,12 +4,12 @@ import { Drawing } from "./drawing.js";
 import { frameOf, paintPicture, paintStrokes } from "./paint.js";
 
 export class DrawingPad extends EventTarget {
-  /** What the service read: objects with `class`, `confidence`, `probabilities`, `seen` and, from a line, `box`. */
+  /** The digits read by the service: objects with `class`, `confidence`, `probabilities`, `seen` and, from a line, `box`. */
   digits = [];
   /** The Problem for which the service refused the drawing, or null. */
   refusal = null;
   drawing = new Drawing();
-  #pointer = null; // the id of the one that draws; a second finger or the palm is ignored
+  #pointer = null; // the id of the pointer that is drawing; a second finger or the palm is ignored
 
   /** `aspect` is width by height; `pen.width` is read at the start of each stroke. Fires "change" and "cancel". */
   constructor({ aspect, hint, label, pen }) {

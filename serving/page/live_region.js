@@ -1,4 +1,4 @@
-/** Announces to screen readers what has not changed for a moment: during a drawing it changes many times a second. */
+/** Announces a text to screen readers once it has not changed for a moment: during drawing it changes constantly. */
 
 const DELAY = 900; // milliseconds
 
@@ -11,7 +11,7 @@ export class LiveRegion {
     this.element = element;
   }
 
-  /** The same sentence twice in a row is announced once. */
+  /** A sentence that is repeated is announced once. */
   announce(sentence) {
     if (sentence === this.#next) return;
     this.#next = sentence;

@@ -51,7 +51,7 @@ function render() {
   liveRegion.announce(message || (isBlank ? prompt : announcement(digits, classes)));
 }
 
-/** Have the service read a pad, unless it is blank. */
+/** Queue a request to read a pad, unless it is blank. */
 function submit(mode, pad) {
   fileError = "";
   if (pad.drawing.isBlank) {

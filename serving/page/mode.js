@@ -40,7 +40,7 @@ export class Mode extends EventTarget {
     this.dispatchEvent(new CustomEvent("change", { detail: pad }));
   }
 
-  /** What was read, at least one element; null for a blank pad. */
+  /** The digits that were read, at least one element; null for a blank pad. */
   get digits() {
     if (this.name === "four") return this.pads.map((pad) => pad.digits[0] ?? null);
     return this.pads[0].digits.length ? this.pads[0].digits : [null];

@@ -1,7 +1,7 @@
 /** Paints a drawing on a canvas: the one on the screen, or the picture that is sent. */
 
 const SENT_HEIGHT = 200; // pixels; the model's image has 28
-const MARGIN = 0.1; // pad heights, around what is sent: ink at the very edge would pass for a photo's dark corner
+const MARGIN = 0.1; // pad heights, around what is sent: ink at the very edge would be taken for a photo's dark corner
 
 /** Paint strokes with round ends, as curves through the midpoints between their points. */
 export function paintStrokes(context, strokes, colour) {
@@ -22,7 +22,7 @@ export function paintStrokes(context, strokes, colour) {
 }
 
 export function paintPicture(context, image, { left, top, width, height }) {
-  context.fillStyle = "white"; // shows where the picture is transparent
+  context.fillStyle = "white"; // visible where the picture is transparent
   context.fillRect(left, top, width, height);
   context.drawImage(image, left, top, width, height);
 }

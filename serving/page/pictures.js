@@ -8,7 +8,7 @@ const REDRAWN_SIDE = 1024; // pixels; the longer side of a redrawn picture is at
 const FILE_PROBLEMS = ["body_too_large", "damaged_picture", "not_a_picture", "picture_size", "unsupported_media_type"];
 
 /**
- * Open a file. Returns `image` to show and `file` to send, redrawn where the service would refuse the original. Throws
+ * Open a file. Returns `image` to show and `file` to send, redrawn if the service would refuse the original. Throws
  * an Error with a message for the user if it is not a picture.
  */
 export async function open(file) {

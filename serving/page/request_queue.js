@@ -4,11 +4,11 @@ import { Problem } from "./api.js";
 
 const MIN_INTERVAL = 0.06; // seconds between two requests; the eye would not see more updates
 const FIRST_RETRY = 0.5; // seconds before the first retry; doubled from one to the next
-const LAST_RETRY = 4; // seconds; no retry waits longer
+const LAST_RETRY = 4; // seconds; the longest delay before a retry
 const BUSY_ATTEMPTS = 5; // before a busy service is reported as a problem
 
 export class RequestQueue extends EventTarget {
-  /** The Problem because of which requests are being retried, or null. */
+  /** The Problem that causes requests to be retried, or null. */
   problem = null;
   #pending = new Map(); // requests by key; a later one replaces an earlier one
   #current = null;
@@ -19,7 +19,7 @@ export class RequestQueue extends EventTarget {
   }
 
   /**
-   * Call `request.send()` when its turn comes, then `request.onAnswer(answer)` or, where the service refuses it,
+   * Call `request.send()` when its turn comes, then `request.onAnswer(answer)` or, if the service refuses it,
    * `request.onRefusal(problem)`. Fires "state" when `isBusy` or `problem` may have changed.
    */
   add(key, request) {

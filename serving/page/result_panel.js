@@ -20,7 +20,7 @@ export function setClasses(classes) {
 
 /**
  * Show `digits`, null for a blank box; a number can have several. The one at index `selected` is shown in full, and
- * `select(index)` is called when the user picks another one. Where there are none, `prompt` is shown. A result is stale
+ * `select(index)` is called when the user picks another one. If there are none, `prompt` is shown. A result is stale
  * while the service cannot read the current drawing.
  */
 export function render({ digits, isNumber, isStale, selected, classes, prompt, select }) {
