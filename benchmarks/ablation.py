@@ -2,8 +2,8 @@
 
 `python -m benchmarks.ablation train.cnn.dropout=0.3 train.epochs=15` trains on 50,000 of MNIST's training images,
 evaluates on the other 10,000 and on the drawn pictures, and prints a row of the tables in docs/performance.md. Without
-a change it evaluates the profile itself. The weights of the last epoch are evaluated: choosing an epoch would flatter
-the settings.
+a change it evaluates the profile itself. The weights of the last epoch are evaluated: choosing an epoch on the same
+images would bias the result.
 """
 
 import argparse
@@ -24,7 +24,7 @@ COLUMNS: Final = "| change | epochs | seeds | held out, % | loss | `data/`, % | 
 
 
 class Trial(NamedTuple):
-    """One training: accuracies from 0 to 1, NaN if a data set has no such pictures."""
+    """One training run: accuracies from 0 to 1, NaN if a data set has no such pictures."""
 
     held_out: float
     loss: float

@@ -12,5 +12,5 @@ class Baseline:
         self.session = onnxruntime.InferenceSession("artifacts/export/model.onnx", providers=["CPUExecutionProvider"])
 
     @bentoml.api  # type: ignore[untyped-decorator]
-    def predict(self, images: np.ndarray) -> np.ndarray:  # as its examples have it
+    def predict(self, images: np.ndarray) -> np.ndarray:  # as in its examples
         return self.session.run(["probabilities"], {"images": images.astype(np.uint8)})[0]  # type: ignore[no-any-return]

@@ -1,4 +1,4 @@
-"""The trainings compared: a table, their goals, a plot."""
+"""Training runs compared: a table, their goals, a plot."""
 
 import io
 import statistics
@@ -15,8 +15,8 @@ Curve = Sequence[tuple[float, float]]  # seconds, accuracy
 
 
 class Result(NamedTuple):
-    """One training: its seconds, its accuracy after each epoch on the validation images (the baseline, which trains on
-    these too: on the test images), and its final accuracies, NaN if a data set has no such pictures."""
+    """One training run: its seconds, its accuracy after each epoch on the validation images (for the baseline, which
+    trains on these too, on the test images), and its final accuracies, NaN if a data set has no such pictures."""
 
     seconds: float
     curve: Curve
@@ -48,7 +48,7 @@ def row(name: str, results: Sequence[Result], whole: float | None) -> str:
 def table(results: Mapping[str, Sequence[Result]], whole: Mapping[str, float]) -> str:
     times = " | ".join(f"s to {accuracy:.1%}" for accuracy in THRESHOLDS)
     head = f"| profile | seeds | test accuracy, % | worst | `data/`, % | drawn, % | s | `dvc repro`, s | {times} |"
-    rows = (row(name, trainings, whole.get(name)) for name, trainings in results.items())
+    rows = (row(name, runs, whole.get(name)) for name, runs in results.items())
     return "\n".join([head, "|" + 11 * "---|", *rows])
 
 
@@ -59,10 +59,10 @@ def goals(results: Mapping[str, Sequence[Result]]) -> list[str]:
     to_goal = [time_to(result.curve, GOALS["fastest"]) for result in baseline]
     first = statistics.median(to_goal) if baseline else float("inf")
     full = statistics.median(result.seconds for result in baseline) if baseline else float("inf")
-    for name, trainings in results.items():
+    for name, runs in results.items():
         if name in GOALS:
-            mean = statistics.fmean(result.test for result in trainings)
-            seconds = statistics.median(result.seconds for result in trainings)
+            mean = statistics.fmean(result.test for result in runs)
+            seconds = statistics.median(result.seconds for result in runs)
             lines.append(f"{name}: mean {mean:.2%}, goal {GOALS[name]:.2%}")
             if name == "fastest" and first < float("inf"):
                 lines[-1] += f"; {first / seconds:.0f} × sooner than the baseline, goal {SOONER} ×"
@@ -74,14 +74,14 @@ def goals(results: Mapping[str, Sequence[Result]]) -> list[str]:
 
 
 def plot(results: dict[str, list[Result]]) -> bytes:
-    """A PNG: error rate over seconds of training, one line per training."""
+    """A PNG: error rate over seconds of training, one line per run."""
     figure = Figure(figsize=(8, 4.2), layout="constrained")
     axes = figure.add_subplot()
-    for n, (name, trainings) in enumerate(results.items()):
-        for training in trainings:
-            seconds, scores = zip(*training.curve, strict=True)
+    for n, (name, runs) in enumerate(results.items()):
+        for run in runs:
+            seconds, scores = zip(*run.curve, strict=True)
             images = "test" if name == "baseline" else "validation"
-            label = f"{name}, {images} images" if training is trainings[0] else None
+            label = f"{name}, {images} images" if run is runs[0] else None
             axes.plot(seconds, [100 * (1 - score) for score in scores], "o-", ms=3, lw=1, color=f"C{n}", label=label)
     axes.set(xscale="log", yscale="log", xlabel="seconds of training", ylabel="wrong, %")
     axes.grid(which="both", color="0.92")

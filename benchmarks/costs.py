@@ -1,4 +1,4 @@
-"""How a training compares with the arithmetic that it needs, and where its time goes."""
+"""The time of training compared with the arithmetic that it needs, and by operation."""
 
 import statistics
 import time
@@ -27,7 +27,7 @@ def matmul_rate() -> float:
 
 
 def arithmetic(name: str, seconds: float) -> str:
-    """FLOP/s of the training, which needs three times the forward pass: gradients cost twice that."""
+    """FLOP/s of training, which costs three times the forward pass: the gradients cost twice as much as that."""
     tree = load_params(name)
     params, data = Params.model_validate(tree["train"]), load_data(tree)
     classifier = Classifier.from_architecture(build_architecture(params, 10, data.statistics)).eval()
@@ -43,7 +43,7 @@ def arithmetic(name: str, seconds: float) -> str:
 
 
 def profile_operations(name: str) -> str:
-    """The operations that take most of a training's time, by torch's profiler, over 30 steps."""
+    """The operations that take most of the time of training, by torch's profiler, over 30 steps."""
     tree = load_params(name, {"train": {"epochs": 1}})
     params, data = Params.model_validate(tree["train"]), load_data(tree)
     short = TensorSplit(data.train.images[: 30 * params.batch], data.train.labels[: 30 * params.batch])

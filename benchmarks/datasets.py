@@ -24,7 +24,7 @@ from tests.support import synthetic_digits
 
 
 class Data(NamedTuple):
-    """The splits and pixel statistics; `own` are the pictures in `data/`, `drawn` others from other seeds."""
+    """The splits and pixel statistics; `own` are the pictures in `data/`, `drawn` others with other seeds."""
 
     train: TensorSplit
     validation: TensorSplit
@@ -63,7 +63,7 @@ def _load_data(dataset: str, params: normalise.Params) -> Data:
 
 
 def draw_digits() -> Split:
-    """1,200 digits drawn as those in `data/`, from other seeds, with the preprocessing of any picture."""
+    """1,200 digits drawn like those in `data/`, with other seeds, preprocessed like any picture."""
     files = [(path, file) for seed in range(101, 111) for path, file in synthetic_digits.pictures(seed).items()]
     images = np.stack([preprocess(file) for _, file in files])
     return Split(images, np.array([int(path[0]) for path, _ in files], np.uint8))
@@ -78,7 +78,7 @@ def accuracy(classifier: Classifier, split: Split) -> float:
 
 
 def build_trainer(params: Params, data: Data) -> Trainer:
-    """A trainer as stage `train` builds it."""
+    """A trainer like that of stage `train`."""
     set_threads(params.threads)
     make_deterministic()
     torch.manual_seed(params.seed)

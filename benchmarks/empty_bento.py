@@ -1,4 +1,4 @@
-"""What BentoML costs on top of uvicorn: the empty application in the place of the service's middlewares, same settings.
+"""What BentoML costs on top of uvicorn: the empty application in place of the service's middlewares, same settings.
 `bentoml serve benchmarks.empty_bento:Empty`."""
 
 import bentoml

@@ -1,4 +1,4 @@
-"""A load generator for one server on the loopback: requests over kept connections, closed or open loop."""
+"""A load generator for one server on the loopback: requests over keep-alive connections, closed or open loop."""
 
 import asyncio
 import time
@@ -12,25 +12,25 @@ import uvloop
 
 @dataclass(frozen=True)
 class Load:
-    """What came of it: answers a second, and the seconds that each took, from when it was due to be asked for."""
+    """The result: responses per second, and the latency of each in seconds, from the time at which it was due."""
 
     rate: float
     latencies: Sequence[float]
 
     def percentile(self, share: float) -> float:
-        """Milliseconds within which `share` percent of the answers came."""
+        """Milliseconds within which `share` percent of the responses arrived."""
         return float(np.percentile(self.latencies, share)) * 1000
 
 
 class Connection(asyncio.Protocol):
-    """One connection, one request at a time. Raises RuntimeError for any answer but 200."""
+    """One connection, one request at a time. Raises RuntimeError for any status but 200."""
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
         self.waiting: asyncio.Future[None] | None = None
         self.buffer = bytearray()
 
-    def ask(self, request: bytes) -> asyncio.Future[None]:
+    def send(self, request: bytes) -> asyncio.Future[None]:
         self.waiting = asyncio.get_running_loop().create_future()
         self.transport.write(request)
         return self.waiting
@@ -66,13 +66,13 @@ async def _connected(port: int, count: int) -> list[Connection]:
     return [(await loop.create_connection(Connection, "127.0.0.1", port))[1] for _ in range(count)]
 
 
-async def _closed(port: int, asked: bytes, connections: int, seconds: float) -> Load:
+async def _closed(port: int, content: bytes, connections: int, seconds: float) -> Load:
     latencies: list[float] = []
     started = time.perf_counter()
 
     async def one(connection: Connection) -> None:
         while (now := time.perf_counter()) < started + seconds:
-            await connection.ask(asked)
+            await connection.send(content)
             latencies.append(time.perf_counter() - now)
         connection.transport.close()
 
@@ -80,7 +80,7 @@ async def _closed(port: int, asked: bytes, connections: int, seconds: float) -> 
     return Load(len(latencies) / (time.perf_counter() - started), latencies)
 
 
-async def _open(port: int, asked: bytes, connections: int, seconds: float, rate: float, seed: int) -> Load:
+async def _open(port: int, content: bytes, connections: int, seconds: float, rate: float, seed: int) -> Load:
     gaps = np.random.default_rng(seed).exponential(1 / rate, int(rate * seconds))
     free: asyncio.Queue[Connection] = asyncio.Queue()
     for connection in await _connected(port, connections):
@@ -89,7 +89,7 @@ async def _open(port: int, asked: bytes, connections: int, seconds: float, rate:
 
     async def one(due: float) -> None:
         connection = await free.get()
-        await connection.ask(asked)
+        await connection.send(content)
         latencies.append(time.perf_counter() - due)
         free.put_nowait(connection)
 
@@ -108,11 +108,11 @@ def _run(main: Coroutine[Any, Any, Load]) -> Load:
     return uvloop.run(main)
 
 
-def saturate(port: int, asked: bytes, connections: int = 4, seconds: float = 5) -> Load:
-    """Each of the connections asks again as soon as it is answered."""
-    return _run(_closed(port, asked, connections, seconds))
+def saturate(port: int, content: bytes, connections: int = 4, seconds: float = 5) -> Load:
+    """Closed loop: each connection sends the request `content` again as soon as it has the response."""
+    return _run(_closed(port, content, connections, seconds))
 
 
-def offer(port: int, asked: bytes, rate: float, connections: int = 32, seconds: float = 5, seed: int = 1) -> Load:
-    """Requests come as strangers do: `rate` a second on average, whether or not the last one has been answered."""
-    return _run(_open(port, asked, connections, seconds, rate, seed))
+def offer(port: int, content: bytes, rate: float, connections: int = 32, seconds: float = 5, seed: int = 1) -> Load:
+    """Open loop: requests arrive at random, `rate` per second on average, whether or not earlier ones are answered."""
+    return _run(_open(port, content, connections, seconds, rate, seed))

@@ -31,13 +31,13 @@ IMPORTS = {  # what each stage imports; making an optimizer or an export imports
 }
 OWN_CONFIG = (ROOT / ".dvc/config").read_text()  # no usage reports, which cost a process each
 STOCK_CONFIG = "[core]\n    check_update = false\n"  # else as after `dvc init`; a no-op checks for updates once a day
-NOWHERE = {"HTTPS_PROXY": "http://127.0.0.1:9"}  # usage reports are tried but do not leave the machine
+NOWHERE = {"HTTPS_PROXY": "http://127.0.0.1:9"}  # DVC tries to send usage reports; none leaves the machine
 TOY = "stages:\n  toy:\n    cmd: cp in out\n    deps: [in]\n    outs: [out]\n"
 
 
-def seconds(place: Clone, *command: str, **environment: str) -> tuple[float, str]:
+def seconds(repository: Clone, *command: str, **environment: str) -> tuple[float, str]:
     started = time.perf_counter()
-    printed = place.must(*command, **settings(), **environment)
+    printed = repository.must(*command, **settings(), **environment)
     return time.perf_counter() - started, printed
 
 
@@ -46,12 +46,12 @@ def settings() -> dict[str, str]:
 
 
 def clone(folder: Path) -> Clone:
-    place = project_clone.copy(folder)
-    place.set("train", epochs=1)
+    repository = project_clone.copy(folder)
+    repository.set("train", epochs=1)
     if (ROOT / ".cache/archives").is_dir():
         shutil.copytree(ROOT / ".cache/archives", folder / ".cache/archives")
-    place.commit()
-    return place
+    repository.commit()
+    return repository
 
 
 def toy(folder: Path, config: str) -> Clone:
@@ -61,20 +61,22 @@ def toy(folder: Path, config: str) -> Clone:
     (folder / ".dvc/.gitignore").write_text("/cache\n/tmp\n")
     (folder / "dvc.yaml").write_text(TOY)
     (folder / "in").write_text("1")
-    place = Clone(folder)
-    place.commit()
-    place.must("dvc", "repro", **NOWHERE)
-    return place
+    repository = Clone(folder)
+    repository.commit()
+    repository.must("dvc", "repro", **NOWHERE)
+    return repository
 
 
-def no_op(*places: Clone) -> list[float]:
-    """Median seconds of a `dvc repro` with nothing to do in each of the repositories, run in turns."""
-    rounds = [[seconds(place, "dvc", "repro", **NOWHERE)[0] for place in places] for _ in range(REPEATS)]
+def no_op(*repositories: Clone) -> list[float]:
+    """Median seconds of a `dvc repro` with nothing to do in each of the repositories, which take turns."""
+    rounds = [
+        [seconds(repository, "dvc", "repro", **NOWHERE)[0] for repository in repositories] for _ in range(REPEATS)
+    ]
     return [statistics.median(column) for column in zip(*rounds, strict=True)]
 
 
 def overhead(folder: Path) -> tuple[float, float]:
-    """Seconds of `dvc repro` from nothing, and those of the training loop in it."""
+    """Seconds of `dvc repro` from scratch, and those of the training loop in it."""
     elapsed, printed = seconds(clone(folder), "dvc", "repro")
     (loop,) = re.findall(r"the training loop took ([\d.]+) s", printed)
     return elapsed, float(loop)
@@ -82,8 +84,10 @@ def overhead(folder: Path) -> tuple[float, float]:
 
 def imports() -> float:
     """Seconds that imports take in all stages together, with the files in the page cache."""
-    place = Clone(ROOT)
-    return sum(seconds(place, "python", "-c", f"import pipeline.{name}{more}")[0] for name, more in IMPORTS.items())
+    repository = Clone(ROOT)
+    return sum(
+        seconds(repository, "python", "-c", f"import pipeline.{name}{more}")[0] for name, more in IMPORTS.items()
+    )
 
 
 def stages_run(printed: str) -> str:
@@ -95,29 +99,29 @@ def main() -> None:
         folders = [Path(work) / str(number) for number in range(CLONES + 2)]
         for folder in folders:
             folder.mkdir()
-        from_nothing = [overhead(folder) for folder in folders[:CLONES]]
-        place = Clone(folders[0])
-        project, stock_toy, own_toy = no_op(place, toy(folders[-2], STOCK_CONFIG), toy(folders[-1], OWN_CONFIG))
-        place.set("score", worst=12)
-        score, score_stages = seconds(place, "dvc", "repro")
-        one, other, *_ = sorted((place.folder / "data/7").iterdir())
+        from_scratch = [overhead(folder) for folder in folders[:CLONES]]
+        repository = Clone(folders[0])
+        project, stock_toy, own_toy = no_op(repository, toy(folders[-2], STOCK_CONFIG), toy(folders[-1], OWN_CONFIG))
+        repository.set("score", worst=12)
+        score, score_stages = seconds(repository, "dvc", "repro")
+        one, other, *_ = sorted((repository.folder / "data/7").iterdir())
         before = other.read_bytes()
         shutil.copy(one, other)
-        picture, picture_stages = seconds(place, "dvc", "repro")
-        place.set("train", seed=2)
-        place.must("dvc", "repro")
-        place.set("train", seed=1)
-        place.set("score", worst=36)
+        picture, picture_stages = seconds(repository, "dvc", "repro")
+        repository.set("train", seed=2)
+        repository.must("dvc", "repro")
+        repository.set("train", seed=1)
+        repository.set("score", worst=36)
         other.write_bytes(before)
-        back, back_stages = seconds(place, "dvc", "repro")
+        back, back_stages = seconds(repository, "dvc", "repro")
     importing = statistics.median(imports() for _ in range(CLONES))
-    around = statistics.median(whole - loop for whole, loop in from_nothing)
+    around = statistics.median(whole - loop for whole, loop in from_scratch)
     print(hardware("dvc", "mlflow", "torch"))
-    print(f"goals: no-op {NO_OP} ×; from nothing {OVERHEAD} s besides the training loop; revert in {REVERT} s")
+    print(f"goals: no-op {NO_OP} ×; from scratch {OVERHEAD} s besides the training loop; revert in {REVERT} s")
     print(f"no-op dvc repro               {project:6.2f} s")
     print(f"  compared with one-stage toy {project / stock_toy:6.2f} × its {stock_toy:.2f} s, configured by `dvc init`")
     print(f"                              {project / own_toy:6.2f} × its {own_toy:.2f} s, without usage reports either")
-    print(f"dvc repro from nothing        {around:6.1f} s besides the training loop, median of {CLONES}")
+    print(f"dvc repro from scratch        {around:6.1f} s besides the training loop, median of {CLONES}")
     print(f"  of that, imports            {importing:6.1f} s in the {len(IMPORTS)} stages")
     print(f"after a change of score.worst {score:6.1f} s: ran {stages_run(score_stages)}")
     print(f"after a changed picture       {picture:6.1f} s: ran {stages_run(picture_stages)}")

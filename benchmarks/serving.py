@@ -1,7 +1,7 @@
-"""`make bench-serving`: our service beside two baselines with the same weights, one after another on one machine.
+"""`make bench-serving`: our service compared with two baselines with the same weights, in turn on one machine.
 
-The server has one core, the load generator another. Prints medians over rounds in which the servers take turns; needs
-`make repro` and `make bento` before.
+The server has one core, the load generator another. Prints medians over rounds in which the servers take turns. Run
+`make repro` and `make bento` first.
 """
 
 import json
@@ -34,7 +34,7 @@ RAW: Final = "application/octet-stream"
 
 
 class Server(NamedTuple):
-    """How it is started on a port, and what it is asked: one image, and a batch of how many."""
+    """Its command, the path that responds once it is ready, and two requests: one image, and `batch` images."""
 
     command: list[str]
     ready: str
@@ -77,7 +77,7 @@ def servers(port: int) -> dict[str, Server]:
 
 @contextmanager
 def started(server: Server, port: int, log: Path) -> Iterator[float]:
-    """The server on core 0; the seconds until its first answer."""
+    """Run the server on core 0; yields the seconds until its first response."""
     begun = time.perf_counter()
     with log.open("w") as output:
         arguments = ["taskset", "-c", "0", *server.command]
@@ -92,7 +92,7 @@ def started(server: Server, port: int, log: Path) -> Iterator[float]:
 
 
 def model_alone() -> str:
-    """How long the model itself takes, in this process: what no service can be faster than."""
+    """The speed of the model itself, in this process: an upper bound for any service."""
     model, one, many = Model(MODEL, "mnist:v1-test"), images(1), images(BATCH)
     ones = timeit.repeat(lambda: model.probabilities(one), number=1000, repeat=9)
     manies = timeit.repeat(lambda: model.probabilities(many), number=1, repeat=9)

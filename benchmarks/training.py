@@ -1,10 +1,10 @@
 """`make bench-training`: our profiles compared with the example of pytorch/examples, on this machine, one at a time.
 
 Takes the archives from .cache/archives, as `make repro` does, and downloads missing ones. Settings and epochs were
-chosen on validation images; the test set is scored once for each training that is printed. The time to an accuracy is
+chosen on validation images; the test set is scored once for each run that is printed. The time to an accuracy is
 measured on the validation images, after an epoch. The baseline's test accuracy is shown after each epoch: none of our
 settings is chosen by it. `--jobs 2` trains two seeds at a time: finished sooner, but the times are not comparable.
-`--whole 3` also times `dvc repro` from nothing with each profile, three times, in temporary clones.
+`--whole 3` also times `dvc repro` from scratch with each profile, three times, in temporary clones.
 """
 
 import argparse
@@ -58,12 +58,12 @@ def train_profile(name: str, seed: int) -> Result:
 
 def train_profiles(names: Sequence[str], seeds: Sequence[int], jobs: int) -> dict[str, list[Result]]:
     """The profiles with each of the seeds, `jobs` at a time."""
-    trainings = [(name, seed) for name in names for seed in seeds]
+    runs = [(name, seed) for name in names for seed in seeds]
     if jobs == 1:
-        results = [train_profile(name, seed) for name, seed in trainings]
+        results = [train_profile(name, seed) for name, seed in runs]
     else:
         with ProcessPoolExecutor(jobs, get_context("spawn")) as pool:
-            results = list(pool.map(train_profile, *zip(*trainings, strict=True)))
+            results = list(pool.map(train_profile, *zip(*runs, strict=True)))
     return {name: results[n * len(seeds) : (n + 1) * len(seeds)] for n, name in enumerate(names)}
 
 
@@ -80,12 +80,12 @@ def train_baseline(seed: int, epochs: int) -> Result:
 
 
 def time_repro(name: str) -> float:
-    """Seconds of `dvc repro` from nothing, archives downloaded, with the parameters of the profile `name`."""
+    """Seconds of `dvc repro` from scratch, archives downloaded, with the parameters of the profile `name`."""
     with tempfile.TemporaryDirectory() as folder:
-        place = clone(Path(folder))
-        dump_yaml(place.folder / "params.yaml", load_params(name))
-        place.commit()
-        elapsed, _ = seconds(place, "dvc", "repro")
+        repository = clone(Path(folder))
+        dump_yaml(repository.folder / "params.yaml", load_params(name))
+        repository.commit()
+        elapsed, _ = seconds(repository, "dvc", "repro")
     print(f"  dvc repro, {name}: {elapsed:.0f} s", flush=True)
     return elapsed
 

@@ -4,7 +4,7 @@ import { Drawing } from "./drawing.js";
 import { frameOf, paintPicture, paintStrokes } from "./paint.js";
 
 export class DrawingPad extends EventTarget {
-  /** The digits read by the service: objects with `class`, `confidence`, `probabilities`, `seen` and, from a line, `box`. */
+  /** The digits that were read: objects with `class`, `confidence`, `probabilities`, `seen` and, from a line, `box`. */
   digits = [];
   /** The Problem for which the service refused the drawing, or null. */
   refusal = null;
