@@ -1,1 +1,1 @@
-"""What tests, benchmarks and documents share. Imports none of the three."""
+"""Code shared by tests, benchmarks and docs. Imports none of the three."""

@@ -47,7 +47,7 @@ def listed(pixel: st.SearchStrategy[Any], rows: int = 28, columns: int = 28) -> 
 
 
 def changed(content: bytes, places: list[tuple[float, int]]) -> bytes:
-    """Some bytes replaced, each at a share of the length."""
+    """Some bytes replaced, each at a position given as a share of the length."""
     found = bytearray(content)
     for share, value in places:
         found[int(share * (len(found) - 1))] = value
@@ -62,7 +62,7 @@ def form(
 
 
 def scans(content: bytes) -> tuple[bytes, bytes] | None:
-    """A JPEG up to its last scan, and that scan, where the file is a JPEG."""
+    """A JPEG up to its last scan, and that scan; None if the file is no JPEG."""
     head, marker, scan = content.rpartition(b"\xff\xda")
     return (head, marker + scan[:-2]) if marker and content.startswith(b"\xff\xd8") else None
 

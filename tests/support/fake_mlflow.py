@@ -1,4 +1,4 @@
-"""HTTP servers on loopback that fail in the ways in which an MLflow server can, or that are not MLflow's."""
+"""HTTP servers on the loopback that fail as an MLflow server can, or that are not MLflow."""
 
 import http.server
 import threading
@@ -80,7 +80,7 @@ class EmptyJson(Handler):
 
 @dataclass
 class Gate:
-    """What a server that answers late has seen."""
+    """The events of a server that responds late."""
 
     requested: threading.Event = field(default_factory=threading.Event)
     open: threading.Event = field(default_factory=threading.Event)

@@ -2,11 +2,11 @@
 
 `python -m tests.support.fuzz [N]` sends N examples of each kind.
 
-It passes if every response has a status that its kind allows and the JSON schema of problems, no worker died, and the
+It passes if every response has a status that its kind allows and the JSON schema of problems, no worker dies, and
 memory stays below its limit and does not leak; then schemathesis compares the service with its OpenAPI description.
 
-The memory always grows at first: allocators keep, for each thread, room for its largest request. So a part of the same
-requests is repeated. A leak grows in every repeat, a plateau does not.
+Memory always grows at first: allocators keep, for each thread, room for its largest request. So some of the same
+requests are repeated. A leak grows in every repeat, a plateau does not.
 """
 
 import contextlib
@@ -30,15 +30,15 @@ from tests.support.bad_requests import KINDS, Kind, Request
 
 BENTO: Final = Path(".cache/bento")
 EXAMPLES: Final = 800  # of each kind
-REQUESTS: Final = 20_000  # at least, of so many examples
+REQUESTS: Final = 20_000  # at least, with that many examples
 REPEATS: Final = 3  # of a quarter of them
-GROWTH: Final = 8.0  # MB; what grows by more in every repeat, of 7,000 requests, is a leak of at least a kilobyte each
-MEMORY: Final = 512.0  # MB that the service is meant to live in, worker and supervisor; deploy/ sets this limit
+GROWTH: Final = 8.0  # MB; more in every repeat of 7,000 requests is a leak of at least a kilobyte per request
+MEMORY: Final = 512.0  # MB for worker and supervisor; the limit that deploy/ sets
 KEYS: Final = {"code", "message", "got", "expected"}
 
 
 def check(request: Request, response: httpx2.Response, statuses: set[int]) -> None:
-    """AssertionError for a response that bad input should not get."""
+    """Raise AssertionError for a response that bad input should not get."""
     sent = f"{request.method} {request.path} {request.headers} {request.content[:80]!r}"
     context = f"{sent}: {response.status_code} {response.text[:300]}"
     assert response.status_code in statuses, context
@@ -49,7 +49,7 @@ def check(request: Request, response: httpx2.Response, statuses: set[int]) -> No
 
 
 def attack(client: httpx2.Client, kind: Kind, examples: int) -> Counter[int]:
-    """Statuses of the responses to so many requests of a kind, the same requests each time."""
+    """Statuses of the responses to `examples` requests of a kind, the same requests each time."""
     seen: Counter[int] = Counter()
 
     @seed(1)
@@ -83,7 +83,7 @@ def worker_of(port: str) -> psutil.Process:
 
 
 def check_description(url: str, examples: int) -> None:
-    """Schemathesis: every request that the description allows gets a response that it describes."""
+    """Run schemathesis: every request that the description allows gets a response that it describes."""
     tool = str(Path(sys.executable).parent / "schemathesis")
     command = [tool, "run", f"{url}/docs.json", "--url", url, "--seed", "1"]
     checks = "not_a_server_error,status_code_conformance,content_type_conformance,response_schema_conformance"
@@ -96,7 +96,7 @@ def memory(process: psutil.Process) -> float:
 
 
 def peak(process: psutil.Process) -> float:
-    """Its peak in MB, where Linux reports it; else what it has now."""
+    """The peak of its memory in MB if Linux reports it, else its present memory."""
     with contextlib.suppress(OSError):
         status = Path(f"/proc/{process.pid}/status").read_text()
         return int(status.partition("VmHWM:")[2].split()[0]) / 2**10
@@ -104,20 +104,23 @@ def peak(process: psutil.Process) -> float:
 
 
 def reset_peak(process: psutil.Process) -> None:
-    """Reset the peak, where Linux allows it."""
+    """Reset the peak, if Linux allows it."""
     with contextlib.suppress(OSError):
         Path(f"/proc/{process.pid}/clear_refs").write_text("5")
 
 
 def check_memory(after: Sequence[float], most: float) -> None:
-    """AssertionError for a leak, or for too much: MB after all requests and after each repeat, and the most at once."""
+    """Raise AssertionError for a leak or for too much memory.
+
+    `after` are the MB after all requests and after each repeat, `most` is the peak.
+    """
     growth = min(later - earlier for earlier, later in pairwise(after))
     assert growth < GROWTH, f"the worker grew by at least {growth:.0f} MB in each repeat: {[*map(round, after)]}"
     assert most < MEMORY, f"worker and supervisor had {most:.0f} MB at once, expected less than {MEMORY:.0f}"
 
 
 def fuzz(url: str, examples: int, report: Callable[[str], None] = print) -> int:
-    """All kinds against the service at `url`, and the repeats; how many requests that were."""
+    """Send all kinds to the service at `url`, with the repeats; return the number of requests."""
     worker = worker_of(url.rpartition(":")[2])
     supervisor = sum(map(memory, worker.parents()[:1]))
     total, after, most = 0, list[float](), 0.0

@@ -1,4 +1,4 @@
-"""The probabilities of the pictures in data/: those that `score` wrote, and those that a service answers."""
+"""The probabilities of the pictures in data/: those that `score` wrote, and those that a service returns."""
 
 import csv
 
@@ -16,7 +16,7 @@ def scored_pictures(clone: Clone) -> dict[str, list[float]]:
 
 
 def answered_pictures(url: str, clone: Clone, names: list[str]) -> list[list[float]]:
-    """The probabilities that the service at `url` answers for these pictures in data/."""
+    """The probabilities that the service at `url` returns for these pictures in data/."""
     probabilities = []
     with httpx2.Client(base_url=url, timeout=30) as client:
         for name in names:

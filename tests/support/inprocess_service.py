@@ -22,7 +22,7 @@ def service(model: Model, limits: Limits = DEFAULT_LIMITS) -> LimitsMiddleware:
 
 
 async def bentoml_app(scope: Scope, receive: Receive, send: Send) -> None:
-    """In the place of BentoML's application: reports that it has started, and answers with nothing."""
+    """In place of BentoML's application: completes its startup, and sends empty responses."""
     if scope["type"] == "http":
         await send({"type": "http.response.start", "status": 200, "headers": []})
         await send({"type": "http.response.body"})

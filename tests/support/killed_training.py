@@ -1,4 +1,4 @@
-"""A training that is killed repeatedly, with all its processes, and restarted by `dvc repro`."""
+"""A training run that is killed repeatedly, with all its processes, and restarted by `dvc repro`."""
 
 import json
 import os
@@ -27,20 +27,20 @@ def slow_training(computed: Clone, folder: Path) -> Clone:
 
 
 def last_checkpoint(clone: Clone) -> int:
-    """When the last one was written, in nanoseconds; 0: never."""
+    """The time at which the last one was written, in nanoseconds; 0 if there is none."""
     found = (clone.folder / ".cache/checkpoints").glob("train-*")
     return max((path.stat().st_mtime_ns for path in found), default=0)
 
 
 def last_step(clone: Clone) -> int:
-    """The last step in the progress file; 0: none."""
+    """The last step in the progress file; 0 if there is none."""
     lines = [line for path in (clone.folder / ".cache/progress").glob("*") for line in path.read_text().splitlines()]
     rows = [json.loads(line) for line in lines]
     return max((row["step"] for row in rows if "learning_rate" in row.get("metrics", {})), default=0)
 
 
 def resumed_after(printed: str) -> int | None:
-    """The step of the checkpoint from which a training resumed; None if it started from nothing or not at all."""
+    """The step of the checkpoint from which training resumed; None if it started from scratch or not at all."""
     found = re.findall(r"resuming after step (\d+)", printed)
     return int(found[0]) if found else None
 
@@ -66,7 +66,7 @@ def kill(clone: Clone, seconds: float, after_checkpoint: bool) -> str:
 
 
 def check_kills(clone: Clone, kills: int) -> None:
-    """Assert that a training that is killed so many times at random moments ends with the same bytes."""
+    """Assert that training which is killed this many times, at random moments, ends with the same bytes."""
     clone.must("python", "-m", "pipeline.train", **NO_MLFLOW)
     uninterrupted = clone.outputs("train")
     shutil.rmtree(clone.folder / "artifacts/train")

@@ -17,7 +17,7 @@ def open_store(folder: Path) -> str:
 def start_together(folder: Path, starts: int) -> None:
     """Assert that processes which open a fresh store at the same time get the same experiment, `starts` times."""
     context = get_context("forkserver")
-    # The import of MLflow takes seconds: once, and not in each process.
+    # Importing MLflow takes seconds: it is imported once, not in each process.
     context.set_forkserver_preload(["pipeline.tracking.mlflow_store"])
     with ProcessPoolExecutor(PROCESSES, context) as pool:
         for start in range(starts):

@@ -6,7 +6,7 @@ from pathlib import Path
 
 
 def contents(path: Path) -> dict[Path, bytes]:
-    """The bytes of a file, or of all files in a folder, by path; empty where there is none."""
+    """The bytes of a file, or of all files in a folder, by path; empty if there is none."""
     files = path.rglob("*") if path.is_dir() else [path]
     return {file: file.read_bytes() for file in files if file.is_file()}
 

@@ -159,13 +159,13 @@ def tracked() -> list[str]:
 
 
 def git_clone(folder: Path) -> Clone:
-    """A clone by git of what is committed."""
+    """A clone, made by git, of what is committed."""
     subprocess.run(["git", "clone", "--quiet", str(ROOT), str(folder)], check=True)
     return Clone(folder)
 
 
 def moved(original: Clone, folder: Path) -> Clone:
-    """A copy of a clone with everything in it, its MLflow store and DVC cache too, and with the same environment."""
+    """A copy of a clone with everything in it, including its MLflow store and DVC cache, and the same environment."""
     shutil.copytree(original.folder, folder, symlinks=True)
     clone = Clone(folder)
     clone.environment = dict(original.environment)
@@ -173,7 +173,7 @@ def moved(original: Clone, folder: Path) -> Clone:
 
 
 def make(folder: Path) -> Clone:
-    """A copy of the repository, committed, with synthetic archives in its cache and parameters of a small training."""
+    """A copy of the repository, committed, with synthetic archives in its cache and parameters of a short training."""
     clone = copy(folder)
     put_archives(folder / ".cache" / "archives" / "mnist")
     clone.set("train", **SMALL)

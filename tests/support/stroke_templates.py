@@ -1,7 +1,7 @@
 """Templates of handwritten digits, random variation of a hand, and rendering of strokes as ink.
 
-A template is text: strokes separated by ``|``, each a list of points ``x,y`` that the pen
-passes through in order, in a box of 100 x 100 with y downwards. ``*`` after a point
+A template is text: strokes separated by `|`, each a list of points `x,y` that the pen
+passes through in order, in a box of 100 x 100 with y downwards. `*` after a point
 makes it a corner; elsewhere the line is a Catmull-Rom curve. Not covered: zeros with
 a slash, or forms used only in some scripts.
 """
@@ -91,8 +91,8 @@ POINT_SPACING = 0.02  # between neighbouring points of a stroke; the digit is ab
 def write(digit: int, rng: np.random.Generator, template: int | None = None) -> list[Points]:
     """Strokes of one handwritten digit, about 1 high at an arbitrary position.
 
-    Neighbouring points in a stroke are ``POINT_SPACING`` apart. ``template`` indexes
-    ``TEMPLATES[digit]``, modulo its length; without it one is chosen at random.
+    Neighbouring points in a stroke are `POINT_SPACING` apart. `template` indexes
+    `TEMPLATES[digit]`, modulo its length; without it one is chosen at random.
     """
     templates = TEMPLATES[digit]
     chosen = int(rng.integers(len(templates))) if template is None else template % len(templates)
@@ -111,7 +111,7 @@ def write(digit: int, rng: np.random.Generator, template: int | None = None) -> 
 
 
 def _random_affine(rng: np.random.Generator) -> Points:
-    """``(2, 2)`` matrix for row vectors: a change of width, then a slant, then a rotation."""
+    """`(2, 2)` matrix for row vectors: a change of width, then a slant, then a rotation."""
     slant, angle = rng.normal(0.1, 0.16), np.deg2rad(rng.normal(0, 4))
     width = np.exp(rng.normal(-0.05, 0.12))
     slanted = np.array([[width, 0], [-slant, 1]])
@@ -121,7 +121,7 @@ def _random_affine(rng: np.random.Generator) -> Points:
 
 
 def _catmull_rom(points: Points, corners: list[int], steps: int = 10) -> Points:
-    """Catmull-Rom spline through ``points (P, 2)``, broken at the indices in ``corners``."""
+    """Catmull-Rom spline through `points (P, 2)`, broken at the indices in `corners`."""
     ends = sorted({0, *corners, len(points) - 1})
     t = np.linspace(0, 1, steps, endpoint=False)[:, None]
     curves = []
@@ -138,14 +138,14 @@ def _catmull_rom(points: Points, corners: list[int], steps: int = 10) -> Points:
 
 
 def _resample(line: Points) -> Points:
-    """The same line with its points ``POINT_SPACING`` apart."""
+    """The same line with its points `POINT_SPACING` apart."""
     length = np.concatenate([[0], np.hypot(*np.diff(line, axis=0).T).cumsum()])
     at = np.linspace(0, length[-1], max(2, round(length[-1] / POINT_SPACING)))
     return np.stack([np.interp(at, length, line[:, axis]) for axis in (0, 1)], axis=1)
 
 
 def _smooth(line: Points, radius: int) -> Points:
-    """Moving average over ``2 * radius + 1`` points, padded with the end points: rounds the corners."""
+    """Moving average over `2 * radius + 1` points, padded with the end points: rounds the corners."""
     sums = np.pad(line, ((radius + 1, radius), (0, 0)), mode="edge").cumsum(axis=0)
     window = 2 * radius + 1
     mean: Points = (sums[window:] - sums[:-window]) / window
@@ -153,13 +153,13 @@ def _smooth(line: Points, radius: int) -> Points:
 
 
 def _tremor(length: int, speed: float, rng: np.random.Generator) -> Points:
-    """Slow and fast random displacement ``(length, 2)`` along a stroke."""
+    """Slow and fast random displacement `(length, 2)` along a stroke."""
     slow, fast = rng.normal(0, speed, (2, length, 2))
     return 0.020 * _smooth(slow, 8) + 0.005 * _smooth(fast, 2)
 
 
 def fit(strokes: list[Points], size: tuple[float, float]) -> list[Points]:
-    """Scale the strokes to fit ``size`` (width, height) at the same aspect ratio, and move them to (0, 0)."""
+    """Scale the strokes to fit `size` (width, height) at the same aspect ratio, and move them to (0, 0)."""
     points = np.vstack(strokes)
     low, high = points.min(axis=0), points.max(axis=0)
     scale = (np.array(size) / (high - low)).min()
@@ -169,7 +169,7 @@ def fit(strokes: list[Points], size: tuple[float, float]) -> list[Points]:
 def render(strokes: list[Points], size: Size, pen_width: float, rng: np.random.Generator) -> Ink:
     """Draw strokes with a round pen; all lengths in pixels.
 
-    The pressure varies along a stroke: its width differs from ``pen_width`` by up to a fifth.
+    The pressure varies along a stroke: its width differs from `pen_width` by up to a fifth.
     """
     width, height = size
     canvas = Image.new("L", (width * SUPERSAMPLING, height * SUPERSAMPLING))

@@ -1,8 +1,8 @@
 """Synthetic handwritten digits: pictures like those that people make, and images like MNIST's.
 
-``python -m tests.support.synthetic_digits data --seed 0`` writes twelve pictures per digit to
-``data/<digit>/<medium>-<nn>.<png|jpg>``. The same seed gives the same bytes with the same
-versions of numpy and Pillow. The strokes come from ``tests.support.stroke_templates``; this
+`python -m tests.support.synthetic_digits data --seed 0` writes twelve pictures per digit to
+`data/<digit>/<medium>-<nn>.<png|jpg>`. The same seed gives the same bytes with the same
+versions of numpy and Pillow. The strokes come from `tests.support.stroke_templates`; this
 module adds the medium: a canvas on a screen or a photographed sheet of paper.
 """
 
@@ -44,7 +44,7 @@ BALLPOINTS: list[Colour] = [(38, 38, 42), (30, 48, 128), (18, 20, 24), (40, 60, 
 
 
 def _blend(ink: Ink, canvas: Sequence[float] | Ink, pen: Sequence[float]) -> Ink:
-    """Alpha blending to ``(H, W, C)``: the pen's colour where there is ink, the canvas's elsewhere."""
+    """Alpha blending to `(H, W, C)`: the pen's colour where there is ink, the canvas's elsewhere."""
     return np.asarray(canvas) + ink[..., None] * (np.array(pen, float) - canvas)
 
 
@@ -142,7 +142,7 @@ def draw(
 ) -> Image.Image:
     """A picture of one digit, in the mode that fits its medium (RGB, RGBA, L or I;16).
 
-    ``medium`` is a key of ``MEDIA``, ``template`` indexes ``TEMPLATES[digit]``; either is
+    `medium` is a key of `MEDIA`, `template` indexes `TEMPLATES[digit]`; either is
     chosen at random when it is left out. The digit takes half to nine tenths of the
     canvas's width or height, is seldom centred, and is never cut off.
     """
@@ -159,7 +159,7 @@ def draw(
 
 
 def synthetic_images(labels: npt.NDArray[np.uint8] | Sequence[int], rng: np.random.Generator) -> npt.NDArray[np.uint8]:
-    """``(N, 28, 28) uint8, 0 = paper, 255 = ink``, one image per label.
+    """`(N, 28, 28) uint8, 0 = paper, 255 = ink`, one image per label.
 
     Placed like MNIST's: scaled to 20 x 20 pixels, the centre of mass at the centre
     (https://yann.lecun.com/exdb/mnist/).
@@ -175,7 +175,7 @@ def synthetic_images(labels: npt.NDArray[np.uint8] | Sequence[int], rng: np.rand
 
 
 def pictures(seed: int) -> dict[str, bytes]:
-    """Every picture's file by its path in the data folder, such as ``3/photo-10.jpg``."""
+    """Every picture's file by its path in the data folder, such as `3/photo-10.jpg`."""
     files = {}
     for digit in range(10):
         for number, planned in enumerate(MEDIA_PER_DIGIT, start=1):

@@ -1,4 +1,4 @@
-"""A training that two processes share under torchrun."""
+"""Training shared by two processes under torchrun."""
 
 import shutil
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Wait for a condition, where a fixed sleep would be too short on one machine and too long on another."""
+"""Wait for a condition: a fixed sleep would be too short on one machine and too long on another."""
 
 import time
 from collections.abc import Callable
