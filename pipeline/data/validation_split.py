@@ -7,7 +7,7 @@ from pipeline.core.errors import DataError
 
 
 def validation_mask(labels: npt.NDArray[np.uint8], share: float, seed: int) -> npt.NDArray[np.bool_]:
-    """`(N,) bool`: True for the images of the validation split, `share` of each class, rounded, at least one.
+    """`(N,) bool`: True for the images of the validation split, stratified: `share` of each class, at least one image.
 
     Raises DataError if a class is too small to be split.
     """

@@ -8,7 +8,7 @@ from tests.support.synthetic_digits import PICTURE_SUFFIXES, pictures
 
 
 def other_pictures(folder: Path, files: dict[Path, bytes]) -> list[Path]:
-    """Pictures below ``folder`` that are not, byte for byte, among ``files``."""
+    """Pictures below `folder` that are not, byte for byte, among `files`."""
     found = [path for path in sorted(folder.rglob("*")) if path.is_file()]
     found = [path for path in found if path.suffix.lower() in PICTURE_SUFFIXES]
     return [path for path in found if path.read_bytes() != files.get(path)]
