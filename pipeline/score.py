@@ -35,7 +35,7 @@ Probabilities = npt.NDArray[np.float32]
 
 class Params(config.Section):
     first: Annotated[int, Field(ge=1)]
-    """Number of first test images whose labels and predictions are listed side by side."""
+    """Number of test images, from the first on, whose labels and predictions are listed side by side."""
     worst: Annotated[int, Field(ge=1)]
     """Mistakes that are shown, the largest loss first."""
 

@@ -121,7 +121,7 @@ def extract_ink(picture: Image.Image) -> Ink:
     """Separate ink from paper: `(H, W) uint8, 0 = paper, 255 = the strongest ink`, sides at most WORKING_SIDE.
 
     Works for dark on light, light on dark, and uneven light: the border shows the paper, and a photo's paper is
-    estimated at each pixel. Raises PictureError `blank_page` when there is no ink.
+    estimated at each pixel. Raises PictureError `blank_page` if there is no ink.
     """
     if max(picture.size) > WORKING_SIDE:
         picture = ImageOps.contain(picture, (WORKING_SIDE, WORKING_SIDE), Image.Resampling.BOX)
@@ -153,7 +153,7 @@ def _estimate_paper(grey: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 def scale_and_center(ink: Ink) -> Ink:
     """Turn ink of any size into `(28, 28) uint8, 0 = paper, 255 = ink`, scaled and centred as MNIST is.
 
-    Raises PictureError `blank_page` when there is no ink, or only dots that vanish in the scaling.
+    Raises PictureError `blank_page` if there is no ink, or only dots that vanish in the scaling.
     """
     mask = ink > INK_THRESHOLD
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))

@@ -16,7 +16,7 @@ COLUMNS: Final = (
     ("model_versions", "source"),
     ("model_versions", "storage_location"),
 )
-PROXIED: Final = "mlflow-artifacts:"  # what `mlflow server --artifacts-destination` writes in place of a path
+PROXIED: Final = "mlflow-artifacts:"  # written by `mlflow server --artifacts-destination` instead of a path
 
 
 def relocate(database: Path, folder: Path, experiment: str) -> None:

@@ -1,7 +1,7 @@
 """Checkpoints: the state of an unfinished training run in one file; a resumed run ends with the same bytes.
 
-What is saved is `Trainer.state_dict()`. The file is a safetensors file: the tensors, and everything else as JSON, whose
-bytes are one more tensor. DVC does not track it; its name contains the hash of all that the stage reads.
+The file is `Trainer.state_dict()` in safetensors format: the tensors, and everything else as JSON, whose bytes are one
+more tensor. DVC does not track it; its name contains the hash of all that the stage reads.
 """
 
 import json
