@@ -17,9 +17,9 @@ class Load:
     rate: float
     latencies: Sequence[float]
 
-    def percentile(self, share: float) -> float:
-        """Milliseconds within which `share` percent of the responses arrived."""
-        return float(np.percentile(self.latencies, share)) * 1000
+    def percentile(self, percent: float) -> float:
+        """Milliseconds within which this percentage of the responses arrived."""
+        return float(np.percentile(self.latencies, percent)) * 1000
 
 
 class Connection(asyncio.Protocol):

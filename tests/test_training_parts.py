@@ -331,5 +331,5 @@ def test_a_damaged_checkpoint_and_that_of_another_network_are_named(digits: Spli
     checkpoint.save(path, trainer(digits))
     content = path.read_bytes()
     for damaged, network in ((content[:-1], trainer(digits)), (content, trainer(digits, hidden=[3]))):
-        with pytest.raises(DataError, match=r"checkpoint: expected a checkpoint of this training, got: .*; delete it"):
+        with pytest.raises(DataError, match=r"expected a checkpoint of this training run, got: .*; delete it"):
             checkpoint.load(damaged, path, network)

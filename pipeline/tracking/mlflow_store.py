@@ -54,7 +54,7 @@ def configure_mlflow() -> None:
         "MLFLOW_SUPPRESS_PRINTING_URL_TO_STDOUT": "true",
     }.items():
         os.environ.setdefault(name, value)
-    os.environ.pop("MLFLOW_RUN_ID", None)  # it would turn every run into that one
+    os.environ.pop("MLFLOW_RUN_ID", None)  # every run would be logged to that run
     for name in ("mlflow", "alembic"):
         logging.getLogger(name).setLevel(logging.CRITICAL)  # what they log is raised as well
 
