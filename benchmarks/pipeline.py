@@ -37,7 +37,7 @@ TOY = "stages:\n  toy:\n    cmd: cp in out\n    deps: [in]\n    outs: [out]\n"
 
 def seconds(repository: Clone, *command: str, **environment: str) -> tuple[float, str]:
     started = time.perf_counter()
-    printed = repository.must(*command, **settings(), **environment)
+    printed = repository.check_output(*command, **settings(), **environment)
     return time.perf_counter() - started, printed
 
 
@@ -63,7 +63,7 @@ def toy(folder: Path, config: str) -> Clone:
     (folder / "in").write_text("1")
     repository = Clone(folder)
     repository.commit()
-    repository.must("dvc", "repro", **NOWHERE)
+    repository.check_output("dvc", "repro", **NOWHERE)
     return repository
 
 
@@ -109,7 +109,7 @@ def main() -> None:
         shutil.copy(one, other)
         picture, picture_stages = seconds(repository, "dvc", "repro")
         repository.set("train", seed=2)
-        repository.must("dvc", "repro")
+        repository.check_output("dvc", "repro")
         repository.set("train", seed=1)
         repository.set("score", worst=36)
         other.write_bytes(before)

@@ -49,7 +49,7 @@ def computed(tmp_path_factory: pytest.TempPathFactory) -> Clone:
             return Clone(folder)
         shutil.rmtree(folder, ignore_errors=True)
         clone = project_clone.make(folder)
-        log.write_text(clone.must("bash", "-c", "umask 077; dvc repro", **ASCII_ONLY))
+        log.write_text(clone.check_output("bash", "-c", "umask 077; dvc repro", **ASCII_ONLY))
     return clone
 
 

@@ -26,6 +26,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     r"\b_?go_on\b": CODE,
     r"\.tell\(|\bdef _?tell\b|\bimport .*\btell\b": CODE,
     r"\b_learn\b": CODE,
+    r"[Oo]ptimiser": ("pipeline/*", "serving/*", "benchmarks/*", "docs/*", "README.md", "params.yaml", "dvc.yaml"),
     r"\bdrawn\(|\bimport .*\bdrawn\b": ("pipeline/*.py",),
     r"\bRecipe\b": CODE,
     r"\bclass Training\b|\bTraining\(|\btrainer\.Training\b": CODE,

@@ -19,7 +19,7 @@ def mnist(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     """A clone in which `dvc repro` has run on the published archives. Tests restore what they change."""
     clone = git_clone(tmp_path_factory.mktemp("e2e") / "mnist")
     clone.environment |= {name: os.environ[name] for name in ("DATASET_MIRROR",) if name in os.environ}
-    (clone.folder / "repro.log").write_text(clone.must("dvc", "repro"))
+    (clone.folder / "repro.log").write_text(clone.check_output("dvc", "repro"))
     return clone
 
 
@@ -28,7 +28,7 @@ def bento(mnist: Clone, tmp_path_factory: pytest.TempPathFactory) -> str:
     """The tag of the champion's Bento, in a store that this process and `mnist` share."""
     store = str(tmp_path_factory.mktemp("bentoml"))
     os.environ["BENTOML_HOME"] = mnist.environment["BENTOML_HOME"] = store
-    mnist.must("python", "-m", "pipeline.packaging.bento", "--version", "1")
+    mnist.check_output("python", "-m", "pipeline.packaging.bento", "--version", "1")
     return (mnist.folder / ".cache/bento").read_text()
 
 

@@ -29,7 +29,7 @@ def test_make_demo_works_on_a_machine_with_nothing_but_python(tmp_path: Path) ->
 
     assert done.returncode == 0, done.stdout + done.stderr
     assert "make ui" in done.stdout
-    assert clone.must("git", "status", "--porcelain") == ""
+    assert clone.check_output("git", "status", "--porcelain") == ""
     (parent,) = clone.parents()
     assert parent.info.run_name == "demo"
     assert parent.data.metrics["test_accuracy"] > 0.95
@@ -44,4 +44,4 @@ def test_make_demo_works_on_a_machine_with_nothing_but_python(tmp_path: Path) ->
     other = demo("SET=train.epochs=3")
     assert other.returncode == 0, other.stdout + other.stderr
     assert (clone.folder / ".cache/bento").read_text().startswith("digits-service:v2-")  # not the champion, which is v1
-    assert clone.must("git", "status", "--porcelain") == ""
+    assert clone.check_output("git", "status", "--porcelain") == ""

@@ -60,16 +60,16 @@ def test_what_does_not_depend_on_the_processor_has_the_committed_hashes(mnist: C
 
 
 def test_dvcs_commands_show_the_results_and_find_them_up_to_date(mnist: Clone) -> None:
-    assert "Data and pipelines are up to date." in mnist.must("dvc", "repro")
-    assert "artifacts/score/metrics.json" in mnist.must("dvc", "metrics", "show")
-    assert "train" in mnist.must("dvc", "dag")
-    assert "index.html" in mnist.must("dvc", "plots", "show")
+    assert "Data and pipelines are up to date." in mnist.check_output("dvc", "repro")
+    assert "artifacts/score/metrics.json" in mnist.check_output("dvc", "metrics", "show")
+    assert "train" in mnist.check_output("dvc", "dag")
+    assert "index.html" in mnist.check_output("dvc", "plots", "show")
 
 
 def test_dvc_compares_an_experiment_with_what_is_committed(mnist: Clone) -> None:
     with mnist.changed("train", epochs=1):
-        params_diff = mnist.must("dvc", "params", "diff", "--md")
-        metrics_diff = mnist.must("dvc", "metrics", "diff", "--md", "--all")
+        params_diff = mnist.check_output("dvc", "params", "diff", "--md")
+        metrics_diff = mnist.check_output("dvc", "metrics", "diff", "--md", "--all")
 
     assert re.search(r"\| params.yaml *\| train.epochs *\| \d+ *\| 1 *\|", params_diff)
     assert "test.accuracy" in metrics_diff
@@ -78,14 +78,14 @@ def test_dvc_compares_an_experiment_with_what_is_committed(mnist: Clone) -> None
 def test_another_clone_pulls_everything_from_a_remote_and_syncs_its_own_mlflow(mnist: Clone, tmp_path: Path) -> None:
     other = git_clone(tmp_path / "other")
     with mnist.preserved(".dvc/config"):
-        mnist.must("dvc", "remote", "add", "--default", "store", str(tmp_path / "store"))
-        mnist.must("dvc", "push")
+        mnist.check_output("dvc", "remote", "add", "--default", "store", str(tmp_path / "store"))
+        mnist.check_output("dvc", "push")
         # What a commit would bring: the lock, and the metrics that belong to it on this processor.
-        for name in ("dvc.lock", ".dvc/config", *mnist.must("git", "ls-files", "artifacts").split()):
+        for name in ("dvc.lock", ".dvc/config", *mnist.check_output("git", "ls-files", "artifacts").split()):
             shutil.copy(mnist.folder / name, other.folder / name)
 
-    other.must("dvc", "pull", "--allow-missing")  # without what `track` wrote, which is in no cache
-    other.must("python", "-m", "pipeline.track")
+    other.check_output("dvc", "pull", "--allow-missing")  # without what `track` wrote, which is in no cache
+    other.check_output("python", "-m", "pipeline.track")
 
     champion = other.client().get_model_version_by_alias("mnist", "champion")
     assert other.download(champion).read_bytes() == (mnist.folder / "artifacts/export/model.onnx").read_bytes()
@@ -93,7 +93,9 @@ def test_another_clone_pulls_everything_from_a_remote_and_syncs_its_own_mlflow(m
 
 def test_fashion_mnist_needs_only_its_name(mnist: Clone) -> None:
     settings = ("download.dataset=fashion_mnist", "train.epochs=1")
-    mnist.must("dvc", "exp", "run", "--temp", "--name", "clothes", *(f"--set-param={setting}" for setting in settings))
+    mnist.check_output(
+        "dvc", "exp", "run", "--temp", "--name", "clothes", *(f"--set-param={setting}" for setting in settings)
+    )
 
     champion = mnist.client().get_model_version_by_alias("fashion_mnist", "champion")
     assert float(champion.tags["test_accuracy"]) > 0.8
@@ -111,7 +113,7 @@ def test_mlflow_has_the_run_and_the_champion(mnist: Clone) -> None:
 
 
 def test_the_textbooks_network_by_parameters_alone_gives_the_textbooks_accuracy(mnist: Clone) -> None:
-    mnist.must("make", "--old-file=.venv/locked", "textbook")
+    mnist.check_output("make", "--old-file=.venv/locked", "textbook")
 
     (run,) = [run for run in mnist.parents() if run.info.run_name == "textbook"]
     assert 0.90 <= run.data.metrics["test_accuracy"] < 0.92

@@ -111,7 +111,7 @@ def clone(server: str, tmp_path_factory: pytest.TempPathFactory) -> Clone:
     """A clone in which the pipeline has run, with its runs on the server."""
     clone = project_clone.make(tmp_path_factory.mktemp("clone"))
     clone.environment |= {"MLFLOW_TRACKING_URI": server, "BENTOML_HOME": str(tmp_path_factory.mktemp("bentoml"))}
-    clone.must("dvc", "repro")
+    clone.check_output("dvc", "repro")
     return clone
 
 
@@ -139,7 +139,7 @@ def test_the_artifacts_of_a_run_are_read_through_the_server(clone: Clone, server
 def test_a_second_sync_changes_nothing(clone: Clone, server: str) -> None:
     before = sorted((run.info.run_id, str(run.data)) for run in clone.runs(server))
 
-    clone.must("python", "-m", "pipeline.track")
+    clone.check_output("python", "-m", "pipeline.track")
 
     assert sorted((run.info.run_id, str(run.data)) for run in clone.runs(server)) == before
     assert len(clone.versions("mnist", server)) == 1
@@ -156,9 +156,9 @@ def test_the_registered_model_becomes_a_bento_once(clone: Clone, server: str) ->
     (version,) = clone.versions("mnist", server)
     tag = f"v1-{version.tags['sha256'][:8]}"
 
-    printed = clone.must("python", "-m", "pipeline.packaging.bento", "--name", "mnist")
+    printed = clone.check_output("python", "-m", "pipeline.packaging.bento", "--name", "mnist")
     before = stored_files(clone)
-    printed_again = clone.must("python", "-m", "pipeline.packaging.bento", "--name", "mnist")
+    printed_again = clone.check_output("python", "-m", "pipeline.packaging.bento", "--name", "mnist")
 
     assert re.fullmatch(r"v1-[0-9a-f]{8}", tag)
     assert f"mnist:{tag}" in printed

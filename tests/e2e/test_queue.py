@@ -4,18 +4,20 @@ import time
 from pathlib import Path
 
 from tests.support.dvc_output import commit_as_advised, stages_run, uncommitted
-from tests.support.project_clone import LOG, Clone, moved
+from tests.support.project_clone import LOG, Clone, duplicate
 
 
 def with_two_experiments(computed: Clone, folder: Path) -> Clone:
     """A copy of the clone whose results were committed as advised, and whose queue has run two experiments at once."""
-    clone = moved(computed, folder)
+    clone = duplicate(computed, folder)
     commit_as_advised(clone, (clone.folder / LOG).read_text())
     for epochs in (3, 4):
-        clone.must("dvc", "exp", "run", "--queue", "--name", f"e{epochs}", "--set-param", f"train.epochs={epochs}")
-    clone.must("dvc", "queue", "start", "--jobs", "2")
+        clone.check_output(
+            "dvc", "exp", "run", "--queue", "--name", f"e{epochs}", "--set-param", f"train.epochs={epochs}"
+        )
+    clone.check_output("dvc", "queue", "start", "--jobs", "2")
     deadline = time.monotonic() + 600
-    while "Running" in (status := clone.must("dvc", "queue", "status")) or "Queued" in status:
+    while "Running" in (status := clone.check_output("dvc", "queue", "status")) or "Queued" in status:
         assert time.monotonic() < deadline, status
         time.sleep(1)
     assert status.count("Success") == 2, status
@@ -36,13 +38,13 @@ def test_queued_experiments_share_a_store_and_going_back_from_one_computes_nothi
     }  # fmt: skip
 
     # Another experiment with the same result sets its own alias on the same model.
-    clone.must("dvc", "exp", "run", "--temp", "--name", "same", "--set-param", "train.epochs=3")
+    clone.check_output("dvc", "exp", "run", "--temp", "--name", "same", "--set-param", "train.epochs=3")
     same, first = (client.get_model_version_by_alias("mnist", name) for name in ("same", "e3"))
     assert same.version == first.version
 
-    clone.must("dvc", "exp", "apply", "e3")
+    clone.check_output("dvc", "exp", "apply", "e3")
     assert "dvc.lock" in uncommitted(clone)
-    clone.must("git", "checkout", "--quiet", ".")
-    clone.must("dvc", "checkout")
-    assert stages_run(clone.must("dvc", "repro")) in ([], ["track"])
+    clone.check_output("git", "checkout", "--quiet", ".")
+    clone.check_output("dvc", "checkout")
+    assert stages_run(clone.check_output("dvc", "repro")) in ([], ["track"])
     assert uncommitted(clone) == ""

@@ -16,7 +16,7 @@ import pytest
 from pipeline.core.errors import PipelineError
 from pipeline.tracking import live_writer
 from tests.support.preserving import contents
-from tests.support.project_clone import NO_MLFLOW, STAGE_SETTINGS, Clone, moved
+from tests.support.project_clone import NO_MLFLOW, STAGE_SETTINGS, Clone, duplicate
 
 NO_NETWORK = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0.1:9"}
 
@@ -24,7 +24,7 @@ NO_NETWORK = {"http_proxy": "http://127.0.0.1:9", "https_proxy": "http://127.0.0
 @pytest.fixture(scope="module")
 def clone(computed: Clone, tmp_path_factory: pytest.TempPathFactory) -> Clone:
     """A clone with the outputs of every stage; each test restores what it changes."""
-    return moved(computed, tmp_path_factory.mktemp("bad") / "clone")
+    return duplicate(computed, tmp_path_factory.mktemp("bad") / "clone")
 
 
 def error_of(clone: Clone, stage: str, **environment: str) -> str:

@@ -9,7 +9,7 @@ from typing import NamedTuple
 import pytest
 
 from pipeline.core.files import read_json
-from tests.support.project_clone import NO_MLFLOW, ROOT, Clone, moved
+from tests.support.project_clone import NO_MLFLOW, ROOT, Clone, duplicate
 
 TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
 RECIPES = dict(re.findall(r"^### (.*?)\n(.*?)(?=^### |\Z)", TEXT, re.MULTILINE | re.DOTALL))
@@ -64,13 +64,13 @@ def apply(clone: Clone, recipe: str) -> None:
 
 def check(clone: Clone, *tests: str) -> None:
     """Run the repository's own tests of these files in the clone."""
-    clone.must("python", "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:randomly", *tests)
+    clone.check_output("python", "-m", "pytest", "-p", "no:cacheprovider", "-p", "no:randomly", *tests)
 
 
 @pytest.fixture
 def clone(computed: Clone, tmp_path: Path) -> Clone:
     """With params.yaml as committed: the recipes' diffs have its comments as context."""
-    clone = moved(computed, tmp_path / "clone")
+    clone = duplicate(computed, tmp_path / "clone")
     shutil.copy(ROOT / "params.yaml", clone.folder)
     return clone
 
@@ -95,8 +95,8 @@ def test_there_are_ten_places_to_look_up() -> None:
 def test_a_new_stage_runs_in_the_pipeline(clone: Clone) -> None:
     apply(clone, "Add a stage")
 
-    assert "contrast" in clone.must("dvc", "stage", "list", "--name-only").split()
-    clone.must("dvc", "repro", "--single-item", "contrast")
+    assert "contrast" in clone.check_output("dvc", "stage", "list", "--name-only").split()
+    clone.check_output("dvc", "repro", "--single-item", "contrast")
     with (clone.folder / "artifacts/contrast/contrast.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     assert [row["label"] for row in rows] == list("0123456789")
@@ -107,8 +107,8 @@ def test_a_new_stage_runs_in_the_pipeline(clone: Clone) -> None:
 def test_a_new_data_set_is_downloaded_and_split(clone: Clone) -> None:
     apply(clone, "Add a data set")
     with clone.changed("download", dataset="stripes"):
-        printed = clone.must("python", "-m", "pipeline.download")
-        clone.must("python", "-m", "pipeline.normalise")
+        printed = clone.check_output("python", "-m", "pipeline.download")
+        clone.check_output("python", "-m", "pipeline.normalise")
 
     assert "stripes: 500 training and 100 test images" in printed
     assert read_json(clone.folder / "artifacts/normalise/statistics.json")["train_images"] < 500
@@ -119,14 +119,14 @@ def test_a_new_network_trains(clone: Clone) -> None:
     apply(clone, "Add a network")
     clone.set("train", model="lenet", epochs=1, batch=50)
 
-    printed = clone.must("python", "-m", "pipeline.train", **NO_MLFLOW)
+    printed = clone.check_output("python", "-m", "pipeline.train", **NO_MLFLOW)
 
     assert "training lenet with" in printed
     assert read_json(clone.folder / "artifacts/train/model/architecture.json")["lenet"] == {"channels": [6, 16]}
-    clone.must("python", "-m", "pipeline.score")
+    clone.check_output("python", "-m", "pipeline.score")
 
 
 def test_a_new_endpoint_answers_and_is_described(clone: Clone) -> None:
     apply(clone, "Add an endpoint")
 
-    clone.must("python", "-c", CALL)
+    clone.check_output("python", "-c", CALL)

@@ -10,13 +10,13 @@ from pipeline.core.files import read_yaml
 from pipeline.track import STAGES
 from pipeline.tracking import dvc_lock
 from pipeline.tracking.tracking_uri import get_tracking_uri
-from tests.support.project_clone import LOG, Clone, moved
+from tests.support.project_clone import LOG, Clone, duplicate
 
 
 @pytest.fixture
 def clone(computed: Clone, tmp_path: Path) -> Clone:
     """A copy of the computed clone, for a test that changes it."""
-    return moved(computed, tmp_path / "clone")
+    return duplicate(computed, tmp_path / "clone")
 
 
 def locked(clone: Clone) -> dict[str, object]:
@@ -35,16 +35,16 @@ def stages_run(printed: str) -> list[str]:
 def commit_as_advised(clone: Clone, printed: str) -> None:
     """Run the command that `track` prints where results are not committed yet."""
     (command,) = re.findall(r"^  (git add .+)$", printed, re.MULTILINE)
-    clone.must("bash", "-c", command)
+    clone.check_output("bash", "-c", command)
 
 
 def uncommitted(clone: Clone) -> str:
-    return clone.must("git", "status", "--porcelain")
+    return clone.check_output("git", "status", "--porcelain")
 
 
 def test_every_file_named_in_dvc_yaml_is_written(clone: Clone) -> None:
     assert list(locked(clone)) == list(read_yaml(clone.folder / "dvc.yaml")["stages"])
-    assert clone.must("dvc", "status").strip() == "Data and pipelines are up to date."
+    assert clone.check_output("dvc", "status").strip() == "Data and pipelines are up to date."
 
 
 def test_mlflow_has_a_finished_parent_with_a_finished_child_for_each_stage(computed: Clone) -> None:
@@ -93,9 +93,11 @@ def test_the_champion_becomes_a_bento_once_and_the_bento_answers(clone: Clone, t
     home = {"BENTOML_HOME": str(tmp_path)}
     version = clone.client().get_model_version_by_alias("mnist", "champion")
 
-    printed = [clone.must("python", "-m", "pipeline.packaging.bento", **home).splitlines()[-1] for _ in range(2)]
+    printed = [
+        clone.check_output("python", "-m", "pipeline.packaging.bento", **home).splitlines()[-1] for _ in range(2)
+    ]
     bento = (clone.folder / ".cache/bento").read_text()
-    answer = clone.must("python", "-m", "serving.smoke_test", bento, "data/7/colour-06.png", **home)
+    answer = clone.check_output("python", "-m", "serving.smoke_test", bento, "data/7/colour-06.png", **home)
 
     assert printed[0] == printed[1] == f"model mnist:v1-{version.tags['sha256'][:8]}, Bento {bento}"
     assert re.search(rf"digit \d, confidence [01]\.\d+, mnist:v1-{version.tags['sha256'][:8]}", answer)
@@ -104,8 +106,8 @@ def test_the_champion_becomes_a_bento_once_and_the_bento_answers(clone: Clone, t
 def test_nothing_is_done_twice(clone: Clone) -> None:
     before = run_ids(clone)
 
-    assert "Data and pipelines are up to date." in clone.must("dvc", "repro")
-    clone.must("python", "-m", "pipeline.track")
+    assert "Data and pipelines are up to date." in clone.check_output("dvc", "repro")
+    clone.check_output("python", "-m", "pipeline.track")
 
     assert run_ids(clone) == before
     assert len(clone.versions("mnist")) == 1
@@ -115,7 +117,7 @@ def test_a_clone_whose_lock_was_written_elsewhere_syncs_to_its_own_mlflow(clone:
     elsewhere = f"sqlite:///{clone.folder}/elsewhere.db"
     (clone.folder / "artifacts/track/synced.json").unlink()
 
-    printed = clone.must("dvc", "repro", MLFLOW_TRACKING_URI=elsewhere)
+    printed = clone.check_output("dvc", "repro", MLFLOW_TRACKING_URI=elsewhere)
 
     assert stages_run(printed) == ["track"]
     assert len(clone.parents(elsewhere)) == 1
@@ -127,20 +129,20 @@ def test_a_repro_prints_how_to_commit_all_its_results_and_nothing_once_they_are_
     commit_as_advised(clone, (clone.folder / LOG).read_text())
 
     assert uncommitted(clone) == ""
-    assert "git add" not in clone.must("python", "-m", "pipeline.track")
+    assert "git add" not in clone.check_output("python", "-m", "pipeline.track")
 
 
 def test_the_same_seed_gives_the_same_bytes_whatever_the_number_of_threads_in_the_environment(clone: Clone) -> None:
     before = locked(clone)
 
-    clone.must("dvc", "repro", "--force", "--single-item", "train", "score", "export", OMP_NUM_THREADS="3")
+    clone.check_output("dvc", "repro", "--force", "--single-item", "train", "score", "export", OMP_NUM_THREADS="3")
 
     assert locked(clone) == before
 
 
 def test_other_parameters_compute_what_depends_on_them_and_going_back_computes_nothing(clone: Clone) -> None:
     clone.set("train", epochs=1)
-    clone.must("dvc", "repro")
+    clone.check_output("dvc", "repro")
     children = clone.children()
 
     assert len(clone.parents()) == 2
@@ -150,7 +152,7 @@ def test_other_parameters_compute_what_depends_on_them_and_going_back_computes_n
 
     before = run_ids(clone)
     clone.set("train", epochs=2)
-    printed = clone.must("dvc", "repro")
+    printed = clone.check_output("dvc", "repro")
 
     assert printed.count("is cached - skipping run") == 3
     assert "pipeline.train" not in printed
@@ -161,7 +163,7 @@ def test_a_changed_picture_runs_score_and_no_earlier_stage(clone: Clone) -> None
     picture = next((clone.folder / "data" / "3").glob("*.png"))
     shutil.copy(next((clone.folder / "data" / "3").glob("*.jpg")), picture.with_suffix(".jpg"))
 
-    printed = clone.must("dvc", "repro")
+    printed = clone.check_output("dvc", "repro")
 
     assert stages_run(printed) == ["score", "export", "track"]
     commit_as_advised(clone, printed)
@@ -173,11 +175,11 @@ def test_a_result_that_is_computed_again_stays_one_run(clone: Clone) -> None:
     code = clone.folder / "pipeline/training/trainer.py"
     code.write_text(code.read_text(encoding="utf-8") + "# another comment\n", encoding="utf-8")
 
-    printed = clone.must("dvc", "repro")
+    printed = clone.check_output("dvc", "repro")
 
     assert "Running stage 'train'" in printed
     assert "Running stage 'score'" not in printed
-    clone.must("python", "-m", "pipeline.track")
+    clone.check_output("python", "-m", "pipeline.track")
     assert run_ids(clone) == before
 
 
@@ -206,7 +208,7 @@ def test_an_experiment_that_was_not_synced_is_synced_by_the_same_command(clone: 
     assert done.returncode != 0
     assert "run the same command again to sync them to MLflow" in done.stderr
 
-    printed = clone.must(*command)
+    printed = clone.check_output(*command)
 
     assert stages_run(printed) == ["track"]
     assert "later" in {run.info.run_name for run in clone.parents()}

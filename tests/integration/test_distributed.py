@@ -31,10 +31,10 @@ def checkpoints(clone: Clone) -> list[Path]:
 
 
 def test_two_processes_train_the_same_network_as_one_up_to_rounding(clone: Clone) -> None:
-    clone.must("python", *TRAIN, **NO_MLFLOW)
+    clone.check_output("python", *TRAIN, **NO_MLFLOW)
     of_one, steps = weights(clone), pd.read_csv(clone.folder / "artifacts/train/steps.csv")
 
-    printed = clone.must(*TORCHRUN, *TRAIN, **NO_MLFLOW)
+    printed = clone.check_output(*TORCHRUN, *TRAIN, **NO_MLFLOW)
 
     assert "2 processes" in printed
     assert len(re.findall(r"^epoch 3:", printed, re.MULTILINE)) == 1
@@ -77,8 +77,8 @@ def test_a_killed_process_ends_the_job_and_the_next_one_resumes(clone: Clone) ->
     assert clone.outputs("train") == {}
     assert len(checkpoints(clone)) == 1
 
-    clone.must(*TORCHRUN, *TRAIN, **NO_MLFLOW)
+    clone.check_output(*TORCHRUN, *TRAIN, **NO_MLFLOW)
     assert checkpoints(clone) == []
     resumed = clone.outputs("train")
-    clone.must(*TORCHRUN, *TRAIN, **NO_MLFLOW)
+    clone.check_output(*TORCHRUN, *TRAIN, **NO_MLFLOW)
     assert clone.outputs("train") == resumed

@@ -17,7 +17,7 @@ from pipeline.core.errors import ParamsError, RepositoryError
 from pipeline.experiments import preflight
 from pipeline.experiments import run as experiment
 from tests.support import project_clone
-from tests.support.project_clone import Clone, moved
+from tests.support.project_clone import Clone, duplicate
 
 STAGE = """\
 import json, pathlib, yaml
@@ -54,17 +54,17 @@ def original(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     place = project_clone.copy(tmp_path_factory.mktemp("experiment") / "clone")
     (place.folder / "dvc.yaml").write_text(yaml.safe_dump(DVC_YAML))
     (place.folder / "stage.py").write_text(STAGE)
-    place.must("git", "init", "--quiet", "--initial-branch", "main")
-    place.must("dvc", "repro")
-    place.must("git", "add", "--all")
-    place.must(*COMMIT)
+    place.check_output("git", "init", "--quiet", "--initial-branch", "main")
+    place.check_output("dvc", "repro")
+    place.check_output("git", "add", "--all")
+    place.check_output(*COMMIT)
     return place
 
 
 @pytest.fixture
 def place(original: Clone, tmp_path: Path) -> Clone:
     """A copy of it."""
-    return moved(original, tmp_path / "clone")
+    return duplicate(original, tmp_path / "clone")
 
 
 @pytest.fixture
@@ -94,20 +94,20 @@ def make(place: Clone, *arguments: str) -> "subprocess.CompletedProcess[str]":
 
 def files(place: Clone) -> dict[str, bytes]:
     """All files that git tracks or would track, and git's status."""
-    listed = place.must("git", "ls-files", "-co", "--exclude-standard", "-z").split("\0")
-    status = {"": place.must("git", "status", "--porcelain").encode()}
+    listed = place.check_output("git", "ls-files", "-co", "--exclude-standard", "-z").split("\0")
+    status = {"": place.check_output("git", "status", "--porcelain").encode()}
     return status | {name: (place.folder / name).read_bytes() for name in listed if (place.folder / name).is_file()}
 
 
 def listed(place: Clone) -> dict[str, str]:
     """The commits of DVC's experiments by name."""
-    refs = place.must("git", "for-each-ref", "--format=%(refname) %(objectname)", "refs/exps").splitlines()
+    refs = place.check_output("git", "for-each-ref", "--format=%(refname) %(objectname)", "refs/exps").splitlines()
     found = (line.split() for line in refs)
     return {match["name"]: commit for ref, commit in found if (match := experiment.REF.fullmatch(ref))}
 
 
 def metrics(place: Clone, commit: str) -> Any:
-    return json.loads(place.must("git", "show", f"{commit}:{experiment.METRICS}"))
+    return json.loads(place.check_output("git", "show", f"{commit}:{experiment.METRICS}"))
 
 
 def test_an_experiment_with_an_edited_file_leaves_the_files_unchanged_and_is_in_dvc(inside: Clone) -> None:
@@ -136,14 +136,14 @@ def test_the_next_steps_work_as_printed_also_without_a_git_identity(
     # `dvc exp apply` needs an identity if there are untracked files.
     (inside.folder / "notes.txt").touch()
 
-    assert "fast" in inside.must("bash", "-c", lines["compare"])
-    inside.must("bash", "-c", lines["first, once"])
-    inside.must("bash", "-c", lines["get its files"])
+    assert "fast" in inside.check_output("bash", "-c", lines["compare"])
+    inside.check_output("bash", "-c", lines["first, once"])
+    inside.check_output("bash", "-c", lines["get its files"])
     applied = yaml.safe_load((inside.folder / "params.yaml").read_text())["train"]
-    inside.must("bash", "-c", lines["and go back"])
+    inside.check_output("bash", "-c", lines["and go back"])
     (inside.folder / "notes.txt").unlink()
     for setting in ("user.name", "user.email"):
-        inside.must("git", "config", "--unset", setting)
+        inside.check_output("git", "config", "--unset", setting)
 
     assert (applied["epochs"], applied["optimizer"]["learning_rate"]) == (5, 0.2)
     assert files(inside) == before
@@ -265,8 +265,8 @@ def test_make_reports_a_folder_without_git_and_its_remedy(place: Clone, tmp_path
 
 
 def test_make_reports_a_shallow_clone_and_its_remedy(place: Clone, tmp_path: Path) -> None:
-    place.must("git", *COMMIT[1:], "--allow-empty")
-    place.must("git", "clone", "--quiet", "--depth", "1", f"file://{place.folder}", str(tmp_path / "shallow"))
+    place.check_output("git", *COMMIT[1:], "--allow-empty")
+    place.check_output("git", "clone", "--quiet", "--depth", "1", f"file://{place.folder}", str(tmp_path / "shallow"))
     shallow = Clone(tmp_path / "shallow")
     shallow.environment = place.environment
 

@@ -24,13 +24,13 @@ from pipeline.tracking.relocation import COLUMNS
 from pipeline.tracking.tracking_uri import get_tracking_uri
 from tests.support import project_clone
 from tests.support.opening_stores import start_together
-from tests.support.project_clone import Clone, moved
+from tests.support.project_clone import Clone, duplicate
 
 
 @pytest.fixture
 def clone(computed: Clone, tmp_path: Path) -> Clone:
     """A copy of the computed clone, for a test that changes it."""
-    return moved(computed, tmp_path / "moved")
+    return duplicate(computed, tmp_path / "moved")
 
 
 def read_files(folder: Path) -> dict[str, bytes]:
@@ -78,7 +78,7 @@ def collect_garbage(clone: Clone) -> None:
     """`mlflow gc`, which removes for good what was deleted."""
     uri = f"sqlite:///{clone.folder}/mlflow.db"
     MlflowStore(clone.folder)  # otherwise the paths in the store of a copy are those of the original
-    clone.must("mlflow", "gc", "--backend-store-uri", uri, "--tracking-uri", uri)
+    clone.check_output("mlflow", "gc", "--backend-store-uri", uri, "--tracking-uri", uri)
 
 
 def assert_complete(clone: Clone) -> None:
@@ -121,7 +121,7 @@ def test_a_clone_that_was_copied_leaves_the_original_alone(
 
 def test_a_clone_that_was_moved_has_its_runs_and_its_model(clone: Clone, track: Callable[[], str]) -> None:
     home = {"BENTOML_HOME": str(clone.folder / ".cache/bentoml"), "BENTOML_DO_NOT_TRACK": "true"}
-    assert "Bento mnist-service:v1-" in clone.must("python", "-m", "pipeline.packaging.bento", **home)
+    assert "Bento mnist-service:v1-" in clone.check_output("python", "-m", "pipeline.packaging.bento", **home)
     files = read_files(clone.folder / "mlartifacts")
 
     assert "version 1 (champion)" in track()
@@ -253,14 +253,14 @@ def test_the_ui_serves_the_store_beside_the_repository(tmp_path: Path, monkeypat
 
 @pytest.mark.parametrize("name", ["a%2Fb 100%25", "what? #1 it's"])
 def test_a_folder_may_have_any_name(computed: Clone, tmp_path: Path, name: str) -> None:
-    clone = moved(computed, tmp_path / name)
+    clone = duplicate(computed, tmp_path / name)
     (clone.folder / "mlflow.db").unlink()
     shutil.rmtree(clone.folder / "mlartifacts")
     home = {"BENTOML_HOME": str(clone.folder / ".cache/bentoml"), "BENTOML_DO_NOT_TRACK": "true"}
 
-    clone.must("python", "-m", "pipeline.track")
+    clone.check_output("python", "-m", "pipeline.track")
 
-    assert "Bento mnist-service:v1-" in clone.must("python", "-m", "pipeline.packaging.bento", **home)
+    assert "Bento mnist-service:v1-" in clone.check_output("python", "-m", "pipeline.packaging.bento", **home)
     assert (clone.folder / "mlflow.db").is_file()
     assert list((clone.folder / "mlartifacts").iterdir())
     assert [path.name for path in tmp_path.iterdir()] == [name]

@@ -21,7 +21,7 @@ from pipeline.track import STAGES
 from serving.smoke_test import free_port
 from tests.support import fake_mlflow
 from tests.support.fake_mlflow import Authenticating, EmptyJson, Failing, Gate, Greeting, Rejecting, blocking
-from tests.support.project_clone import Clone, moved
+from tests.support.project_clone import Clone, duplicate
 from tests.support.waiting import wait_until
 
 
@@ -71,7 +71,7 @@ def server(tmp_path: Path) -> Iterator[Server]:
 @pytest.fixture(scope="module")
 def untracked(computed: Clone, tmp_path_factory: pytest.TempPathFactory) -> Clone:
     """A computed pipeline that was never synced. No test changes it."""
-    clone = moved(computed, tmp_path_factory.mktemp("server") / "clone")
+    clone = duplicate(computed, tmp_path_factory.mktemp("server") / "clone")
     (clone.folder / "mlflow.db").unlink()
     shutil.rmtree(clone.folder / "mlartifacts")
     shutil.rmtree(clone.folder / "artifacts/track")
@@ -90,7 +90,7 @@ def refusal(clone: Clone, uri: str, **environment: str) -> str:
 @pytest.fixture
 def clone(untracked: Clone, tmp_path: Path) -> Clone:
     """A copy of it, for a test that changes something."""
-    return moved(untracked, tmp_path / "clone")
+    return duplicate(untracked, tmp_path / "clone")
 
 
 def test_a_server_that_fails_is_reported_with_the_reason(untracked: Clone) -> None:
@@ -150,7 +150,7 @@ def test_without_a_server_everything_is_computed_and_kept(clone: Clone) -> None:
     assert "Connection refused" in done.stderr
     assert "run the same command again to sync them to MLflow" in done.stderr
     assert (clone.folder / "artifacts/export/model.onnx").is_file()
-    assert clone.must("dvc", "status", *STAGES).strip() == "Data and pipelines are up to date."
+    assert clone.check_output("dvc", "status", *STAGES).strip() == "Data and pipelines are up to date."
 
 
 def test_after_a_killed_server_is_back_the_rest_is_synced_and_nothing_twice(clone: Clone, server: Server) -> None:
@@ -172,7 +172,7 @@ def test_after_a_killed_server_is_back_the_rest_is_synced_and_nothing_twice(clon
 
     server.start()
     with_password = server.uri.replace("//", "//ada:secret@")  # this server requires none
-    printed = clone.must("dvc", "repro", MLFLOW_TRACKING_URI=with_password)
+    printed = clone.check_output("dvc", "repro", MLFLOW_TRACKING_URI=with_password)
     assert f"MLflow at {server.uri}: run mnist-" in printed
     assert "secret" not in printed
 

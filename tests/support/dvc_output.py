@@ -12,9 +12,9 @@ def stages_run(printed: str) -> list[str]:
 def commit_as_advised(clone: Clone, printed: str) -> None:
     """Run the commands that `track` prints when results are not committed yet."""
     (command,) = re.findall(r"^  (git add .+)$", printed, re.MULTILINE)
-    clone.must("bash", "-c", command)
+    clone.check_output("bash", "-c", command)
 
 
 def uncommitted(clone: Clone) -> str:
     """git's list of changed and untracked files; empty if there are none."""
-    return clone.must("git", "status", "--porcelain")
+    return clone.check_output("git", "status", "--porcelain")

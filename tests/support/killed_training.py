@@ -10,7 +10,7 @@ import subprocess
 import time
 from pathlib import Path
 
-from tests.support.project_clone import NO_MLFLOW, Clone, moved
+from tests.support.project_clone import NO_MLFLOW, Clone, duplicate
 from tests.support.waiting import wait_until
 
 INTERVAL = 7  # steps between two checkpoints
@@ -19,7 +19,7 @@ REPRO = ("dvc", "repro", "--single-item", "train")
 
 def slow_training(computed: Clone, folder: Path) -> Clone:
     """A clone whose training takes some seconds and writes a checkpoint every few steps, rarely at an epoch's end."""
-    clone = moved(computed, folder)
+    clone = duplicate(computed, folder)
     shutil.rmtree(clone.folder / "artifacts/train")
     shutil.rmtree(clone.folder / ".cache/progress")
     clone.set("train", epochs=150, checkpoint_steps=INTERVAL, averaging=0.9)
@@ -67,7 +67,7 @@ def kill(clone: Clone, seconds: float, after_checkpoint: bool) -> str:
 
 def check_kills(clone: Clone, kills: int) -> None:
     """Assert that training which is killed this many times, at random moments, ends with the same bytes."""
-    clone.must("python", "-m", "pipeline.train", **NO_MLFLOW)
+    clone.check_output("python", "-m", "pipeline.train", **NO_MLFLOW)
     uninterrupted = clone.outputs("train")
     shutil.rmtree(clone.folder / "artifacts/train")
     shutil.rmtree(clone.folder / ".cache/progress")
@@ -81,7 +81,7 @@ def check_kills(clone: Clone, kills: int) -> None:
         assert clone.outputs("train") == {}
         seen = last_step(clone)
 
-    printed = clone.must(*REPRO, **NO_MLFLOW)
+    printed = clone.check_output(*REPRO, **NO_MLFLOW)
     step = resumed_after(printed)
     assert step is not None
     assert step >= max(seen - INTERVAL, INTERVAL * (kills // 2))

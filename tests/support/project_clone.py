@@ -64,7 +64,7 @@ class Clone:
             command, cwd=self.folder, env=self.environment | environment, capture_output=True, text=True, timeout=900
         )
 
-    def must(self, *command: str, **environment: str) -> str:
+    def check_output(self, *command: str, **environment: str) -> str:
         """What a command prints, stdout before stderr. Raises AssertionError with the output if it fails."""
         done = self.run(*command, **environment)
         assert done.returncode == 0, f"{' '.join(command)}\n{done.stdout}\n{done.stderr}"
@@ -72,12 +72,12 @@ class Clone:
 
     def commit(self) -> None:
         """Make the folder a git repository with everything in one commit."""
-        self.must("git", "init", "--quiet", "--initial-branch", "main")
-        self.must("git", "add", "--all")
+        self.check_output("git", "init", "--quiet", "--initial-branch", "main")
+        self.check_output("git", "add", "--all")
         # In the repository itself: DVC's experiments need an identity, and a fresh machine has none.
-        self.must("git", "config", "user.name", "nobody")
-        self.must("git", "config", "user.email", "nobody@example.org")
-        self.must("git", "commit", "--quiet", "--message", "start")
+        self.check_output("git", "config", "user.name", "nobody")
+        self.check_output("git", "config", "user.email", "nobody@example.org")
+        self.check_output("git", "commit", "--quiet", "--message", "start")
 
     def set(self, section: str, **values: Any) -> None:
         """Change values in a section of params.yaml."""
@@ -164,7 +164,7 @@ def git_clone(folder: Path) -> Clone:
     return Clone(folder)
 
 
-def moved(original: Clone, folder: Path) -> Clone:
+def duplicate(original: Clone, folder: Path) -> Clone:
     """A copy of a clone with everything in it, including its MLflow store and DVC cache, and the same environment."""
     shutil.copytree(original.folder, folder, symlinks=True)
     clone = Clone(folder)
