@@ -1,4 +1,7 @@
-"""The BentoML service: what is deployed, and with which model."""
+"""The BentoML service: what is deployed, and with which model.
+
+BentoML's supervisor imports this module, too; what only a worker needs is imported in functions.
+"""
 
 import asyncio
 import gc
@@ -13,10 +16,7 @@ from bentoml.models import BentoModel
 from pydantic import BaseModel
 from starlette.types import ASGIApp
 
-from serving.http import handlers
-from serving.http.parsing import listed_images
 from serving.http.schemas import Prediction, Predictions, Reading
-from serving.model import Model
 
 
 class Arguments(BaseModel):
@@ -84,6 +84,7 @@ class Digits:
 
     def __init__(self) -> None:
         from serving.http import metrics
+        from serving.model import Model
 
         stored = self.stored
         self.model = Model(Path(stored.path_of("model.onnx")), str(stored.tag), stored.info.labels)
@@ -96,18 +97,25 @@ class Digits:
     @bentoml.api
     def predict(self, picture: Path, seen: bool = False) -> Prediction:
         """The digit in a picture file; with `seen` also the image that the model saw."""
+        from serving.http import handlers
+
         answer: Prediction = as_json(handlers.predict(self.model, picture.read_bytes(), seen))
         return answer
 
     @bentoml.api
     def read(self, picture: Path, seen: bool = False) -> Reading:
         """The digits in a row, from left to right, each with its box."""
+        from serving.http import handlers
+
         answer: Reading = as_json(handlers.read(self.model, picture.read_bytes(), seen))
         return answer
 
     @bentoml.api
     def predict_batch(self, images: np.ndarray) -> Predictions:
         """The digits in many images, `(N, 28, 28)` of whole numbers from 0 = paper to 255 = ink."""
+        from serving.http import handlers
+        from serving.http.parsing import listed_images
+
         answer: Predictions = as_json(handlers.predict_batch(self.model, listed_images(images.tolist())))
         return answer
 
