@@ -4,7 +4,7 @@ them; the description limits `probabilities` and `digit` by the model's number o
 from typing import Annotated, Any, Final, Literal, NotRequired
 
 from annotated_types import Ge, Le, Len
-from pydantic import ConfigDict, Field, TypeAdapter
+from pydantic import ConfigDict, Field, TypeAdapter, with_config
 from typing_extensions import TypeAliasType, TypedDict
 
 from pipeline.data.image import SIDE
@@ -13,7 +13,7 @@ from serving.http.limits import MAX_BATCH
 from serving.rows.reader import MAX_DIGITS
 
 Json = dict[str, Any]
-NOTHING_ELSE: Final = ConfigDict(extra="forbid")
+closed = with_config(ConfigDict(extra="forbid"))  # a type with no other keys
 
 Share = Annotated[float, Ge(0), Le(1)]
 Tag = Annotated[str, Field(description="tag of the model that answered")]
@@ -46,71 +46,71 @@ MaybeClass = TypedDict(
 )
 
 
+@closed
 class Prediction(MaybeClass):
     """The answer of `/predict`; null if the picture is blank."""
 
-    __pydantic_config__ = NOTHING_ELSE  # type: ignore[misc]
     model: Tag
     is_blank: bool
     seen: NotRequired[Seen]
 
 
+@closed
 class Digit(TopClass):
     """One digit of a row, with its box as shares of the picture's sides."""
 
-    __pydantic_config__ = NOTHING_ELSE  # type: ignore[misc]
     box: Box
     seen: NotRequired[Seen]
 
 
+@closed
 class Reading(TypedDict):
     """The answer of `/read`."""
 
-    __pydantic_config__ = NOTHING_ELSE  # type: ignore[misc]
     model: Tag
     is_blank: bool
     text: str
     digits: Annotated[list[Digit], Len(0, MAX_DIGITS)]
 
 
+@closed
 class Batch(TypedDict):
     """The JSON body of `/predict_batch`."""
 
-    __pydantic_config__ = NOTHING_ELSE  # type: ignore[misc]
     images: Annotated[list[Annotated[list[Pixels], Len(SIDE, SIDE)]], Len(1, MAX_BATCH)]
 
 
+@closed
 class Predictions(TypedDict):
     """The answer of `/predict_batch`, in the order of the images; null for blank ones."""
 
-    __pydantic_config__ = NOTHING_ELSE  # type: ignore[misc]
     model: Tag
     is_blank: list[bool]
     digits: list[ClassIndex | None]
     probabilities: list[MaybeProbabilities]
 
 
+@closed
 class Model(TypedDict):
     """The answer of `/model`."""
 
-    __pydantic_config__ = NOTHING_ELSE  # type: ignore[misc]
     model: Tag
     dataset: str
     classes: list[str]
     labels: dict[str, str]
 
 
+@closed
 class Status(TypedDict):
     """The answer of `/livez` and `/readyz`."""
 
-    __pydantic_config__ = NOTHING_ELSE  # type: ignore[misc]
     status: Literal["alive", "ready"]
 
 
+@closed
 class Problem(TypedDict):
     """Any error response."""
 
-    __pydantic_config__ = NOTHING_ELSE  # type: ignore[misc]
     code: Annotated[str, Field(json_schema_extra={"enum": sorted(STATUS)})]
     message: str
     got: NotRequired[str]

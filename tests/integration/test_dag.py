@@ -10,6 +10,7 @@ from pipeline.core.files import read_yaml
 from pipeline.track import STAGES
 from pipeline.tracking import dvc_lock
 from pipeline.tracking.tracking_uri import get_tracking_uri
+from tests.support.dvc_output import commit_as_advised, stages_run, uncommitted
 from tests.support.project_clone import LOG, Clone, duplicate
 
 
@@ -26,20 +27,6 @@ def locked(clone: Clone) -> dict[str, object]:
 
 def run_ids(clone: Clone) -> set[str]:
     return {run.info.run_id for run in clone.runs()}
-
-
-def stages_run(printed: str) -> list[str]:
-    return re.findall(r"^Running stage '(\w+)'", printed, re.MULTILINE)
-
-
-def commit_as_advised(clone: Clone, printed: str) -> None:
-    """Run the command that `track` prints where results are not committed yet."""
-    (command,) = re.findall(r"^  (git add .+)$", printed, re.MULTILINE)
-    clone.check_output("bash", "-c", command)
-
-
-def uncommitted(clone: Clone) -> str:
-    return clone.check_output("git", "status", "--porcelain")
 
 
 def test_every_file_named_in_dvc_yaml_is_written(clone: Clone) -> None:
