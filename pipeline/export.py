@@ -29,7 +29,8 @@ from pipeline.core import config, entrypoint
 from pipeline.core.errors import ExportError
 from pipeline.core.files import read_json, write_bytes, write_json
 from pipeline.data.dataset import Description, load_description, load_split
-from pipeline.data.image import SIDE, preprocess
+from pipeline.data.image import preprocess
+from pipeline.data.limits import SIDE
 from pipeline.model import classifier
 from pipeline.model.classifier import Classifier
 from pipeline.model.summary import Layer, list_layers, summary

@@ -21,6 +21,7 @@ from filelock import FileLock
 from tqdm import tqdm
 
 from pipeline.core import entrypoint
+from pipeline.core.config import SECTIONS
 from pipeline.core.errors import TrackingError
 from pipeline.core.files import read_json, write_json
 from pipeline.data.dataset import load_description
@@ -32,7 +33,6 @@ from pipeline.tracking.registry import Registry
 from pipeline.tracking.stage_outputs import artifact_files, flatten, read_curves, read_metrics
 from pipeline.tracking.tracking_uri import display_uri
 
-STAGES: Final = ("download", "eda", "normalise", "train", "score", "export")
 METRICS: Final = {
     "eda": "artifacts/eda/tables/summary.json",
     "normalise": "artifacts/normalise/statistics.json",
@@ -188,8 +188,8 @@ def sync(store: MlflowStore, stages: dict[str, Stage]) -> str:
 def main() -> None:
     root = Path(os.environ.get("DVC_ROOT", "."))
     configure_mlflow()
-    stages = {name: stage for name, stage in read_lock().items() if name in STAGES}
-    if missing := set(STAGES) - set(stages):
+    stages = {name: stage for name, stage in read_lock().items() if name in SECTIONS}
+    if missing := set(SECTIONS) - set(stages):
         raise TrackingError(f"dvc.lock: expected the stages {', '.join(sorted(missing))}, got none; run `dvc repro`")
     for stage in stages.values():
         check_outs(stage)

@@ -409,7 +409,7 @@ def test_the_page_and_the_description_are_served_from_here(client: TestClient, p
 
 def test_serving_imports_nothing_that_the_image_lacks() -> None:
     script = (
-        "import sys, serving.http.app, serving.http.middleware, serving.model, serving.http.openapi\n"
+        "import sys, serving.http.app, serving.http.limits_middleware, serving.model, serving.http.openapi\n"
         "print([name for name in ('torch', 'mlflow', 'dvc', 'matplotlib', 'pandas', 'sklearn') if name in sys.modules])"
     )
     assert subprocess.check_output([sys.executable, "-c", script], text=True).strip() == "[]"

@@ -9,15 +9,15 @@ import pytest
 from starlette.testclient import TestClient
 from starlette.types import Message
 
-from pipeline.data.image import MAX_JPEG_PIXELS, MAX_PIXELS
+from pipeline.data.limits import MAX_JPEG_PIXELS, MAX_PIXELS
 from serving.http import app, uvicorn_protocol
 from serving.http.errors import Problem
 from serving.http.limits import DEFAULT_LIMITS, MAX_BATCH, MAX_BODY, MAX_JSON
-from serving.http.middleware import LimitedRequest
+from serving.http.limits_middleware import LimitedRequest
 from serving.http.openapi import EXAMPLES, describe, problem_example
 from serving.http.parsing import PICTURE_TYPES
 from serving.model import Model
-from serving.rows.reader import MAX_DIGITS
+from serving.rows.limits import MAX_DIGITS
 from tests.support.inprocess_service import service
 from tests.support.pictures import compose, encoded, row, stroke
 from tests.support.sample_requests import FIVE, JSON, MULTIPART, PNG, RAW, batch_of, gif, image_list

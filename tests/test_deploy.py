@@ -16,7 +16,7 @@ import yaml
 from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.container.generate import BENTO_UID_GID
 
-from serving.http.middleware import PROBES
+from serving.http.limits_middleware import PROBES
 
 DEPLOY: Final = Path("deploy")
 COMPOSE: Final[dict[str, Any]] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())

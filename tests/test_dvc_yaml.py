@@ -8,8 +8,8 @@ import pytest
 
 from pipeline import download, eda, export, normalise, score, train
 from pipeline.core import config
+from pipeline.core.config import SECTIONS
 from pipeline.core.files import read_yaml
-from pipeline.track import STAGES
 from tests.support.imports import closure, modules
 from tests.support.project_clone import ROOT
 
@@ -32,14 +32,14 @@ def test_a_stage_depends_on_exactly_the_modules_that_it_imports(stage: str) -> N
     assert code == {modules()[name].relative_to(ROOT).as_posix() for name in closure(f"pipeline.{stage}")}
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", SECTIONS)
 def test_a_stage_has_one_name_for_its_file_section_command_and_folder(stage: str) -> None:
     assert DVC_YAML[stage]["cmd"] == f"python -m pipeline.{stage}"
     assert DVC_YAML[stage]["params"] == [stage]
     assert all(Path(path).is_relative_to(f"artifacts/{stage}") for path in written(stage))
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", SECTIONS)
 def test_a_stage_mentions_no_folder_that_dvc_does_not_know_it_to_use(stage: str) -> None:
     mentioned = {
         Path(node.value)
@@ -53,13 +53,13 @@ def test_a_stage_mentions_no_folder_that_dvc_does_not_know_it_to_use(stage: str)
 
 
 def test_track_reads_all_that_was_written_and_all_parameters() -> None:
-    everything = {path for stage in STAGES for path in written(stage)} | {"data"}
+    everything = {path for stage in SECTIONS for path in written(stage)} | {"data"}
 
     assert {path for path in DVC_YAML["track"]["deps"] if not path.endswith(".py")} == everything
-    assert DVC_YAML["track"]["params"] == list(STAGES)
+    assert DVC_YAML["track"]["params"] == list(SECTIONS)
 
 
-@pytest.mark.parametrize("stage", STAGES)
+@pytest.mark.parametrize("stage", SECTIONS)
 def test_uncached_files_are_metrics_or_plots_else_dvc_would_not_use_its_run_cache(stage: str) -> None:
     assert all(isinstance(out, str) for out in DVC_YAML[stage].get("outs", []))
 
@@ -74,4 +74,4 @@ def test_every_section_of_params_yaml_is_what_its_stage_expects(module: Any) -> 
 
 
 def test_params_yaml_has_no_section_without_a_stage() -> None:
-    assert list(PARAMS_YAML) == list(STAGES)
+    assert list(PARAMS_YAML) == list(SECTIONS)

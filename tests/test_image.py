@@ -8,7 +8,8 @@ from PIL import Image
 
 from pipeline.core.errors import PictureError
 from pipeline.data.dataset import Split
-from pipeline.data.image import DIGIT_SIDE, SIDE, extract_ink, open_picture, preprocess, scale_and_center
+from pipeline.data.image import extract_ink, open_picture, preprocess, scale_and_center
+from pipeline.data.limits import DIGIT_SIDE, SIDE
 from tests.support.pictures import difference, encoded, ink, on_paper
 from tests.support.synthetic_digits import MEDIA, draw
 

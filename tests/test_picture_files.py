@@ -8,7 +8,8 @@ import pytest
 from PIL import ExifTags, Image
 
 from pipeline.core.errors import PictureError
-from pipeline.data.image import FORMATS, open_picture, preprocess
+from pipeline.data.image import open_picture, preprocess
+from pipeline.data.limits import FORMATS
 from tests.support.pictures import difference, encoded, ink, on_paper, png_header
 
 PLAIN = preprocess(encoded(on_paper(ink())))

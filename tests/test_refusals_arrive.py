@@ -14,7 +14,7 @@ import pytest
 import uvicorn
 
 from serving.http.limits import DEFAULT_LIMITS, Limits
-from serving.http.middleware import LimitsMiddleware
+from serving.http.limits_middleware import LimitsMiddleware
 from serving.http.uvicorn_protocol import Protocol
 from serving.model import Model
 from tests.support.inprocess_service import service

@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from pipeline.core.errors import DataError
 from pipeline.core.files import read_array, read_json, write_array, write_json
-from pipeline.data.image import SIDE
+from pipeline.data.limits import SIDE
 
 DIGITS = tuple("0123456789")
 

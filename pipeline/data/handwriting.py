@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from pipeline.core.errors import DataError, PictureError
 from pipeline.data.dataset import DIGITS, Split
-from pipeline.data.image import SIDE, preprocess
+from pipeline.data.image import preprocess
+from pipeline.data.limits import SIDE
 
 
 @dataclass(frozen=True)

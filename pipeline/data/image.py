@@ -15,19 +15,18 @@ import numpy.typing as npt
 from PIL import ExifTags, Image, ImageFilter, ImageOps, UnidentifiedImageError
 
 from pipeline.core.errors import PictureError
-
-SIDE: Final = 28  # pixels, of an image
-DIGIT_SIDE: Final = 20  # pixels; the longer side of the ink in it
-FORMATS: Final = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
-MIN_SIDE: Final = 8  # pixels; below this a digit cannot be distinguished from noise
-MAX_PIXELS: Final = 12_500_000  # a phone's photo has 12 million; decoded in full, that is 50 MB a copy
-MAX_JPEG_PIXELS: Final = 25_000_000  # a JPEG can be decoded at a fraction of its size
-MAX_SCANS: Final = 50  # of a progressive JPEG; ten are usual, and each is another pass over all pixels
-MAX_ASPECT: Final = 20  # longer side / shorter side; no row of digits needs more
-LIMITS: Final = (
-    f"sides of at least {MIN_SIDE} pixels, the longer one at most {MAX_ASPECT} times the shorter one, "
-    f"and at most {MAX_PIXELS / 1e6:g} million pixels, {MAX_JPEG_PIXELS / 1e6:g} million as JPEG"
+from pipeline.data.limits import (
+    DIGIT_SIDE,
+    FORMATS,
+    LIMITS,
+    MAX_ASPECT,
+    MAX_JPEG_PIXELS,
+    MAX_PIXELS,
+    MAX_SCANS,
+    MIN_SIDE,
+    SIDE,
 )
+
 UPRIGHT: Final = {  # EXIF orientation to the transposition that turns the picture upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,

@@ -15,7 +15,10 @@ from pipeline.model.networks import Architecture
 
 
 class Classifier(nn.Module):
-    """From images `(N, 28, 28) uint8, 0 = paper, 255 = ink` to probabilities `(N, classes) float32`."""
+    """From images `(N, 28, 28) uint8, 0 = paper, 255 = ink` to probabilities `(N, classes) float32`.
+
+    `subtract` and `divide_by` are the mean and the standard deviation that stage `normalise` computed, or 0 and 255.
+    """
 
     def __init__(self, network: nn.Sequential, subtract: float, divide_by: float) -> None:
         super().__init__()

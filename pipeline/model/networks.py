@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import nn
 
 from pipeline.core.config import Section
-from pipeline.data.image import SIDE
+from pipeline.data.limits import SIDE
 
 Width = Annotated[int, Field(ge=1, le=4096)]
 Share = Annotated[float, Field(ge=0, lt=1)]

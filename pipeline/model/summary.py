@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from pipeline.data.image import SIDE
+from pipeline.data.limits import SIDE
 from pipeline.model.classifier import Classifier
 
 

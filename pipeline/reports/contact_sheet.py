@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw, ImageFont
 
-from pipeline.data.image import SIDE
+from pipeline.data.limits import SIDE
 
 SCALE: Final = 3  # pixels of the sheet per pixel of an image
 CAPTION_HEIGHT: Final = 16  # pixels

@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor
 
 from pipeline.core.config import Section
-from pipeline.data.image import SIDE
+from pipeline.data.limits import SIDE
 
 CONTROL_POINTS: Final = 6  # per side of the elastic distortion's grid, about five pixels apart
 

@@ -11,7 +11,7 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
-from pipeline.data.image import SIDE
+from pipeline.data.limits import SIDE
 from serving.http import handlers, metrics
 from serving.http.errors import Problem, unexpected
 from serving.http.openapi import describe

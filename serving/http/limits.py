@@ -1,5 +1,5 @@
-"""The limits on requests. `middleware` enforces those on bodies, time and number, `parsing` those on what a body holds,
-`pipeline.data.image` those on pictures."""
+"""The limits on requests. `limits_middleware` enforces those on bodies, time and number, `parsing` those on what a body
+holds. The limits on pictures are in `pipeline.data.limits`, those on rows of digits in `serving.rows.limits`."""
 
 from dataclasses import dataclass
 from typing import Final

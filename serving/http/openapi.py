@@ -3,7 +3,7 @@
 from types import MappingProxyType
 from typing import Any, Final
 
-from pipeline.data.image import FORMATS, LIMITS, SIDE
+from pipeline.data.limits import FORMATS, LIMITS, SIDE
 from serving.http.errors import STATUS, Problem, unexpected
 from serving.http.limits import DEFAULT_LIMITS, MAX_BATCH, MAX_BODY, MAX_JSON
 from serving.http.parsing import (
@@ -16,7 +16,7 @@ from serving.http.parsing import (
     RAW,
 )
 from serving.http.schemas import Json, component_schemas
-from serving.rows.reader import MAX_DIGITS
+from serving.rows.limits import MAX_DIGITS
 
 EVERYWHERE: Final = ("method_not_allowed", "internal_error")
 PICTURE_PROBLEMS: Final = (

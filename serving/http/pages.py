@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
-from pipeline.data.image import MAX_ASPECT, MAX_JPEG_PIXELS, MAX_PIXELS, MIN_SIDE
+from pipeline.data.limits import MAX_ASPECT, MAX_JPEG_PIXELS, MAX_PIXELS, MIN_SIDE
 from serving.http.errors import unexpected
 from serving.http.headers import DOCS, PAGE
 from serving.http.limits import MAX_BODY

@@ -16,7 +16,7 @@ from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 
-from pipeline.data.image import FORMATS, SIDE
+from pipeline.data.limits import FORMATS, SIDE
 from serving.http.errors import Problem, unexpected
 from serving.http.limits import MAX_BATCH, MAX_BODY, MAX_JSON
 

@@ -1,5 +1,6 @@
 """The types of request and response bodies. The typed APIs of the BentoML service and the OpenAPI description share
-them; the description limits `probabilities` and `digit` by the model's number of classes."""
+them, and `handlers` and `app` build the answers. The description limits `probabilities` and `digit` by the model's
+number of classes."""
 
 from typing import Annotated, Any, Final, Literal, NotRequired
 
@@ -7,10 +8,10 @@ from annotated_types import Ge, Le, Len
 from pydantic import ConfigDict, Field, TypeAdapter, with_config
 from typing_extensions import TypeAliasType, TypedDict
 
-from pipeline.data.image import SIDE
+from pipeline.data.limits import SIDE
 from serving.http.errors import STATUS
 from serving.http.limits import MAX_BATCH
-from serving.rows.reader import MAX_DIGITS
+from serving.rows.limits import MAX_DIGITS
 
 Json = dict[str, Any]
 closed = with_config(ConfigDict(extra="forbid"))  # a type with no other keys

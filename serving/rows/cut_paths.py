@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from serving.rows.components import Box, Component, Labels, estimate_stroke_width
+from serving.rows.limits import MAX_CUTS
 
-MAX_CUTS: Final = 48  # in a picture, those of least cost; limits the time
 MAX_CUT_COST: Final = 2.0  # stroke widths of ink that a cut crosses
 MIN_CUT_DISTANCE: Final = 0.15  # of the row's height, between two cuts
 DIAGONAL_COST: Final = 0.3  # pixels of ink, of a path's step to a neighbouring column

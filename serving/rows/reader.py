@@ -19,9 +19,8 @@ from pipeline.core.errors import PictureError
 from pipeline.data.image import Ink, scale_and_center
 from serving.rows.components import Box, Labels, find_components
 from serving.rows.cut_paths import BACKGROUND, Segment, split_into_segments
+from serving.rows.limits import MAX_DIGITS, MAX_SEGMENTS
 
-MAX_DIGITS: Final = 32  # in a picture
-MAX_SEGMENTS: Final = 8  # per digit; with MAX_DIGITS and cut_paths.MAX_CUTS this limits the time
 MAX_GAP: Final = 0.12  # of the row's height, between strokes of one digit
 # By digit, mean and standard deviation over MNIST's training images of `shape_features`: log(width / height) of the
 # ink, and log(1 + edges between ink and paper along the rows), larger for two digits taken for one. Printed by

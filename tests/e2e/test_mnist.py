@@ -9,8 +9,8 @@ from typing import Any
 import onnx
 import pytest
 
+from pipeline.core.config import SECTIONS
 from pipeline.core.files import read_yaml
-from pipeline.track import STAGES
 from tests.support.project_clone import ROOT, Clone, git_clone
 
 
@@ -54,7 +54,7 @@ def test_what_does_not_depend_on_the_processor_has_the_committed_hashes(mnist: C
 
     for stage in ("download", "eda", "normalise"):
         assert computed[stage] == committed[stage], stage
-    for stage in STAGES:
+    for stage in SECTIONS:
         assert computed[stage]["params"] == committed[stage]["params"], stage
         assert code(computed[stage]) == code(committed[stage]), stage
 
@@ -108,7 +108,7 @@ def test_mlflow_has_the_run_and_the_champion(mnist: Clone) -> None:
     champion = mnist.client().get_model_version_by_alias("mnist", "champion")
 
     assert parent.data.metrics["test_accuracy"] == metrics(mnist)["test"]["accuracy"]
-    assert set(mnist.children()) == set(STAGES)
+    assert set(mnist.children()) == set(SECTIONS)
     assert mnist.download(champion).read_bytes() == (mnist.folder / "artifacts/export/model.onnx").read_bytes()
 
 

@@ -20,7 +20,7 @@ from typing import Any
 import pytest
 import yaml
 
-from pipeline.track import STAGES
+from pipeline.core.config import SECTIONS
 from serving.smoke_test import free_port
 from tests.support import project_clone
 from tests.support.project_clone import ROOT, Clone
@@ -121,7 +121,7 @@ def test_the_runs_of_the_pipeline_are_in_postgresql(clone: Clone, server: str, p
         children = clone.children(uri)
         (version,) = clone.versions("mnist", uri)
 
-        assert {stage: len(runs) for stage, runs in children.items()} == dict.fromkeys(STAGES, 1)
+        assert {stage: len(runs) for stage, runs in children.items()} == dict.fromkeys(SECTIONS, 1)
         assert {run.data.tags["mlflow.parentRunId"] for (run,) in children.values()} == {parent.info.run_id}
         assert {run.info.status for run in clone.runs(uri)} == {"FINISHED"}
         assert version.aliases == ["champion"]

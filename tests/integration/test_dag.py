@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from pipeline.core.config import SECTIONS
 from pipeline.core.files import read_yaml
-from pipeline.track import STAGES
 from pipeline.tracking import dvc_lock
 from pipeline.tracking.tracking_uri import get_tracking_uri
 from tests.support.dvc_output import commit_as_advised, stages_run, uncommitted
@@ -38,10 +38,12 @@ def test_mlflow_has_a_finished_parent_with_a_finished_child_for_each_stage(compu
     (parent,) = computed.parents()
     children = computed.children()
 
-    assert {stage: len(runs) for stage, runs in children.items()} == dict.fromkeys(STAGES, 1)
+    assert {stage: len(runs) for stage, runs in children.items()} == dict.fromkeys(SECTIONS, 1)
     assert {run.info.status for run in computed.runs()} == {"FINISHED"}
     assert {run.data.tags["mlflow.parentRunId"] for (run,) in children.values()} == {parent.info.run_id}
-    assert {parent.data.tags[f"stage.{stage}"] for stage in STAGES} == {run.info.run_id for (run,) in children.values()}
+    assert {parent.data.tags[f"stage.{stage}"] for stage in SECTIONS} == {
+        run.info.run_id for (run,) in children.values()
+    }
 
 
 def test_the_parent_run_has_parameters_metrics_and_the_commit(computed: Clone) -> None:
@@ -108,7 +110,7 @@ def test_a_clone_whose_lock_was_written_elsewhere_syncs_to_its_own_mlflow(clone:
 
     assert stages_run(printed) == ["track"]
     assert len(clone.parents(elsewhere)) == 1
-    assert {stage: len(runs) for stage, runs in clone.children(elsewhere).items()} == dict.fromkeys(STAGES, 1)
+    assert {stage: len(runs) for stage, runs in clone.children(elsewhere).items()} == dict.fromkeys(SECTIONS, 1)
     assert [version.aliases for version in clone.versions("mnist", elsewhere)] == [["champion"]]
 
 
@@ -133,7 +135,7 @@ def test_other_parameters_compute_what_depends_on_them_and_going_back_computes_n
     children = clone.children()
 
     assert len(clone.parents()) == 2
-    assert {stage: len(children[stage]) for stage in STAGES} == {
+    assert {stage: len(children[stage]) for stage in SECTIONS} == {
         "download": 1, "eda": 1, "normalise": 1, "train": 2, "score": 2, "export": 2
     }  # fmt: skip
 

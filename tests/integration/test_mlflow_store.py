@@ -15,9 +15,8 @@ from mlflow.tracking._tracking_service import utils
 
 import pipeline.track
 import pipeline.tracking.ui
-from pipeline.core.config import EXPERIMENT
+from pipeline.core.config import EXPERIMENT, SECTIONS
 from pipeline.core.errors import TrackingError
-from pipeline.track import STAGES
 from pipeline.tracking.mlflow_store import MlflowStore
 from pipeline.tracking.registry import Registry
 from pipeline.tracking.relocation import COLUMNS
@@ -86,7 +85,7 @@ def assert_complete(clone: Clone) -> None:
     client = clone.client()
     (parent,) = clone.parents()
     children = clone.children()
-    assert {stage: len(runs) for stage, runs in children.items()} == dict.fromkeys(STAGES, 1)
+    assert {stage: len(runs) for stage, runs in children.items()} == dict.fromkeys(SECTIONS, 1)
     assert {run.data.tags["mlflow.parentRunId"] for (run,) in children.values()} == {parent.info.run_id}
     assert {file.path for file in client.list_artifacts(parent.info.run_id)} == {
         "dvc.lock", "params.yaml", "model_card.md"

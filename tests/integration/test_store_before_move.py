@@ -17,7 +17,7 @@ from dvc.utils.serialize import dump_yaml
 from mlflow.entities import Metric, Param, RunTag
 
 from pipeline.core.files import read_yaml, write_csv, write_json
-from pipeline.track import CARD, CURVES, DATASET, METRICS, STAGES, log_version
+from pipeline.track import CARD, CURVES, DATASET, METRICS, SECTIONS, log_version
 from pipeline.tracking.dvc_lock import read_lock
 from pipeline.tracking.mlflow_store import PARENT, MlflowStore
 from tests.support.project_clone import ROOT, STAGE_SETTINGS
@@ -47,7 +47,7 @@ def write_new_lock() -> None:
     """Write the dvc.lock of the same results in the present layout: other code, and `train.optimizer`."""
     stages = {}
     for name, described in read_yaml(ROOT / "dvc.yaml")["stages"].items():
-        if name not in STAGES:
+        if name not in SECTIONS:
             continue
         old = OLD["stages"][name]
         sections = {
@@ -111,11 +111,11 @@ def test_the_old_runs_are_linked_and_only_train_whose_parameter_was_renamed_gets
     ids = ids_by_stage(store)
     (train,) = ids.pop("train") - {old["train"]}
     assert ids.pop("parent") == {old["parent"], parent.info.run_id}
-    assert ids == {stage: {old[stage]} for stage in STAGES if stage != "train"}
+    assert ids == {stage: {old[stage]} for stage in SECTIONS if stage != "train"}
     after = runs_in(store)
     assert {run_id: after[run_id] for run_id in before} == before
     links = store.client.get_run(parent.info.run_id).data.tags
-    assert {stage: links[f"stage.{stage}"] for stage in STAGES} == {stage: old[stage] for stage in STAGES} | {
+    assert {stage: links[f"stage.{stage}"] for stage in SECTIONS} == {stage: old[stage] for stage in SECTIONS} | {
         "train": train
     }
     assert store.client.get_run(train).data.tags[PARENT] == parent.info.run_id

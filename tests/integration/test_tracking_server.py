@@ -16,8 +16,8 @@ from pathlib import Path
 import psutil
 import pytest
 
+from pipeline.core.config import SECTIONS
 from pipeline.core.files import read_yaml
-from pipeline.track import STAGES
 from serving.smoke_test import free_port
 from tests.support import fake_mlflow
 from tests.support.fake_mlflow import Authenticating, EmptyJson, Failing, Gate, Greeting, Rejecting, blocking
@@ -150,7 +150,7 @@ def test_without_a_server_everything_is_computed_and_kept(clone: Clone) -> None:
     assert "Connection refused" in done.stderr
     assert "run the same command again to sync them to MLflow" in done.stderr
     assert (clone.folder / "artifacts/export/model.onnx").is_file()
-    assert clone.check_output("dvc", "status", *STAGES).strip() == "Data and pipelines are up to date."
+    assert clone.check_output("dvc", "status", *SECTIONS).strip() == "Data and pipelines are up to date."
 
 
 def test_after_a_killed_server_is_back_the_rest_is_synced_and_nothing_twice(clone: Clone, server: Server) -> None:
@@ -177,7 +177,7 @@ def test_after_a_killed_server_is_back_the_rest_is_synced_and_nothing_twice(clon
     assert "secret" not in printed
 
     assert len(clone.parents(server.uri)) == 1
-    assert {stage: len(runs) for stage, runs in clone.children(server.uri).items()} == dict.fromkeys(STAGES, 1)
+    assert {stage: len(runs) for stage, runs in clone.children(server.uri).items()} == dict.fromkeys(SECTIONS, 1)
     assert {run.info.status for run in clone.runs(server.uri)} == {"FINISHED"}
     assert [version.aliases for version in clone.versions("mnist", server.uri)] == [["champion"]]
     (train,) = clone.children(server.uri)["train"]

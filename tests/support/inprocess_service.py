@@ -11,7 +11,7 @@ from starlette.types import Receive, Scope, Send
 
 from serving.http.app import HttpApi
 from serving.http.limits import DEFAULT_LIMITS, Limits
-from serving.http.middleware import LimitsMiddleware
+from serving.http.limits_middleware import LimitsMiddleware
 from serving.http.uvicorn_protocol import Protocol
 from serving.http.watchdog import Watchdog
 from serving.model import Model

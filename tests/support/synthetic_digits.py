@@ -1,6 +1,6 @@
 """Synthetic handwritten digits: pictures like those that people make, and images like MNIST's.
 
-`python -m tests.support.synthetic_digits data --seed 0` writes twelve pictures per digit to
+`python -m tests.support.draw_handwriting data --seed 0` writes twelve pictures per digit to
 `data/<digit>/<medium>-<nn>.<png|jpg>`. The same seed gives the same bytes with the same
 versions of numpy and Pillow. The strokes come from `tests.support.stroke_templates`; this
 module adds the medium: a canvas on a screen or a photographed sheet of paper.
