@@ -16,8 +16,9 @@ import pytest
 from dvc.utils.serialize import dump_yaml
 from mlflow.entities import Metric, Param, RunTag
 
+from pipeline.core.config import SECTIONS
 from pipeline.core.files import read_yaml, write_csv, write_json
-from pipeline.track import CARD, CURVES, DATASET, METRICS, SECTIONS, log_version
+from pipeline.track import CARD, CURVES, DATASET, METRICS, log_version
 from pipeline.tracking.dvc_lock import read_lock
 from pipeline.tracking.mlflow_store import PARENT, MlflowStore
 from tests.support.project_clone import ROOT, STAGE_SETTINGS
