@@ -10,7 +10,7 @@ from starlette.testclient import TestClient
 from starlette.types import Message
 
 from pipeline.data.limits import MAX_JPEG_PIXELS, MAX_PIXELS
-from serving.http import app, uvicorn_protocol
+from serving.http import app, limits
 from serving.http.errors import Problem
 from serving.http.limits import DEFAULT_LIMITS, MAX_BATCH, MAX_BODY, MAX_JSON
 from serving.http.limits_middleware import LimitedRequest
@@ -117,7 +117,7 @@ def test_the_limits_in_the_description_are_those_of_the_service() -> None:
         f"bodies of up to {MAX_BODY / 2**20:g} MB that arrive within {DEFAULT_LIMITS.body_seconds:g} seconds",
         f"pictures of up to {MAX_PIXELS / 1e6:g} million pixels (JPEG: {MAX_JPEG_PIXELS / 1e6:g} million)",
         f"waits at most {app.LOCK_SECONDS:g} seconds for its turn",
-        f"up to {uvicorn_protocol.LINGER_BYTES / 2**20:g} MB of the rest are read and discarded",
+        f"up to {limits.LINGER_BYTES / 2**20:g} MB of the rest are read and discarded",
     ],
 )
 def test_the_limits_in_the_readme_are_those_of_the_service(sentence: str) -> None:

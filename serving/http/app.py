@@ -62,21 +62,30 @@ class HttpApi:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
-            return await self.app(scope, receive, send)
+            await self.app(scope, receive, send)
+            return
+        response = await self._respond(scope, receive)
+        if response is not None:
+            await response(scope, receive, send)
+
+    async def _respond(self, scope: Scope, receive: Receive) -> ASGIApp | None:
+        """The response, or the application that sends it; None for a client that has left.
+
+        It returns before the response is sent: a client may be slow to read it, and the request's bytes are free then.
+        """
         request = Request(scope, receive)
         try:
             if scope["path"] in BENTOML_PATHS:
                 check_method(request, GET)
-                return await self.app(scope, receive, send)
-            response = await self._handler(request)(request)
+                return self.app
+            return await self._handler(request)(request)
         except Problem as problem:
-            response = problem_response(problem)
+            return problem_response(problem)
         except ClientDisconnect:
             return None
         except Exception:
             log.exception("%s %s failed", request.method, request.url.path)
-            response = problem_response(Problem("internal_error", "an error in the service; it has been logged"))
-        return await response(scope, receive, send)
+            return problem_response(Problem("internal_error", "an error in the service; it has been logged"))
 
     def _handler(self, request: Request) -> Handler:
         """The handler for this path and method. Raises Problem."""

@@ -16,6 +16,7 @@ STATUS: Final = MappingProxyType(
         "not_found": 404,
         "method_not_allowed": 405,
         "slow_body": 408,
+        "slow_head": 408,
         "not_digits": 409,
         "body_too_large": 413,
         "unsupported_media_type": 415,

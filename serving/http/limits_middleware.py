@@ -12,8 +12,9 @@ from serving.http.headers import NOSNIFF
 from serving.http.limits import DEFAULT_LIMITS, Limits
 from serving.http.responses import problem_response
 
-PROBES: Final = ("/livez", "/readyz", "/metrics")  # answered however busy the service is
-TIMED_PATHS: Final = ("/predict", "/predict_batch", "/read", *PROBES)
+WORK: Final = ("/predict", "/predict_batch", "/read")  # the rest is answered however busy the service is
+PROBES: Final = ("/livez", "/readyz", "/metrics")
+TIMED_PATHS: Final = (*WORK, *PROBES)
 
 
 class LimitsMiddleware:
@@ -22,14 +23,13 @@ class LimitsMiddleware:
     def __init__(self, app: ASGIApp, limits: Limits = DEFAULT_LIMITS) -> None:
         self.app = app
         self.limits = limits
-        self.requests = 0
-        self.bytes = 0
+        self.requests = 0  # with a whole body and no answer yet
+        self.bytes = 0  # of bodies
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
             return await self.app(scope, receive, send)
         request = LimitedRequest(self, scope, receive, send)
-        self.requests += 1
         try:
             try:
                 request.check()
@@ -38,8 +38,7 @@ class LimitsMiddleware:
             else:
                 await self.app(scope, request.receive, request.send)
         finally:
-            self.requests -= 1
-            self.bytes -= request.bytes
+            request.release()
             request.record()
 
 
@@ -54,6 +53,7 @@ class LimitedRequest:
         self.deadline = asyncio.get_running_loop().time() + self.limits.body_seconds
         self.bytes = 0  # of the body, received so far
         self.complete = False
+        self.has_slot = False
         self.status = 0
 
     def check(self) -> None:
@@ -61,11 +61,14 @@ class LimitedRequest:
         headers = dict(self.scope["headers"])
         if b"pickle" in headers.get(b"content-type", b"").lower():
             raise unexpected("unsupported_media_type", "a pickle", "anything that cannot run code")
-        if self.path not in PROBES and self.middleware.requests > self.limits.requests:
-            raise Problem("overloaded", f"{self.limits.requests} requests are being answered; try again in a second")
+        self._check_load()
         length = headers.get(b"content-length", b"0")
         if length.isdigit() and int(length[:20]) > self.limits.body:
             raise self._too_large(f"a body of {int(length[:20])} bytes")
+
+    def _check_load(self) -> None:
+        if self.path in WORK and self.middleware.requests >= self.limits.requests:
+            raise Problem("overloaded", f"{self.limits.requests} requests are being answered; try again in a second")
 
     def _too_large(self, got: str) -> Problem:
         return unexpected("body_too_large", got, f"at most {self.limits.body} bytes")
@@ -88,13 +91,24 @@ class LimitedRequest:
             raise self._too_large(f"more than {self.limits.body} bytes")
         if self.middleware.bytes > self.limits.bodies:
             raise Problem("overloaded", f"{self.limits.bodies} bytes are being read; try again in a second")
+        if self.complete and self.path in WORK:
+            self._check_load()
+            self.middleware.requests += 1
+            self.has_slot = True
         return message
 
     async def send(self, message: Message) -> None:
         if message["type"] == "http.response.start":
             self.status = message["status"]
             message["headers"].append(NOSNIFF)
+            self.release()  # a client may be slow to read the response
         await self._send(message)
+
+    def release(self) -> None:
+        """Count the request and its bytes no longer: it has its answer."""
+        self.middleware.requests -= self.has_slot
+        self.middleware.bytes -= self.bytes
+        self.has_slot, self.bytes = False, 0
 
     def record(self) -> None:
         """Count and time the request in the metrics."""

@@ -19,6 +19,7 @@ PREDICTIONS: Final = Counter("digits_predictions", "Images by the class that was
 CONFIDENCE: Final = Histogram("digits_confidence", "Probability of the predicted class", buckets=SHARES)
 BLANK: Final = Counter("digits_blank", "Blank pictures")
 REJECTED: Final = Counter("digits_rejected", "Requests refused, by the code of the problem", ["code"])
+CLOSED: Final = Counter("digits_connections_closed", "Connections closed by the service, by reason", ["reason"])
 MODEL: Final = Gauge("digits_model", "1 for the model that is served", ["tag"])
 
 

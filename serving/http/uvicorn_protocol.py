@@ -1,4 +1,4 @@
-"""Adds to uvicorn's HTTP protocol a limit on the size of a head, errors in the API's schema, and a lingering close.
+"""Adds to uvicorn's HTTP protocol limits on all that is not a body, errors in the API's schema, and a lingering close.
 
 Closing a connection while the client is still sending resets it, and the client loses the response (RFC 9112, 9.6). So
 a response that is sent before the body has been read goes out at once; the rest of the body is then read and
@@ -6,35 +6,46 @@ discarded, within LINGER_BYTES, LINGER_SECONDS and LINGER_IDLE. This takes no me
 in progress.
 """
 
+import asyncio
+import math
 import signal
 from asyncio import TimerHandle
 from types import SimpleNamespace
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import orjson
 from uvicorn import Server
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
-from serving.http import metrics
+from serving.http import limits, metrics
+from serving.http.connections import Connections, connection_limit
 from serving.http.errors import Problem, unexpected
 from serving.http.headers import NOSNIFF
 
-MAX_HEAD: Final = 2**16  # bytes of a request before its body; browsers send a thousand
-LINGER_BYTES: Final = 64 * 2**20  # discarded of a request that has been answered; six times the limit of a body
-LINGER_SECONDS: Final = 30.0  # for all of them; like nginx's lingering_time
-LINGER_IDLE: Final = 5.0  # without a byte; like nginx's lingering_timeout
+READ: Final = bytearray(2**16)  # of all connections: what is read is copied before the next read
+HEAD, BODY, READING, REST = "a request", "the body", "the response to be read", "the rest"  # waited for
+NO_BODY: Final = ("GET", "HEAD")
 
 
-class Protocol(HttpToolsProtocol):
-    """One connection."""
+class Protocol(HttpToolsProtocol, asyncio.BufferedProtocol):
+    """One connection. As a BufferedProtocol it reads 64 kB at a time, where event loops would read 256."""
 
-    linger_bytes = LINGER_BYTES
-    linger_seconds = LINGER_SECONDS
-    linger_idle = LINGER_IDLE
+    linger_bytes = limits.LINGER_BYTES
+    linger_seconds = limits.LINGER_SECONDS
+    linger_idle = limits.LINGER_IDLE
+    head_seconds = limits.HEAD_SECONDS
+    send_seconds = limits.SEND_SECONDS
+    max_connections = limits.MAX_CONNECTIONS
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
+        self.since = self.loop.time()  # when the wait for a request, or for its body, started
+        self.unread: Any = None  # the response that was not sent completely when `waits_for` last looked
+        self.unread_since = 0.0
+        self.problem: Problem | None = None  # found by a callback of the parser
         self.head: int | None = None  # bytes of a head that is not complete yet
+        self.body_bytes = 0
+        self.framing = 0  # bytes of a body that is not complete yet, without the body
         self.discarded = 0  # bytes of a body whose response has been sent
         self.linger_timer: TimerHandle | None = None  # while the rest of such a body is discarded
         self.is_closing = False  # nothing is parsed any more; the connection is closed after the rest
@@ -44,6 +55,10 @@ class Protocol(HttpToolsProtocol):
         super().connection_made(transport)
         # uvicorn writes responses to it, and closes it after a response with `Connection: close`.
         self.responses = SimpleNamespace(write=transport.write, is_closing=transport.is_closing, close=self.close)
+        if not hasattr(self.server_state, "limited"):  # one for each server
+            maximum = min(self.max_connections, connection_limit())
+            self.server_state.limited = Connections(self.connections, maximum)  # type: ignore[attr-defined,arg-type]
+        self.server_state.limited.add(self)  # type: ignore[attr-defined]
 
     def connection_lost(self, exc: Exception | None) -> None:
         self.stop_discarding()
@@ -57,22 +72,45 @@ class Protocol(HttpToolsProtocol):
                 return
         if self.is_closing:
             return
+        body_bytes = self.body_bytes
         super().data_received(data)
         if self.head is not None:
             self.head += len(data)
-            if self.head > MAX_HEAD:
-                self.refuse(unexpected("head_too_large", f"{self.head} bytes of headers", f"at most {MAX_HEAD}"))
+            if self.head > limits.MAX_HEAD:
+                self.refuse(head_too_large(self.head))
+        elif self.cycle is not None and self.cycle.more_body:
+            self.framing += len(data) - (self.body_bytes - body_bytes)
+            if self.framing > limits.MAX_FRAMING + limits.MAX_HEAD:
+                got = f"{self.framing} bytes around {self.body_bytes} bytes of a body"
+                self.refuse(unexpected("malformed_request", got, f"at most {limits.MAX_FRAMING}"))
 
     def on_message_begin(self) -> None:
-        self.head = 0
+        self.head = self.body_bytes = self.framing = 0
+        self.since = self.loop.time()
         self._unset_keepalive_if_required()
         super().on_message_begin()
 
+    def on_header(self, name: bytes, value: bytes) -> None:
+        if self.head is None:
+            self.stop_parsing(unexpected("malformed_request", f"the trailer {name[:100]!r}", "no trailers"))
+        super().on_header(name, value)
+
     def on_headers_complete(self) -> None:
+        length = len(self.url) + sum(len(name) + len(value) + 4 for name, value in self.headers)
+        if length > limits.MAX_HEAD:  # in one read with its end
+            self.stop_parsing(head_too_large(length))
+        if len(self.pipeline) >= limits.MAX_PIPELINED:
+            self.cycle.keep_alive = False  # its response is the last one
+            self.stop_parsing(Problem("malformed_request", "more requests than responses"))
         self.head = None
         super().on_headers_complete()
         if self.cycle is not None:  # an upgrade to WebSocket has none
             self.cycle.transport = self.responses  # type: ignore[assignment]
+
+    def on_body(self, body: bytes) -> None:
+        self.body_bytes += len(body)
+        if self.scope["method"] not in NO_BODY:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         super().on_message_complete()
@@ -84,6 +122,7 @@ class Protocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         if self.is_closing:
             return
+        self.since = self.loop.time()
         if self.cycle.more_body and not self.pipeline:  # with other requests waiting, this one has been read
             self.discard()
         else:
@@ -95,9 +134,14 @@ class Protocol(HttpToolsProtocol):
             self.transport.close()
         super().shutdown()
 
+    def stop_parsing(self, problem: Problem) -> NoReturn:
+        """Make the parser stop, and `send_400_response` refuse with this problem."""
+        self.problem = problem
+        raise problem
+
     def send_400_response(self, msg: str) -> None:
         self.head = None
-        self.refuse(Problem("malformed_request", msg))
+        self.refuse(self.problem or Problem("malformed_request", msg))
 
     def refuse(self, problem: Problem) -> None:
         """Send the problem, unless a response has been started, and close."""
@@ -155,6 +199,49 @@ class Protocol(HttpToolsProtocol):
         else:
             delay = min(self.linger_idle, left)
             self.linger_timer = self.loop.call_later(delay, self.check_rest, self.discarded, deadline)
+
+    def waits_for(self, now: float) -> tuple[str, float] | None:
+        """What the server waits for from this client, and for how many seconds; None while the service works for it."""
+        if self.transport.get_write_buffer_size() == 0:
+            self.unread = None
+        elif self.unread is not self.cycle:
+            self.unread, self.unread_since = self.cycle, now
+        if self.unread is not None:
+            return READING, now - self.unread_since
+        if self.linger_timer is not None:
+            return REST, now - self.since
+        if self.cycle is None or self.cycle.response_complete:
+            return HEAD, now - self.since
+        return (BODY, now - self.since) if self.cycle.more_body else None
+
+    def limit_of(self, wait: str) -> float:
+        """Seconds that this wait may take. The middleware limits that for a body, `check_rest` that for a rest."""
+        return {HEAD: self.head_seconds, READING: self.send_seconds}.get(wait, math.inf)
+
+    def end(self, wait: str) -> None:
+        """Close the connection of a client that took too long."""
+        if wait == HEAD and self.head is not None:
+            self.refuse(
+                unexpected("slow_head", f"{self.head} bytes of headers", f"all within {self.head_seconds:g} seconds")
+            )
+        else:
+            self.abort()
+
+    def abort(self) -> None:
+        """Close the connection at once."""
+        self.transport.abort()
+
+    def get_buffer(self, sizehint: int) -> bytearray:
+        """Where the event loop writes what it reads."""
+        return READ
+
+    def buffer_updated(self, nbytes: int) -> None:
+        """Called by the event loop after a read."""
+        self.data_received(bytes(memoryview(READ)[:nbytes]))
+
+
+def head_too_large(got: int) -> Problem:
+    return unexpected("head_too_large", f"{got} bytes of headers", f"at most {limits.MAX_HEAD}")
 
 
 def install() -> None:

@@ -20,7 +20,7 @@ import numpy as np
 import psutil
 import pytest
 
-from serving.http import uvicorn_protocol
+from serving.http import limits
 from serving.http.limits import DEFAULT_LIMITS
 from serving.smoke_test import free_port, running, serve_command, wait_until_ready
 from tests.support.bad_requests import KINDS
@@ -188,7 +188,7 @@ def test_invalid_http_is_refused_in_the_same_schema(service_url: str, head: byte
 @pytest.mark.parametrize("part", [b"X-More: %b\r\n" % (b"a" * 1000), b"a" * 1000])
 def test_endless_headers_are_refused(service_url: str, part: bytes) -> None:
     begun = b"GET / HTTP/1.1\r\nHost: x\r\nX-Long: "
-    status, problem = exchange(service_url, begun, *[part] * (uvicorn_protocol.MAX_HEAD // len(part) + 1))
+    status, problem = exchange(service_url, begun, *[part] * (limits.MAX_HEAD // len(part) + 1))
 
     assert (status, problem["code"]) == (431, "head_too_large")
     assert httpx2.get(f"{service_url}/livez").status_code == 200
