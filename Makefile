@@ -100,6 +100,9 @@ best fast fastest fashion textbook: .venv/locked
 fuzz: bento ## send over 20,000 bad requests to the running service, in minutes
 	@python -m tests.support.fuzz
 
+attack: bento ## attack the running service by sockets and by hostile pictures, in minutes (SECONDS=4 for each)
+	@python -m tests.support.attack $(SECONDS)
+
 bench-serving: bento ## compare the service with baselines: requests per second, latency percentiles
 	@python -m benchmarks.serving
 
@@ -126,4 +129,4 @@ lock: .venv/locked ## update requirements.lock from pyproject.toml
 		--no-header --no-annotate --upgrade --quiet --output-file serving/requirements.lock
 
 .PHONY: help install demo repro check lint test-unit test test-e2e ui track bento serve container experiment \
-	best fast fastest fashion textbook fuzz bench-training bench-serving bench-reading bench-pipeline screenshots handwriting lock
+	best fast fastest fashion textbook fuzz attack bench-training bench-serving bench-reading bench-pipeline screenshots handwriting lock

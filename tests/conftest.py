@@ -1,8 +1,10 @@
 """Fixtures of all tests: synthetic digits, a small model, and a clone in which the pipeline has run."""
 
+import contextlib
 import json
 import os
 import shutil
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
@@ -15,8 +17,12 @@ from pipeline.export import golden_example, to_onnx, trace
 from pipeline.model.classifier import Classifier
 from pipeline.model.networks import CnnParams, cnn
 from pipeline.training.device import set_threads
+from serving.http.limits import DEFAULT_LIMITS, Limits
+from serving.http.uvicorn_protocol import Protocol
 from serving.model import Model
 from tests.support import project_clone
+from tests.support.inprocess_service import service
+from tests.support.live_service import Live, running
 from tests.support.project_clone import Clone
 from tests.support.synthetic_digits import synthetic_images
 
@@ -72,3 +78,15 @@ def model(tmp_path_factory: pytest.TempPathFactory, digits: Split) -> Model:
             metadata = {"classes": json.dumps(DIGITS), "dataset": "mnist"} | example
             path.write_bytes(to_onnx(trace(network), 20, metadata))
     return Model(path, "mnist:v1-0123abcd")
+
+
+@pytest.fixture(params=["asyncio", "uvloop"])
+def start(model: Model, request: pytest.FixtureRequest) -> Iterator[Callable[..., Live]]:
+    """Starts the service on either event loop, with limits of its own and attributes of the protocol."""
+    with contextlib.ExitStack() as stack:
+
+        def start(limits: Limits = DEFAULT_LIMITS, **attributes: float) -> Live:
+            protocol = type("TestProtocol", (Protocol,), attributes)
+            return stack.enter_context(running(service(model, limits), request.param, protocol))
+
+        yield start

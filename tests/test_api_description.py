@@ -9,7 +9,7 @@ import pytest
 from starlette.testclient import TestClient
 from starlette.types import Message
 
-from pipeline.data.limits import MAX_JPEG_PIXELS, MAX_PIXELS
+from pipeline.data.limits import MAX_JPEG_PIXELS, MAX_PIXELS, MAX_WEBP_PIXELS
 from serving.http import app, limits
 from serving.http.errors import Problem
 from serving.http.limits import DEFAULT_LIMITS, MAX_BATCH, MAX_BODY, MAX_JSON
@@ -18,6 +18,7 @@ from serving.http.openapi import EXAMPLES, describe, problem_example
 from serving.http.parsing import PICTURE_TYPES
 from serving.model import Model
 from serving.rows.limits import MAX_DIGITS
+from tests.support.attack import MEMORY
 from tests.support.inprocess_service import service
 from tests.support.pictures import compose, encoded, row, stroke
 from tests.support.sample_requests import FIVE, JSON, MULTIPART, PNG, RAW, batch_of, gif, image_list
@@ -115,7 +116,8 @@ def test_the_limits_in_the_description_are_those_of_the_service() -> None:
         f"up to {MAX_BATCH:,} images of 28×28 at once, as raw bytes or as JSON of up to {MAX_JSON / 2**20:g} MB",
         f"a row of up to {MAX_DIGITS} digits",
         f"bodies of up to {MAX_BODY / 2**20:g} MB that arrive within {DEFAULT_LIMITS.body_seconds:g} seconds",
-        f"pictures of up to {MAX_PIXELS / 1e6:g} million pixels (JPEG: {MAX_JPEG_PIXELS / 1e6:g} million)",
+        f"pictures of up to {MAX_PIXELS / 1e6:g} million pixels (JPEG, unless progressive: "
+        f"{MAX_JPEG_PIXELS / 1e6:g} million; WebP: {MAX_WEBP_PIXELS / 1e6:g} million), within {MEMORY:g} MB of memory",
         f"waits at most {app.LOCK_SECONDS:g} seconds for its turn",
         f"up to {limits.LINGER_BYTES / 2**20:g} MB of the rest are read and discarded",
     ],

@@ -29,7 +29,7 @@ SENT: dict[str, tuple[str, bytes, dict[str, str], int]] = {
     "wrong JSON": ("/predict_batch", b'{"images": "' + b"7" * LARGE + b'"}', JSON, 422),
     "a pickle": ("/predict", NOISE, PICKLE, 415),
     "a body over the limit": ("/predict", NOISE * 2, PNG, 413),
-    "a client that disconnects": ("/predict", NOISE, PNG, 0),
+    "a client that disconnects": ("/predict", NOISE, PNG, 499),
 }
 
 
@@ -78,7 +78,7 @@ def test_no_response_leaves_the_requests_bytes_to_the_garbage_collector(
     app = service(model, Limits(body=2 * LARGE))
 
     async def ask() -> set[int]:
-        answered = {await send_to(app, path, content, headers, is_complete=status != 0) for _ in range(3)}
+        answered = {await send_to(app, path, content, headers, is_complete=status != 499) for _ in range(3)}
         gc.collect()
         return answered
 

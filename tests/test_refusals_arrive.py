@@ -5,19 +5,12 @@ import http.client
 import json
 import re
 import socket
-import threading
-import time
-from collections.abc import Callable, Iterator
-from typing import Any, NamedTuple
+from collections.abc import Callable
 
 import pytest
-import uvicorn
 
-from serving.http.limits import DEFAULT_LIMITS, Limits
-from serving.http.limits_middleware import LimitsMiddleware
-from serving.http.uvicorn_protocol import Protocol
-from serving.model import Model
-from tests.support.inprocess_service import service
+from serving.http.limits import Limits
+from tests.support.live_service import Live, send_until_closed
 from tests.support.waiting import wait_until
 
 MB = 2**20
@@ -40,44 +33,6 @@ ENDLESS = b"POST /guess HTTP/1.1\r\nHost: x\r\nTransfer-Encoding: chunked\r\n%b\
 CHUNK = b"10000\r\n" + bytes(2**16) + b"\r\n"
 
 
-class Live(NamedTuple):
-    app: LimitsMiddleware
-    server: uvicorn.Server
-    thread: threading.Thread
-    address: tuple[str, int]
-
-    @property
-    def connections(self) -> set[Protocol]:
-        return self.server.server_state.connections  # type: ignore[return-value]
-
-
-@contextlib.contextmanager
-def running(app: LimitsMiddleware, loop: Any, protocol: type[Protocol]) -> Iterator[Live]:
-    """The service on a real socket, in a thread."""
-    server = uvicorn.Server(uvicorn.Config(app, http=protocol, loop=loop, log_level="error"))
-    with socket.create_server(("127.0.0.1", 0)) as listener:
-        thread = threading.Thread(target=server.run, args=([listener],))
-        thread.start()
-        wait_until(lambda: server.started)
-        try:
-            yield Live(app, server, thread, listener.getsockname())
-        finally:
-            server.should_exit = True
-            thread.join()
-
-
-@pytest.fixture(params=["asyncio", "uvloop"])
-def start(model: Model, request: pytest.FixtureRequest) -> Iterator[Callable[..., Live]]:
-    """Starts the service on either event loop, with limits of its own and attributes of the protocol."""
-    with contextlib.ExitStack() as stack:
-
-        def start(limits: Limits = DEFAULT_LIMITS, **attributes: float) -> Live:
-            protocol = type("TestProtocol", (Protocol,), attributes)
-            return stack.enter_context(running(service(model, limits), request.param, protocol))
-
-        yield start
-
-
 @pytest.fixture
 def live(start: Callable[..., Live]) -> Live:
     return start()
@@ -89,18 +44,6 @@ def request(live: Live, method: str, path: str, body: bytes, headers: dict[str, 
         connection.request(method, path, body, headers)
         response = connection.getresponse()
         return response.status, json.loads(response.read())["code"]
-
-
-def send_until_closed(connection: socket.socket, part: bytes, pause: float = 0.0) -> int:
-    """How many bytes were sent before the server closed the connection; AssertionError if it does not."""
-    sent, deadline = 0, time.monotonic() + 60
-    with contextlib.suppress(ConnectionError):
-        while time.monotonic() < deadline and sent < 2**30:
-            connection.sendall(part)
-            sent += len(part)
-            time.sleep(pause)
-        raise AssertionError(f"not closed after {sent} bytes")
-    return sent
 
 
 @pytest.mark.parametrize("kind", REFUSED)

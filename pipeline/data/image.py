@@ -1,31 +1,33 @@
 """Image preprocessing: from a picture, a file of any size and colour, to an image like those of MNIST.
 
-An image is `(28, 28) uint8, 0 = paper, 255 = ink`. Training, scoring, the service and its page share this module,
-so it needs nothing but numpy and Pillow. The steps are those by which MNIST was made (LeCun et al., "Gradient-based
+An image is `(28, 28) uint8, 0 = paper, 255 = ink`. Scoring, export and the service share this module, so it needs
+nothing but numpy and Pillow. The steps are those by which MNIST was made (LeCun et al., "Gradient-based
 learning applied to document recognition", 1998): the ink's bounding box is scaled to fit 20×20 at the same aspect
 ratio, and its centre of mass is moved to the centre of 28×28. Not covered: more than one digit in a picture.
 """
 
 import io
 import struct
+from math import ceil
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
-from PIL import ExifTags, Image, ImageFilter, ImageOps, UnidentifiedImageError
+from PIL import Image, ImageFilter, ImageOps, UnidentifiedImageError
 
 from pipeline.core.errors import PictureError
 from pipeline.data.limits import (
     DIGIT_SIDE,
-    FORMATS,
     LIMITS,
     MAX_ASPECT,
     MAX_JPEG_PIXELS,
     MAX_PIXELS,
     MAX_SCANS,
+    MAX_WEBP_PIXELS,
     MIN_SIDE,
     SIDE,
 )
+from pipeline.data.picture_file import without_metadata
 
 UPRIGHT: Final = {  # EXIF orientation to the transposition that turns the picture upright
     2: Image.Transpose.FLIP_LEFT_RIGHT,
@@ -39,6 +41,7 @@ UPRIGHT: Final = {  # EXIF orientation to the transposition that turns the pictu
 # What Pillow's decoders raised on 260,000 damaged files.
 DECODING_ERRORS: Final = (OSError, SyntaxError, ValueError, TypeError, IndexError, KeyError, EOFError, struct.error)
 DECODED_SIDE: Final = 1024  # pixels; a picture of twice that or more is reduced as soon as it is decoded
+STRIP: Final = 16  # rows of a reduced picture that are converted at a time
 WORKING_SIDE: Final = 512  # pixels; larger pictures are reduced to this before ink is extracted
 MIN_CONTRAST: Final = 40  # grey levels between the strongest ink and its paper; less is blank paper
 MAX_BORDER_DEVIATION: Final = 1.0  # grey levels, standard deviation of a drawing's border; a photo's varies more
@@ -56,54 +59,70 @@ def open_picture(content: bytes) -> Image.Image:
     Raises PictureError for anything but one still picture of a format in FORMATS.
     """
     try:
-        picture = Image.open(io.BytesIO(content), formats=FORMATS)
+        file = without_metadata(content)
+        picture = Image.open(io.BytesIO(file.content), formats=[file.format])
         _check_size(picture)
-        _check_scans(picture, content)
-        orientation = picture.getexif().get(ExifTags.Base.Orientation)
-        picture.draft(None, (DECODED_SIDE, DECODED_SIDE))  # a JPEG is decoded at a half, a quarter or an eighth
+        _check_scans(picture, file.content)
+        side = DECODED_SIDE / max(picture.size)
+        # A JPEG is decoded at a half, a quarter or an eighth.
+        picture.draft(None, (ceil(picture.width * side), ceil(picture.height * side)))
         picture.load()
     except UnidentifiedImageError as error:
-        got = f"{len(content)} bytes that are not a picture"
-        raise PictureError("not_a_picture", got, ", ".join(FORMATS)) from error
+        raise PictureError("damaged_picture", f"a damaged picture ({file.format} header)", "an intact one") from error
     except (Image.DecompressionBombError, Image.DecompressionBombWarning) as error:
         raise PictureError("picture_size", f"a picture of too many pixels ({error})", LIMITS) from error
     except DECODING_ERRORS as error:
         raise PictureError("damaged_picture", f"a damaged picture ({error})", "an intact one") from error
     grey = _to_grey(picture)
-    return grey.transpose(UPRIGHT[orientation]) if orientation in UPRIGHT else grey
+    return grey.transpose(UPRIGHT[file.orientation]) if file.orientation in UPRIGHT else grey
 
 
 def _check_size(picture: Image.Image) -> None:
     short, long = sorted(picture.size)
-    # An MPO is a phone's JPEG with a second view of the same scene: the first one is read.
-    if picture.format != "MPO" and getattr(picture, "is_animated", False):
-        raise PictureError("animated_picture", "an animated picture", "a still one")
-    max_pixels = MAX_JPEG_PIXELS if picture.format in ("JPEG", "MPO") else MAX_PIXELS
+    is_sequential = picture.format == "JPEG" and "progressive" not in picture.info
+    max_pixels = MAX_JPEG_PIXELS if is_sequential else MAX_WEBP_PIXELS if picture.format == "WEBP" else MAX_PIXELS
     if short < MIN_SIDE or short * long > max_pixels or long > MAX_ASPECT * short:
         raise PictureError("picture_size", f"a picture of {picture.width}×{picture.height} pixels", LIMITS)
 
 
 def _check_scans(picture: Image.Image, content: bytes) -> None:
     scans = content.count(b"\xff\xda")  # the start-of-scan marker; cannot occur in entropy-coded data
-    if picture.format in ("JPEG", "MPO") and scans > MAX_SCANS:
+    if picture.format == "JPEG" and scans > MAX_SCANS:
         raise PictureError("picture_size", f"a JPEG of {scans} scans", f"at most {MAX_SCANS} scans")
 
 
 def _to_grey(picture: Image.Image) -> Image.Image:
-    factor = max(1, max(picture.size) // DECODED_SIDE)  # 25 million pixels in colour would take hundreds of megabytes
     if picture.mode.startswith("I;16") or picture.mode == "I":
-        levels = np.asarray(picture)[::factor, ::factor].astype(np.int64)
+        factor = _reduction(picture)
+        levels = np.asarray(picture)[::factor, ::factor]
         return Image.fromarray((levels // 257).clip(0, 255).astype(np.uint8))
     if picture.has_transparency_data:
-        picture = picture.convert("RGBA").reduce(factor)
-        colour, alpha = np.asarray(picture)[..., :3].mean(axis=2), np.asarray(picture)[..., 3] / 255
+        picture = _reduced(picture, "RGBA")
         # Light ink on transparency would vanish on white paper. Where most is opaque, the picture has its own paper.
-        is_light = alpha.mean() < 0.5 and (colour * alpha).sum() > 127 * alpha.sum()
+        alpha = np.asarray(picture.getchannel("A"))
+        colour = np.asarray(picture.convert("RGB")).sum(axis=2, dtype=np.uint16)  # of three channels
+        weighted = np.einsum("ij,ij", colour, alpha, dtype=np.int64)
+        is_light = alpha.mean() < 0.5 * 255 and weighted > 3 * 127 * alpha.sum(dtype=np.int64)
         paper = Image.new("RGBA", picture.size, "black" if is_light else "white")
         return _to_grey_by_contrast(Image.alpha_composite(paper, picture).convert("RGB"))
     if picture.mode in ("1", "L"):
-        return picture.convert("L").reduce(factor)
-    return _to_grey_by_contrast(picture.convert("RGB").reduce(factor))
+        return _reduced(picture, "L")
+    return _to_grey_by_contrast(_reduced(picture, "RGB"))
+
+
+def _reduction(picture: Image.Image) -> int:
+    return max(1, max(picture.size) // DECODED_SIDE)
+
+
+def _reduced(picture: Image.Image, mode: str) -> Image.Image:
+    """The picture in another mode, with sides of at most 2 × DECODED_SIDE. It is converted in strips: a second copy of
+    12.5 million pixels in colour would take 50 MB."""
+    factor = _reduction(picture)
+    reduced = Image.new(mode, (ceil(picture.width / factor), ceil(picture.height / factor)))
+    for top in range(0, picture.height, STRIP * factor):
+        strip = picture.crop((0, top, picture.width, min(top + STRIP * factor, picture.height)))
+        reduced.paste(strip.convert(mode).reduce(factor), (0, top // factor))
+    return reduced
 
 
 def _to_grey_by_contrast(picture: Image.Image) -> Image.Image:

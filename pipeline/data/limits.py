@@ -7,10 +7,14 @@ DIGIT_SIDE: Final = 20  # pixels; the longer side of the ink in it
 FORMATS: Final = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
 MIN_SIDE: Final = 8  # pixels; below this a digit cannot be distinguished from noise
 MAX_PIXELS: Final = 12_500_000  # a phone's photo has 12 million; decoded in full, that is 50 MB a copy
-MAX_JPEG_PIXELS: Final = 25_000_000  # a JPEG can be decoded at a fraction of its size
+MAX_JPEG_PIXELS: Final = 25_000_000  # unless progressive, it can be decoded at a fraction of its size
+MAX_WEBP_PIXELS: Final = 5_000_000  # its decoder takes 20 bytes a pixel
+MAX_PARTS: Final = 2**16  # of a picture file: segments, chunks or blocks; 10 MB of GIF have 41,000
+MAX_RUN_LENGTH_BYTES: Final = 2**20  # of a BMP that is encoded so
 MAX_SCANS: Final = 50  # of a progressive JPEG; ten are usual, and each is another pass over all pixels
 MAX_ASPECT: Final = 20  # longer side / shorter side; no row of digits needs more
 LIMITS: Final = (
     f"sides of at least {MIN_SIDE} pixels, the longer one at most {MAX_ASPECT} times the shorter one, "
-    f"and at most {MAX_PIXELS / 1e6:g} million pixels, {MAX_JPEG_PIXELS / 1e6:g} million as JPEG"
+    f"and at most {MAX_PIXELS / 1e6:g} million pixels, {MAX_JPEG_PIXELS / 1e6:g} million as JPEG that "
+    f"is not progressive, {MAX_WEBP_PIXELS / 1e6:g} million as WebP"
 )

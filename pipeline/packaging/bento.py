@@ -26,7 +26,8 @@ SERVICE: Final = "serving.service:Digits"
 BUNDLED_FILES: Final = (
     "serving/**/*",
     *("pipeline/__init__.py", "pipeline/core/__init__.py", "pipeline/core/errors.py"),
-    *("pipeline/data/__init__.py", "pipeline/data/image.py", "pipeline/data/limits.py"),
+    "pipeline/data/__init__.py",
+    *("pipeline/data/image.py", "pipeline/data/limits.py", "pipeline/data/picture_file.py"),
 )
 UNKNOWN_COMMIT: Final = "unknown"  # of a model that was trained outside of a git repository
 TAG_FILE: Final = Path(".cache/bento")  # read by `make serve` and `make container`

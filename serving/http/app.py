@@ -23,6 +23,7 @@ from serving.model import Model
 
 POST: Final = ("POST",)
 INLINE_BYTES: Final = 16 * SIDE * SIDE  # of a body; up to this size, starting a thread takes longer than the prediction
+CLIENT_LEFT: Final = 499  # nginx's status for a client that closed the connection; only the metrics show it
 LOCK_SECONDS: Final = 2.0  # at most, that a request waits for other pictures
 # Passed on to BentoML's own application: the schema of the typed APIs, for its clients, and Swagger UI's files.
 BENTOML_PATHS: Final = ("/schema.json", "/static_content/swagger-ui.css", "/static_content/swagger-ui-bundle.js")
@@ -65,11 +66,10 @@ class HttpApi:
             await self.app(scope, receive, send)
             return
         response = await self._respond(scope, receive)
-        if response is not None:
-            await response(scope, receive, send)
+        await response(scope, receive, send)
 
-    async def _respond(self, scope: Scope, receive: Receive) -> ASGIApp | None:
-        """The response, or the application that sends it; None for a client that has left.
+    async def _respond(self, scope: Scope, receive: Receive) -> ASGIApp:
+        """The response, or the application that sends it.
 
         It returns before the response is sent: a client may be slow to read it, and the request's bytes are free then.
         """
@@ -82,7 +82,7 @@ class HttpApi:
         except Problem as problem:
             return problem_response(problem)
         except ClientDisconnect:
-            return None
+            return Response(status_code=CLIENT_LEFT)  # without one, BentoML would keep the request for 30 seconds
         except Exception:
             log.exception("%s %s failed", request.method, request.url.path)
             return problem_response(Problem("internal_error", "an error in the service; it has been logged"))

@@ -55,12 +55,12 @@ class Connections:
 
     def _evict(self, new: Connection) -> None:
         now = asyncio.get_running_loop().time()
-        waits = [(wait, connection) for connection in self.opened if (wait := connection.waits_for(now)) is not None]
-        # One without a request loses nothing.
-        waits.sort(key=lambda found: (found[0][0] != "a request", -found[0][1]))
-        idle = [connection for _, connection in waits if connection is not new]
-        for connection in idle[: self.max_connections // EVICTED_SHARE + 1] or [new]:
+        waits = [(wait[1], connection) for connection in self.opened if (wait := connection.waits_for(now)) is not None]
+        waits.sort(key=lambda found: -found[0])
+        waiting = [connection for _, connection in waits if connection is not new]
+        for connection in waiting[: self.max_connections // EVICTED_SHARE + 1] or [new]:
             self._count("too many connections")
+            self.opened.discard(connection)  # the server does it only when the event loop runs again
             connection.abort()
 
     def _check(self) -> None:

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.staticfiles import StaticFiles
 
-from pipeline.data.limits import MAX_ASPECT, MAX_JPEG_PIXELS, MAX_PIXELS, MIN_SIDE
+from pipeline.data.limits import MAX_ASPECT, MAX_JPEG_PIXELS, MAX_PIXELS, MAX_WEBP_PIXELS, MIN_SIDE
 from serving.http.errors import unexpected
 from serving.http.headers import DOCS, PAGE
 from serving.http.limits import MAX_BODY
@@ -26,7 +26,7 @@ REDIRECTS: Final = {"/docs/": "../docs"}
 GET: Final = ("GET", "HEAD")
 LIMITS: Final[dict[str, Any]] = {
     "max_bytes": MAX_BODY,
-    "max_pixels": {kind: MAX_JPEG_PIXELS if kind == "image/jpeg" else MAX_PIXELS for kind in PICTURES},
+    "max_pixels": dict.fromkeys(PICTURES, MAX_PIXELS) | {"image/jpeg": MAX_JPEG_PIXELS, "image/webp": MAX_WEBP_PIXELS},
     "min_side": MIN_SIDE,
     "max_aspect": MAX_ASPECT,
 }

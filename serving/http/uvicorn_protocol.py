@@ -63,6 +63,7 @@ class Protocol(HttpToolsProtocol, asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self.stop_discarding()
         super().connection_lost(exc)
+        self.responses.close = self.transport.close  # a cycle of references would stay until a garbage collection
 
     def data_received(self, data: bytes) -> None:
         if self.linger_timer is not None:
@@ -100,8 +101,8 @@ class Protocol(HttpToolsProtocol, asyncio.BufferedProtocol):
         if length > limits.MAX_HEAD:  # in one read with its end
             self.stop_parsing(head_too_large(length))
         if len(self.pipeline) >= limits.MAX_PIPELINED:
-            self.cycle.keep_alive = False  # its response is the last one
-            self.stop_parsing(Problem("malformed_request", "more requests than responses"))
+            got = f"over {limits.MAX_PIPELINED} requests behind one"
+            self.stop_parsing(unexpected("malformed_request", got, "fewer before its response"))
         self.head = None
         super().on_headers_complete()
         if self.cycle is not None:  # an upgrade to WebSocket has none
