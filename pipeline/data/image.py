@@ -79,8 +79,11 @@ def open_picture(content: bytes) -> Image.Image:
 
 def _check_size(picture: Image.Image) -> None:
     short, long = sorted(picture.size)
-    is_sequential = picture.format == "JPEG" and "progressive" not in picture.info
-    max_pixels = MAX_JPEG_PIXELS if is_sequential else MAX_WEBP_PIXELS if picture.format == "WEBP" else MAX_PIXELS
+    max_pixels = MAX_WEBP_PIXELS if picture.format == "WEBP" else MAX_PIXELS
+    if "progressive" in picture.info:  # all coefficients of all colours are kept until the last scan
+        max_pixels = MAX_PIXELS * 3 // max(3, len(picture.getbands()))
+    elif picture.format == "JPEG":
+        max_pixels = MAX_JPEG_PIXELS
     if short < MIN_SIDE or short * long > max_pixels or long > MAX_ASPECT * short:
         raise PictureError("picture_size", f"a picture of {picture.width}×{picture.height} pixels", LIMITS)
 
