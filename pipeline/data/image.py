@@ -118,9 +118,13 @@ def _reduction(picture: Image.Image) -> int:
 
 
 def _reduced(picture: Image.Image, mode: str) -> Image.Image:
-    """The picture in another mode, with sides of at most 2 × DECODED_SIDE. It is converted in strips: a second copy of
-    12.5 million pixels in colour would take 50 MB."""
+    """The picture in another mode, with sides of less than 2 × DECODED_SIDE.
+
+    A large one is converted in strips: a second copy of 12.5 million pixels in colour would take 50 MB.
+    """
     factor = _reduction(picture)
+    if factor == 1:
+        return picture.convert(mode)
     reduced = Image.new(mode, (ceil(picture.width / factor), ceil(picture.height / factor)))
     for top in range(0, picture.height, STRIP * factor):
         strip = picture.crop((0, top, picture.width, min(top + STRIP * factor, picture.height)))
