@@ -13,6 +13,8 @@ from pipeline.core.files import read_yaml
 PARAMS_FILE = Path("params.yaml")
 EXPERIMENT: Final = "handwritten-digits"  # the project's experiment in MLflow
 SECTIONS = ("download", "eda", "normalise", "train", "score", "export")
+MAX_SHOWN: Final = 200  # characters of a value in a message
+MAX_MESSAGES: Final = 10  # about one section
 
 
 class Section(BaseModel):
@@ -38,7 +40,7 @@ def read(path: Path = PARAMS_FILE) -> dict[str, Any]:
     except ValueError as error:
         raise ParamsError(f"{path}: expected YAML, got: {error}") from error
     if not isinstance(params, dict):
-        raise ParamsError(f"{path}: expected the sections {', '.join(SECTIONS)}, got {params!r}")
+        raise ParamsError(f"{path}: expected the sections {', '.join(SECTIONS)}, got {shown(params)}")
     return params
 
 
@@ -51,12 +53,14 @@ def validate(section: str, model: type[S], params: Mapping[str, Any], source: Pa
         raise ParamsError(f"{source}: expected a section named {section!r} with its settings, got none")
     if unknown := [str(name) for name in params if name not in SECTIONS]:
         hint = did_you_mean(unknown[0], SECTIONS)
-        raise ParamsError(f"{source}: got a section {unknown[0]!r}, expected only {', '.join(SECTIONS)}{hint}")
+        raise ParamsError(f"{source}: got a section {shown(unknown[0])}, expected only {', '.join(SECTIONS)}{hint}")
     try:
         return model.model_validate(params[section])
     except ValidationError as error:
-        messages = "; ".join(_message(section, model, detail) for detail in error.errors())
-        raise ParamsError(f"{source}: {messages}") from error
+        messages = [_message(section, model, detail) for detail in error.errors()[:MAX_MESSAGES]]
+        if error.error_count() > MAX_MESSAGES:
+            messages.append(f"and {error.error_count() - MAX_MESSAGES} more")
+        raise ParamsError(f"{source}: {'; '.join(messages)}") from error
 
 
 def keys(prefix: str, model: type[Section]) -> Iterator[str]:
@@ -65,6 +69,12 @@ def keys(prefix: str, model: type[Section]) -> Iterator[str]:
         yield f"{prefix}.{name}"
         if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
             yield from keys(f"{prefix}.{name}", field.annotation)
+
+
+def shown(value: object) -> str:
+    """The value as Python writes it, cut off where a message would become unreadable."""
+    text = repr(value)
+    return text if len(text) <= MAX_SHOWN else f"{text[:MAX_SHOWN]}…"
 
 
 def did_you_mean(key: str, known: Iterable[str]) -> str:
@@ -86,4 +96,4 @@ def _message(section: str, model: type[Section], detail: Any) -> str:
         case "missing":
             return f"{key} is missing"
     expected = detail["msg"].removeprefix("Input should be ").removeprefix("Value error, ")
-    return f"{key}: got {got!r}, expected {expected}"
+    return f"{key}: got {shown(got)}, expected {expected}"

@@ -1,7 +1,11 @@
-"""Reading and writing files: written under a temporary name and renamed, JSON sorted, arrays checked when read."""
+"""Reading and writing files: written under a temporary name and renamed, JSON sorted, arrays checked when read.
+
+Whatever is in a YAML or JSON file, reading it takes little memory: its size, its depth and its values are limited.
+"""
 
 import contextlib
 import csv
+import hashlib
 import io
 import json
 import os
@@ -9,14 +13,19 @@ import re
 import tokenize
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
+from ruamel.yaml.events import AliasEvent, CollectionEndEvent, CollectionStartEvent, NodeEvent
 
 from pipeline.core.errors import DataError, StorageError
+
+MAX_SIZE: Final = 2_000_000  # bytes of a YAML or JSON file; the largest here, dvc.lock, has 20,000
+MAX_DEPTH: Final = 50  # mappings and lists in each other; params.yaml has 3
+MAX_VALUES: Final = 100_000  # in a YAML file, counted again for each alias
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -62,25 +71,83 @@ def read_yaml(path: Path) -> Any:
 
     PyYAML would read YAML 1.1, where `010` is 8, `1:30` is 90, `yes` is true and `1e-3` is text.
 
-    Raises OSError, or ValueError with a one-line message if the file is not YAML.
+    Raises OSError, or ValueError with a one-line message if the file is not YAML or exceeds a limit.
     """
-    text = path.read_text(encoding="utf-8")
+    text = _read_limited(path).decode()
     if conflict := re.search(r"^<{7} ", text, re.MULTILINE):
         line = text.count("\n", 0, conflict.start()) + 1
         raise ValueError(f"an unresolved merge conflict at line {line}")
     try:
+        _check_yaml(text)
         return YAML(typ="safe").load(text)
     except YAMLError as error:
         raise ValueError(" ".join(str(error).split())) from error
 
 
+def file_md5(path: Path) -> str:
+    """MD5 of a file of any size. Raises OSError."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, lambda: hashlib.md5(usedforsecurity=False)).hexdigest()
+
+
+def _read_limited(path: Path) -> bytes:
+    with path.open("rb") as file:
+        content = file.read(MAX_SIZE + 1)
+    if len(content) > MAX_SIZE:
+        raise ValueError(f"more than {MAX_SIZE:,} bytes")
+    return content
+
+
+def _check_yaml(text: str) -> None:
+    """Raise ValueError for YAML that is nested too deeply, or has too many values when its aliases are replaced.
+
+    The parser's events need no recursion and no tree. libyaml's composer overflows the stack of a process that lets it
+    compose 100,000 lists in each other, and an alias in a merge (`<<`) copies what it names.
+    """
+    sizes: dict[str, int] = {}  # values in what each anchor names
+    open_nodes: list[tuple[str, int]] = []  # their anchors, and how many values were before
+    values = 0
+    for event in YAML(typ="safe").parse(text):
+        if isinstance(event, CollectionEndEvent):
+            anchor, before = open_nodes.pop()
+            sizes[anchor] = values - before
+        elif isinstance(event, AliasEvent):
+            values += sizes.get(event.anchor, 1)
+        elif isinstance(event, NodeEvent):
+            values += 1
+            sizes[event.anchor] = 1
+            if isinstance(event, CollectionStartEvent):
+                open_nodes.append((event.anchor, values))
+                sizes[event.anchor] = MAX_VALUES  # what contains itself has no end
+        if len(open_nodes) > MAX_DEPTH:
+            raise ValueError(f"more than {MAX_DEPTH} mappings and lists in each other")
+        if values > MAX_VALUES:
+            raise ValueError(f"more than {MAX_VALUES:,} values, with each alias replaced by what it names")
+
+
+def parse_json(content: bytes) -> Any:
+    """The value in JSON. Raises ValueError if it is not JSON or is nested too deeply."""
+    too_deep = ValueError(f"more than {MAX_DEPTH} objects and lists in each other")
+    try:
+        value = json.loads(content)
+    except RecursionError as error:
+        raise too_deep from error
+    level = [value]
+    for _ in range(MAX_DEPTH):
+        groups = [item.values() if isinstance(item, dict) else item for item in level if isinstance(item, dict | list)]
+        level = [child for group in groups for child in group]
+    if any(isinstance(item, dict | list) for item in level):
+        raise too_deep
+    return value
+
+
 def read_json(path: Path, *keys: str) -> dict[str, Any]:
     """The object in a JSON file.
 
-    Raises DataError if the file is missing, is not JSON, is not an object or lacks one of the `keys`.
+    Raises DataError if the file is missing, is not JSON, exceeds a limit, is not an object or lacks one of the `keys`.
     """
     try:
-        value = json.loads(path.read_bytes())
+        value = parse_json(_read_limited(path))
     except (OSError, ValueError) as error:
         raise DataError(f"{path}: expected a JSON object, got {_reason(error)}") from error
     if not isinstance(value, dict):

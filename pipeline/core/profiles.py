@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
-from pipeline.core.config import PARAMS_FILE, did_you_mean, read
+from pipeline.core.config import PARAMS_FILE, did_you_mean, read, shown
 from pipeline.core.errors import ParamsError
 
 FOLDER: Final = Path("pipeline/profiles")
@@ -58,7 +58,9 @@ def merge(params: Mapping[str, Any], overlay: Mapping[str, Any], source: Path, p
         elif isinstance(value, Mapping):
             merged[key] = merge(params[key], value, source, f"{place}.")
         else:
-            raise ParamsError(f"{source}: {place}: got {value!r}, expected a mapping with {', '.join(params[key])}")
+            raise ParamsError(
+                f"{source}: {place}: got {shown(value)}, expected a mapping with {', '.join(params[key])}"
+            )
     return merged
 
 

@@ -12,7 +12,7 @@ import numpy.typing as npt
 from pipeline.core.errors import DataError, PictureError
 from pipeline.data.dataset import DIGITS, Split
 from pipeline.data.image import preprocess
-from pipeline.data.limits import SIDE
+from pipeline.data.limits import MAX_FILE, SIDE
 
 
 @dataclass(frozen=True)
@@ -30,7 +30,7 @@ def read(folder: Path) -> Handwriting:
     """Read all pictures in `folder`, in the order of their paths; hidden files are skipped.
 
     Raises DataError if `folder` does not exist, a file is not at `<digit>/<name>` in it, something cannot be read,
-    or a file is not a picture with ink on it.
+    or a file is larger than the service accepts or not a picture with ink on it.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: expected a folder with pictures of handwriting, got none")
@@ -41,7 +41,7 @@ def read(folder: Path) -> Handwriting:
         if len(parts) != 2 or parts[0] not in DIGITS:
             raise DataError(f"{path}: expected pictures as {folder}/<digit>/<name>.png with a digit from 0 to 9")
         try:
-            images.append(preprocess(path.read_bytes()))
+            images.append(preprocess(_content(path)))
         except PictureError as error:
             raise DataError(f"{path}: {error}") from error
         except OSError as error:
@@ -58,6 +58,14 @@ def _files(folder: Path) -> Iterator[Path]:
 
     for parent, _, names in os.walk(folder, onerror=refuse):
         yield from (path for name in names if (path := Path(parent) / name).is_file())
+
+
+def _content(path: Path) -> bytes:
+    with path.open("rb") as file:
+        content = file.read(MAX_FILE + 1)
+    if len(content) > MAX_FILE:
+        raise DataError(f"{path}: expected a picture of at most {MAX_FILE / 2**20:g} MB, got a larger file")
+    return content
 
 
 def _is_hidden(path: Path) -> bool:

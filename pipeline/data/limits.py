@@ -4,6 +4,7 @@ from typing import Final
 
 SIDE: Final = 28  # pixels, of an image
 DIGIT_SIDE: Final = 20  # pixels; the longer side of the ink in it
+MAX_FILE: Final = 10 * 2**20  # bytes of a picture file; the service accepts bodies of this size
 FORMATS: Final = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
 MIN_SIDE: Final = 8  # pixels; below this a digit cannot be distinguished from noise
 MAX_PIXELS: Final = 12_500_000  # a phone's photo has 12 million; decoded in full, that is 50 MB a copy

@@ -8,9 +8,10 @@ that runs again fetches nothing.
 import contextlib
 import errno
 import gzip
-import hashlib
 import http.client
+import math
 import tempfile
+import time
 import urllib.request
 import zlib
 from pathlib import Path
@@ -21,11 +22,15 @@ import numpy.typing as npt
 from tqdm import tqdm
 
 from pipeline.core.errors import DataError, FetchError, StorageError
+from pipeline.core.files import file_md5
 from pipeline.data.dataset import DIGITS, Description, Split, load_description
 
 TIMEOUT: Final = 30  # seconds without a byte
 CHUNK: Final = 1 << 16  # bytes per read
 DISK_ERRORS: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.ENOTDIR, errno.EEXIST)
+MAX_SIZE: Final = 2**25  # bytes of an archive; Fashion-MNIST's training images, the largest, have 26 million
+MAX_SECONDS: Final = 3600  # for an archive
+MAX_VALUES: Final = 2**26  # bytes in an IDX file; 60,000 images of 28×28 have 47 million
 TRAIN: Final = ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz")
 TEST: Final = ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz")
 
@@ -58,7 +63,7 @@ def mirrors(name: str, own_mirror: str | None) -> list[str]:
 
 
 def has_md5(archive: Path, md5: str) -> bool:
-    return archive.is_file() and hashlib.md5(archive.read_bytes(), usedforsecurity=False).hexdigest() == md5
+    return archive.is_file() and file_md5(archive) == md5
 
 
 def fetch(filename: str, md5: str, sources: list[str], folder: Path) -> Path:
@@ -100,10 +105,16 @@ def _try_download(url: str, path: Path) -> object | None:
 
 
 def _download(url: str, path: Path) -> None:
+    """Raises OSError or ValueError as soon as it is clear that more is sent, or for longer, than an archive needs."""
+    end = time.monotonic() + MAX_SECONDS
     with urllib.request.urlopen(url, timeout=TIMEOUT) as response, path.open("wb") as file:
         size = int(response.headers.get("Content-Length", 0)) or None
         with tqdm(total=size, unit="B", unit_scale=True, desc=path.name, leave=False) as bar:
-            while chunk := response.read(CHUNK):
+            while chunk := response.read1(CHUNK):
+                if max(size or 0, bar.n + len(chunk)) > MAX_SIZE:
+                    raise ValueError(f"more than {MAX_SIZE:,} bytes, the limit for an archive")
+                if time.monotonic() > end:
+                    raise TimeoutError(f"{bar.n:,} bytes in {MAX_SECONDS:,} s, the limit for an archive")
                 file.write(chunk)
                 bar.update(len(chunk))
 
@@ -111,15 +122,18 @@ def _download(url: str, path: Path) -> None:
 def read_idx(archive: Path) -> npt.NDArray[np.uint8]:
     """The array in a gzipped IDX file of unsigned bytes (format: http://yann.lecun.com/exdb/mnist).
 
-    Raises FetchError if it contains anything else.
+    No more is decompressed than the file's head declares. Raises FetchError if it contains anything else.
     """
     try:
-        content = gzip.decompress(archive.read_bytes())
-        dimensions = content[3]
-        shape = np.frombuffer(content, ">u4", count=dimensions, offset=4).tolist()
-        if content[:3] != b"\0\0\x08":
-            raise ValueError("another data type")
-        return np.frombuffer(content, np.uint8, offset=4 + 4 * dimensions).reshape(shape)
+        with gzip.GzipFile(archive) as file:
+            kind = file.read(4)
+            if kind[:3] != b"\0\0\x08":
+                raise ValueError("another data type")
+            shape = np.frombuffer(file.read(4 * kind[3]), ">u4", count=kind[3]).tolist()
+            if math.prod(shape) > MAX_VALUES:
+                raise ValueError(f"{math.prod(shape):,} values, more than {MAX_VALUES:,}")
+            content = file.read(math.prod(shape) + 1)  # the end of the file, where its checksum is verified
+        return np.frombuffer(content, np.uint8).reshape(shape)
     except (OSError, EOFError, ValueError, IndexError, zlib.error) as error:
         raise FetchError(f"{archive}: expected an IDX file of unsigned bytes, got {error}") from error
 

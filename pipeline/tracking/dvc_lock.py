@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pipeline.core.errors import DataError
-from pipeline.core.files import read_yaml
+from pipeline.core.files import file_md5, read_yaml
 
 DVC_FILE: Final = Path("dvc.yaml")
 LOCK_FILE: Final = Path("dvc.lock")
@@ -73,7 +73,7 @@ def content_md5(path: Path) -> str:
         listing = json.dumps([{"md5": content_md5(file), "relpath": name} for name, file in files])
         return hashlib.md5(listing.encode(), usedforsecurity=False).hexdigest() + ".dir"
     try:
-        return hashlib.md5(path.read_bytes(), usedforsecurity=False).hexdigest() if path.is_file() else ""
+        return file_md5(path) if path.is_file() else ""
     except OSError as error:
         raise DataError(f"{path}: expected a readable file, got: {error.strerror}") from error
 

@@ -15,7 +15,7 @@ import torch
 from torch import Tensor
 
 from pipeline.core.errors import DataError
-from pipeline.core.files import write_bytes
+from pipeline.core.files import parse_json, write_bytes
 from pipeline.training.state import Row, TrainState
 from pipeline.training.trainer import Trainer
 
@@ -34,7 +34,7 @@ def load(content: bytes, path: Path, trainer: Trainer) -> None:
     """Load `content`, which `save` wrote, into `trainer`. Raises DataError, naming `path`, if it is damaged."""
     try:
         tensors = safetensors.torch.load(content)
-        trainer.load_state_dict(_decode(json.loads(bytes(tensors.pop(JSON).tolist())), tensors))
+        trainer.load_state_dict(_decode(parse_json(bytes(tensors.pop(JSON).tolist())), tensors))
     except (safetensors.SafetensorError, ValueError, KeyError, TypeError, RuntimeError) as error:
         reason = " ".join(str(error).split())
         raise DataError(

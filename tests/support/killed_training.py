@@ -1,5 +1,10 @@
-"""A training run that is killed repeatedly, with all its processes, and restarted by `dvc repro`."""
+"""`make kills`: a training run that is killed repeatedly, with all its processes, and restarted by `dvc repro`.
 
+`python -m tests.support.killed_training N SEED` trains on scikit-learn's digits and kills N times. It passes if every
+training ends with the bytes of an undisturbed one. What ends before it is killed is compared, and the next one starts.
+"""
+
+import contextlib
 import json
 import os
 import random
@@ -7,23 +12,62 @@ import re
 import shutil
 import signal
 import subprocess
+import sys
+import tempfile
 import time
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Final
 
+from pipeline.core.errors import DataError
+from pipeline.tracking.dvc_lock import read_lock
+from tests.support import project_clone
 from tests.support.project_clone import NO_MLFLOW, Clone, duplicate
 from tests.support.waiting import wait_until
 
-INTERVAL = 7  # steps between two checkpoints
-REPRO = ("dvc", "repro", "--single-item", "train")
+SEED: Final = 7
+INTERVAL: Final = 7  # steps between two checkpoints
+REPRO: Final = ("dvc", "repro", "--single-item", "train")
+DVC_STARTS: Final = 1.5  # seconds, about
+AFTER_CHECKPOINT: Final = 0.3  # seconds; many steps and a few checkpoints
+
+
+@dataclass
+class Kills:
+    """What was counted."""
+
+    trainings: int = 0
+    """Those that ended, each with the same bytes as an undisturbed one."""
+    resumed: int = 0
+    lost_steps: int = 0
+    """The most that one kill cost."""
+    locks: int = 0
+    """How often a kill left a file of DVC's own that DVC cannot read."""
 
 
 def slow_training(computed: Clone, folder: Path) -> Clone:
     """A clone whose training takes some seconds and writes a checkpoint every few steps, rarely at an epoch's end."""
     clone = duplicate(computed, folder)
-    shutil.rmtree(clone.folder / "artifacts/train")
-    shutil.rmtree(clone.folder / ".cache/progress")
+    clear(clone)
     clone.set("train", epochs=150, checkpoint_steps=INTERVAL, averaging=0.9)
     return clone
+
+
+def digits_training(folder: Path) -> Clone:
+    """A clone with the embedded digits; its training takes a few seconds."""
+    clone = project_clone.copy(folder)
+    clone.set("download", dataset="digits")
+    clone.set("train", **project_clone.SMALL | {"epochs": 6, "checkpoint_steps": INTERVAL, "averaging": 0.9})
+    clone.commit()
+    clone.check_output("dvc", "repro", "normalise", **NO_MLFLOW)
+    return clone
+
+
+def clear(clone: Clone) -> None:
+    """Remove the results of training, also from DVC's cache of runs."""
+    for name in ("artifacts/train", ".cache/progress", ".dvc/cache/runs"):
+        shutil.rmtree(clone.folder / name, ignore_errors=True)
 
 
 def last_checkpoint(clone: Clone) -> int:
@@ -34,8 +78,8 @@ def last_checkpoint(clone: Clone) -> int:
 
 def last_step(clone: Clone) -> int:
     """The last step in the progress file; 0 if there is none."""
-    lines = [line for path in (clone.folder / ".cache/progress").glob("*") for line in path.read_text().splitlines()]
-    rows = [json.loads(line) for line in lines]
+    found = (path.read_text() for path in (clone.folder / ".cache/progress").glob("*"))
+    rows = [json.loads(line) for text in found for line in text[: text.rfind("\n") + 1].splitlines()]
     return max((row["step"] for row in rows if "learning_rate" in row.get("metrics", {})), default=0)
 
 
@@ -45,10 +89,10 @@ def resumed_after(printed: str) -> int | None:
     return int(found[0]) if found else None
 
 
-def kill(clone: Clone, seconds: float, after_checkpoint: bool) -> str:
+def kill(clone: Clone, seconds: float, after_checkpoint: bool) -> tuple[str, bool]:
     """Start `dvc repro`, kill it and its children `seconds` later, or `seconds` after its next checkpoint.
 
-    Returns what it printed.
+    Returns what it printed, and whether it was killed before it ended.
     """
     before, path = last_checkpoint(clone), clone.folder / "killed.log"
     with (
@@ -58,37 +102,91 @@ def kill(clone: Clone, seconds: float, after_checkpoint: bool) -> str:
         ) as repro,
     ):
         if after_checkpoint:
-            wait_until(lambda: last_checkpoint(clone) != before, repro, path)
+            wait_until(lambda: last_checkpoint(clone) > before or repro.poll() is not None)
         time.sleep(seconds)  # a random moment, which is the test
-        assert repro.poll() is None, "it ended before it was killed"
-        os.killpg(repro.pid, signal.SIGKILL)
-    # DVC writes these files in place: killed in that moment it leaves one that it cannot read, whatever the stage does.
-    for lock in (clone.folder / ".dvc/tmp").glob("*lock"):
-        if not lock.read_bytes():
-            lock.unlink()
-    return path.read_text()
+        is_killed = repro.poll() is None
+        if is_killed:
+            os.killpg(repro.pid, signal.SIGKILL)
+    assert is_killed or repro.returncode == 0, path.read_text()
+    return path.read_text(), is_killed
 
 
-def check_kills(clone: Clone, kills: int) -> None:
+def repair(clone: Clone, lock: bytes) -> bool:
+    """Restore what DVC writes in place: killed in that moment it leaves a file that it cannot read.
+
+    `lock` was in dvc.lock before. Returns whether there was such a file.
+    """
+    damaged = [path for path in (clone.folder / ".dvc/tmp").glob("*lock") if not is_whole(path)]
+    for path in damaged:
+        path.unlink()
+    try:
+        read_lock(clone.folder / "dvc.lock")
+    except DataError:
+        (clone.folder / "dvc.lock").write_bytes(lock)
+        return True
+    return bool(damaged)
+
+
+def is_whole(lock: Path) -> bool:
+    """Whether DVC can read one of its lock files. `rwlock` is JSON with a line for each process."""
+    content = lock.read_bytes()
+    with contextlib.suppress(ValueError):
+        if lock.name == "rwlock":
+            json.loads(content)
+        return bool(content)
+    return False
+
+
+def check_kills(clone: Clone, kills: int, seed: int = SEED, report: Callable[[str], None] = lambda line: None) -> Kills:
     """Assert that training which is killed this many times, at random moments, ends with the same bytes."""
     clone.check_output("python", "-m", "pipeline.train", **NO_MLFLOW)
-    uninterrupted = clone.outputs("train")
-    shutil.rmtree(clone.folder / "artifacts/train")
-    shutil.rmtree(clone.folder / ".cache/progress")
-    moments, seen = random.Random(7), 0
+    undisturbed, lock = clone.outputs("train"), (clone.folder / "dvc.lock").read_bytes()
+    clear(clone)
+    moments, counted, seen, number = random.Random(seed), Kills(), 0, 0
 
-    for number in range(kills):
+    def ended() -> None:
+        assert clone.outputs("train") == undisturbed
+        assert list((clone.folder / ".cache/checkpoints").iterdir()) == []
+        clear(clone)
+        (clone.folder / "dvc.lock").write_bytes(lock)
+        counted.trainings += 1
+
+    while number < kills:
         in_training = number % 2 == 1
-        printed = kill(clone, moments.uniform(0, 0.3 if in_training else 1.5), in_training)
-        resumed = resumed_after(printed)
-        assert resumed is None or resumed >= seen - INTERVAL
-        assert clone.outputs("train") == {}
+        latest = AFTER_CHECKPOINT if in_training else DVC_STARTS
+        printed, is_killed = kill(clone, moments.uniform(0, latest), in_training)
+        if (step := resumed_after(printed)) is not None:
+            counted.resumed += 1
+            counted.lost_steps = max(counted.lost_steps, seen - step)
+            assert seen - step <= INTERVAL
+            assert step % INTERVAL == 0
+        if not is_killed:
+            ended()
+            seen = 0
+            continue
+        number += 1
+        counted.locks += repair(clone, lock)
+        assert clone.outputs("train").items() <= undisturbed.items()  # a file is whole or missing
         seen = last_step(clone)
+        if number % 10 == 0:
+            report(f"{number} kills: {counted}")
 
     printed = clone.check_output(*REPRO, **NO_MLFLOW)
-    step = resumed_after(printed)
-    assert step is not None
-    assert step >= max(seen - INTERVAL, INTERVAL * (kills // 2))
-    assert step % INTERVAL == 0
-    assert clone.outputs("train") == uninterrupted
-    assert list((clone.folder / ".cache/checkpoints").iterdir()) == []
+    ended()
+    return counted
+
+
+def main() -> None:
+    kills, seed = map(int, sys.argv[1:])
+    with tempfile.TemporaryDirectory() as folder:
+        clone = digits_training(Path(folder) / "clone")
+        counted = check_kills(clone, kills, seed, lambda line: print(line, flush=True))
+    print(
+        f"{kills} kills in {counted.trainings} trainings: all ended with the bytes of an undisturbed one; "
+        f"{counted.resumed} times one resumed from a checkpoint, a kill cost at most {counted.lost_steps} steps of "
+        f"{INTERVAL} between checkpoints; {counted.locks} times a file that DVC writes in place had to be restored"
+    )
+
+
+if __name__ == "__main__":
+    main()
