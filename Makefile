@@ -127,6 +127,8 @@ lock: .venv/locked ## update requirements.lock from pyproject.toml
 		--upgrade --quiet --output-file requirements.lock
 	@uv pip compile --group serving --constraint requirements.lock --universal --generate-hashes --no-emit-index-url \
 		--no-header --no-annotate --upgrade --quiet --output-file serving/requirements.lock
+	@echo uv | uv pip compile - --constraint requirements.lock --universal --generate-hashes --no-emit-index-url \
+		--no-header --no-annotate --quiet --output-file serving/uv.lock
 
 .PHONY: help install demo repro check lint test-unit test test-e2e ui track bento serve container experiment \
 	best fast fastest fashion textbook fuzz attack bench-training bench-serving bench-reading bench-pipeline screenshots handwriting lock

@@ -30,11 +30,13 @@ class Arguments(BaseModel):
 
 
 arguments = bentoml.use_arguments(Arguments)
+uv = Path(__file__).with_name("uv.lock").read_text(encoding="utf-8").replace("\\\n", "").strip()
 image = bentoml.images.Image(  # in an unknown distribution BentoML installs no compiler and no git
     base_image="docker.io/library/python:3.11-slim",
     distro="slim",
     lock_python_packages=False,
     python_requirements=Path(__file__).with_name("requirements.lock").read_text(encoding="utf-8"),
+    commands=[f"echo '{uv}' >/uv.lock && pip install --quiet --require-hashes --requirement /uv.lock && rm /uv.lock"],
     post_commands=["pip uninstall --yes --quiet uv; rm -rf /root/.cache"],
 )
 

@@ -4,9 +4,11 @@ No engine and no cluster: the files are read. `tests/e2e/test_postgres.py` start
 """
 
 import re
+import shlex
 import subprocess
 import sys
 from collections.abc import Iterator
+from itertools import pairwise
 from pathlib import Path
 from typing import Any, Final
 
@@ -16,6 +18,7 @@ import yaml
 from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.container.generate import BENTO_UID_GID
 
+from pipeline.packaging.container import RUN_OPTIONS
 from serving.http.limits_middleware import PROBES
 
 DEPLOY: Final = Path("deploy")
@@ -150,6 +153,28 @@ def test_bentoml_writes_where_it_may() -> None:
 
 def test_the_service_gets_the_same_settings_in_compose_and_in_kubernetes() -> None:
     assert environment(SERVICE) == SERVICES["service"]["environment"]
+
+
+def test_the_printed_command_gives_the_container_what_compose_gives_it() -> None:
+    words = shlex.split(RUN_OPTIONS)
+    given = dict(pairwise(words))
+    service = SERVICES["service"]
+
+    assert given["--tmpfs"] == service["tmpfs"][0]
+    assert given["--memory"] == service["mem_limit"]
+    assert given["--memory-swap"] == service["memswap_limit"]
+    assert given["--pids-limit"] == str(service["pids_limit"])
+    assert given["-e"] == f"BENTOML_HOME={service['environment']['BENTOML_HOME']}"
+    assert service["read_only"] is ("--read-only" in words) is True
+
+
+def test_the_image_is_built_with_the_locked_uv() -> None:
+    def locked(path: str) -> str:
+        found = re.search(r"^uv==\S+( \\\n    --hash=sha256:[0-9a-f]+)+$", Path(path).read_text(), re.MULTILINE)
+        assert found
+        return found[0]
+
+    assert locked("serving/uv.lock") == locked("requirements.lock")
 
 
 def test_the_service_and_mlflow_report_to_nobody() -> None:

@@ -96,7 +96,8 @@ def started(image: str, name: str) -> Iterator[Container]:
 def image(mnist: Clone, bento: str) -> str:
     settings = {name: os.environ[name] for name in ("CONTAINER_OPTIONS",) if name in os.environ}
     printed = mnist.check_output("python", "-m", "pipeline.packaging.container", **settings)
-    assert re.search(r"^image \S+, \d+ MB, built by \w+; to run it:\n", printed, re.MULTILINE), printed
+    expected = r"^image \S+, \d+ MB, built by \w+ on \S+@sha256:[0-9a-f]{64}; to run it:\n"
+    assert re.search(expected, printed, re.MULTILINE), printed
     return (mnist.folder / ".cache/image").read_text()
 
 
@@ -126,7 +127,9 @@ def test_the_image_holds_and_permits_no_more_than_the_service_needs(container: C
         "connections": [],
         "writable": [],
     }
-    assert int(container.inspect("{{.HostConfig.Memory}}")) == 512 * 2**20
+    limits = container.inspect("{{.HostConfig.Memory}} {{.HostConfig.MemorySwap}} {{.HostConfig.PidsLimit}}")
+    assert limits == f"{512 * 2**20} {512 * 2**20} 128"
+    assert container.run("sh", "-c", "df --output=size --block-size=1M /tmp | tail -1").strip() == "64"
 
 
 def test_a_large_photograph_fits_into_its_memory(container: Container) -> None:
