@@ -116,6 +116,18 @@ def test_a_page_has_a_strict_policy_and_gives_no_referrer(client: TestClient, pa
     assert revalidated.headers["content-security-policy"] == html.headers["content-security-policy"]
 
 
+@pytest.mark.parametrize("path", PAGES)
+def test_a_page_has_its_policy_in_its_file_too(client: TestClient, path: str) -> None:
+    """For a copy that is served or opened otherwise. `frame-ancestors` counts in a header alone."""
+    html = client.get(path)
+    (policy,) = re.findall(r'<meta http-equiv="Content-Security-Policy" content="([^"]*)"', html.text)
+    served = html.headers["content-security-policy"].split("; ")
+
+    assert policy.split("; ") == [part for part in served if not part.startswith("frame-ancestors")]
+    assert html.text.index("<meta http-equiv") < min(html.text.index("<script"), html.text.index("<link"))
+    assert '<meta name="referrer" content="no-referrer"' in html.text
+
+
 ANSWERED: Final = {
     "a page": ("GET", "/", {}, b"", 200),
     "a page's head": ("HEAD", "/docs", {}, b"", 200),

@@ -74,16 +74,19 @@ def test_nothing_in_swagger_ui_violates_its_policy(browser: Browser, page_url: s
 
 
 @pytest.mark.parametrize(("path", "ready"), [("/", "#model:not(:text-is('…'))"), ("/docs", ".opblock")])
-@pytest.mark.parametrize("policy", ["as served", "none"])
+@pytest.mark.parametrize("policy", ["as served", "in the header", "in the file", "none"])
 def test_an_injected_script_does_not_run(browser: Browser, page_url: str, path: str, ready: str, policy: str) -> None:
     """Without the policy it does."""
 
     def inject(route: Route) -> None:
         response = route.fetch()
         headers = dict(response.headers)
-        if policy == "none":
+        body = response.text().replace("</body>", INJECTED)
+        if policy in ("in the file", "none"):
             del headers["content-security-policy"]
-        route.fulfill(response=response, headers=headers, body=response.text().replace("</body>", INJECTED))
+        if policy in ("in the header", "none"):
+            body = body.replace("Content-Security-Policy", "")
+        route.fulfill(response=response, headers=headers, body=body)
 
     with new_page(browser) as page:
         page.add_init_script(COLLECT)

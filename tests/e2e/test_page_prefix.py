@@ -1,64 +1,23 @@
-"""The page and /docs in a real browser, behind nginx, which strips a prefix as configured in deploy/README.md."""
+"""The page and /docs in a real browser, behind nginx, which strips a prefix: `deploy/nginx.conf`."""
 
 import re
-import shutil
-import subprocess
 from collections.abc import Callable, Iterator
-from typing import Final
 
 import httpx2
 import pytest
 from playwright.sync_api import Browser, Page, expect
 
 from serving.http.limits import MAX_BODY
-from serving.smoke_test import free_port, wait_until_ready
 from tests.e2e.page_actions import answer, execute, new_page
 from tests.support.browser import HOST, draw, pad
-from tests.support.project_clone import ROOT
-
-PREFIX: Final = "digits/"
-NGINX: Final = shutil.which("nginx") or "/usr/sbin/nginx"  # which not every user has in PATH
-CONFIGURATION: Final = """
-daemon off;
-master_process off;
-pid nginx.pid;
-error_log stderr;
-events {{}}
-http {{
-    access_log off;
-    client_body_temp_path body; proxy_temp_path proxy; fastcgi_temp_path fastcgi; uwsgi_temp_path uwsgi;
-    scgi_temp_path scgi;
-    server {{
-        listen 127.0.0.1:{port};
-        {locations}
-    }}
-}}
-"""
-
-
-def documented_locations() -> str:
-    (block,) = re.findall(r"```nginx\n(.*?)  ```", (ROOT / "deploy/README.md").read_text(), re.DOTALL)
-    return str(block)
+from tests.support.nginx import running_nginx
 
 
 @pytest.fixture(scope="module")
 def proxy(page_url: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The address of the service behind nginx, configured as in deploy/README.md."""
-    folder, port = tmp_path_factory.mktemp("nginx"), free_port()
-    locations = documented_locations()
-    assert "http://127.0.0.1:3000/" in locations
-    text = CONFIGURATION.format(port=port, locations=locations.replace("http://127.0.0.1:3000", page_url))
-    (folder / "nginx.conf").write_text(text)
-    log = folder / "log"
-    with log.open("w") as output:
-        command = [NGINX, "-e", "stderr", "-p", str(folder), "-c", "nginx.conf"]
-        process = subprocess.Popen(command, stdout=output, stderr=output)
-    try:
-        wait_until_ready(f"http://127.0.0.1:{port}/{PREFIX}", process, log, path="readyz")
-        yield f"http://{HOST}:{port}/{PREFIX}"
-    finally:
-        process.kill()
-        process.wait()
+    """The address of the service behind nginx."""
+    with running_nginx(page_url, tmp_path_factory.mktemp("nginx")) as url:
+        yield url.replace("127.0.0.1", HOST)
 
 
 @pytest.fixture(params=["the root", "a prefix"])
@@ -97,12 +56,14 @@ def test_the_page_works_and_requests_nothing_outside(open_page: Callable[..., Pa
     assert not errors
 
 
-def test_its_links_work(open_page: Callable[..., Page], base: str) -> None:
+def test_its_links_work(open_page: Callable[..., Page], base: str, request: pytest.FixtureRequest) -> None:
+    """The proxy does not expose the metrics."""
     page = open_page(base)
     for name in ("Try the API", "API description", "Metrics"):
         with page.expect_response(lambda response: response.request.is_navigation_request()) as response:
             page.get_by_role("link", name=name).click()
-        assert response.value.status == 200
+        is_hidden = name == "Metrics" and request.node.callspec.params["base"] == "a prefix"
+        assert response.value.status == (404 if is_hidden else 200)
         assert response.value.url.startswith(base)
         page.go_back()
         expect(page.locator("#model")).not_to_have_text("…")
