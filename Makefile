@@ -97,8 +97,13 @@ textbook: ## the textbook's network, by parameters alone: the profile textbook
 best fast fastest fashion textbook: .venv/locked
 	$(EXPERIMENT) --profile $@ $(SET)
 
-fuzz: bento ## send over 20,000 bad requests to the running service, in minutes
-	@python -m tests.support.fuzz
+fuzz: bento ## send over 20,000 bad requests to the running service, in minutes (REQUESTS=1000000)
+	@python -m tests.support.fuzz $(REQUESTS)
+
+kills: KILLS ?= 20
+kills: SEED ?= 7
+kills: .venv/locked ## kill a training at random moments, each time resumed, and compare its bytes (KILLS=500 SEED=7)
+	@python -m tests.support.killed_training $(KILLS) $(SEED)
 
 attack: bento ## attack the running service by sockets and by hostile pictures, in minutes (SECONDS=4 for each)
 	@python -m tests.support.attack $(SECONDS)
@@ -131,4 +136,5 @@ lock: .venv/locked ## update requirements.lock from pyproject.toml
 		--no-header --no-annotate --quiet --output-file serving/uv.lock
 
 .PHONY: help install demo repro check lint test-unit test test-e2e ui track bento serve container experiment \
-	best fast fastest fashion textbook fuzz attack bench-training bench-serving bench-reading bench-pipeline screenshots handwriting lock
+	best fast fastest fashion textbook fuzz kills attack bench-training bench-serving bench-reading bench-pipeline screenshots \
+	handwriting lock

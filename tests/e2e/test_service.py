@@ -219,7 +219,7 @@ def test_bentomls_settings_of_cors_are_honoured(bento: str, tmp_path: Path, monk
 
 
 def test_bad_requests_of_every_kind_get_their_status(live: Live) -> None:
-    assert fuzz(live.url, 12, report=lambda line: None) > 12 * len(KINDS) / 2
+    assert fuzz(live.url, examples=12, report=lambda line: None) > 12 * len(KINDS) / 2
 
 
 def test_a_worker_that_dies_is_replaced(live: Live) -> None:

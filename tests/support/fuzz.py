@@ -1,12 +1,13 @@
 """`make fuzz`: many kinds of bad input against the live service.
 
-`python -m tests.support.fuzz [N]` sends N examples of each kind.
+`python -m tests.support.fuzz [REQUESTS]` sends over 20,000 requests, or at least as many as given: first by one client,
+kind by kind, so that each kind has its figures; then by several processes at once, in rounds of all kinds.
 
 It passes if every response has a status that its kind allows and the JSON schema of problems, no worker dies, and
 memory stays below its limit and does not leak; then schemathesis compares the service with its OpenAPI description.
 
 Memory always grows at first: allocators keep, for each thread, room for its largest request. So some of the same
-requests are repeated. A leak grows in every repeat, a plateau does not.
+requests are repeated. A leak grows in every repeat, and in every round, a plateau does not.
 """
 
 import contextlib
@@ -16,7 +17,10 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
-from itertools import pairwise
+from concurrent.futures import ProcessPoolExecutor
+from itertools import count as count_from
+from itertools import pairwise, repeat
+from multiprocessing import get_context
 from pathlib import Path
 from typing import Final
 
@@ -30,7 +34,8 @@ from tests.support.bad_requests import KINDS, Kind, Request
 
 BENTO: Final = Path(".cache/bento")
 EXAMPLES: Final = 800  # of each kind
-REQUESTS: Final = 20_000  # at least, with that many examples
+REQUESTS: Final = 20_000  # at least
+CLIENTS: Final = 2  # at once, after the first ones
 REPEATS: Final = 3  # of a quarter of them
 GROWTH: Final = 8.0  # MB; more in every repeat of 7,000 requests is a leak of at least a kilobyte per request
 MEMORY: Final = 512.0  # MB for worker and supervisor; the limit that deploy/ sets
@@ -48,11 +53,11 @@ def check(request: Request, response: httpx2.Response, statuses: set[int]) -> No
         assert STATUS[problem["code"]] == response.status_code, context
 
 
-def attack(client: httpx2.Client, kind: Kind, examples: int) -> Counter[int]:
-    """Statuses of the responses to `examples` requests of a kind, the same requests each time."""
+def attack(client: httpx2.Client, kind: Kind, examples: int, number: int = 1) -> Counter[int]:
+    """Statuses of the responses to `examples` requests of a kind, the same requests each time for a `number`."""
     seen: Counter[int] = Counter()
 
-    @seed(1)
+    @seed(number)
     @settings(
         max_examples=examples,
         deadline=None,
@@ -68,6 +73,12 @@ def attack(client: httpx2.Client, kind: Kind, examples: int) -> Counter[int]:
 
     one()
     return seen
+
+
+def attack_kind(url: str, name: str, examples: int, number: int) -> int:
+    """`attack` with a client of its own; the number of requests."""
+    with httpx2.Client(base_url=url, timeout=60) as client:
+        return attack(client, KINDS[name], examples, number).total()
 
 
 def worker_of(port: str) -> psutil.Process:
@@ -119,8 +130,8 @@ def check_memory(after: Sequence[float], most: float) -> None:
     assert most < MEMORY, f"worker and supervisor had {most:.0f} MB at once, expected less than {MEMORY:.0f}"
 
 
-def fuzz(url: str, examples: int, report: Callable[[str], None] = print) -> int:
-    """Send all kinds to the service at `url`, with the repeats; return the number of requests."""
+def fuzz(url: str, requests: int = 0, examples: int = EXAMPLES, report: Callable[[str], None] = print) -> int:
+    """Send all kinds to the service at `url`, with the repeats, and then rounds; return the number of requests."""
     worker = worker_of(url.rpartition(":")[2])
     supervisor = sum(map(memory, worker.parents()[:1]))
     total, after, most = 0, list[float](), 0.0
@@ -138,6 +149,19 @@ def fuzz(url: str, examples: int, report: Callable[[str], None] = print) -> int:
                     report(f"{name:35} {seen.total():5} requests  {took:5.1f} s  {sizes}  {statuses}")
             after.append(memory(worker))
             report(f"{len(after)}: {total} requests, worker {after[-1]:.0f} MB, at most {most:.0f} with its supervisor")
+    with ProcessPoolExecutor(CLIENTS, get_context("spawn")) as clients:
+        for number in count_from(2):
+            if total >= requests:
+                break
+            started, before = time.perf_counter(), total
+            reset_peak(worker)
+            total += sum(clients.map(attack_kind, repeat(url), KINDS, repeat(examples), repeat(number)))
+            most = max(most, supervisor + peak(worker))
+            after.append(memory(worker))
+            rate = (total - before) / (time.perf_counter() - started)
+            report(
+                f"{len(after)}: {total} requests, {rate:.0f} a second, worker {after[-1]:.0f} MB, at most {most:.0f}"
+            )
     assert worker.is_running(), "the worker died"
     check_memory(after, most)
     report(f"{total} requests of {len(KINDS)} kinds: no wrong status, no dead worker, no leak, at most {most:.0f} MB")
@@ -145,11 +169,11 @@ def fuzz(url: str, examples: int, report: Callable[[str], None] = print) -> int:
 
 
 def main() -> None:
-    examples = int(sys.argv[1]) if len(sys.argv) > 1 else EXAMPLES
+    requests = int(sys.argv[1]) if len(sys.argv) > 1 else REQUESTS
     with tempfile.TemporaryDirectory() as folder, running(BENTO.read_text(), Path(folder) / "log") as url:
-        total = fuzz(url, examples)
-        assert total >= REQUESTS or examples < EXAMPLES, f"only {total} requests"
-        check_description(url, max(5, examples // 8))
+        total = fuzz(url, requests, report=lambda line: print(line, flush=True))
+        assert total >= requests, f"only {total} requests"
+        check_description(url, EXAMPLES // 8)
 
 
 if __name__ == "__main__":
