@@ -203,8 +203,8 @@ def sending(*contents: bytes) -> Callable[[Attacker], None]:
     return lambda attacker: attacker.pictures(*contents)
 
 
-def main() -> None:
-    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else SECONDS
+def attack(bento: str, seconds: float = SECONDS, report: Callable[[str], None] = print) -> float:
+    """Run all attacks on a Bento, each for some seconds; return the highest peak of memory in MB."""
     made = {name: make() for name, make in HOSTILE.items()}
     pictures = {name: sending(content, content) for name, content in made.items()}
     pictures["large WebP and progressive JPEGs at once"] = sending(*[made[name] for name in TOGETHER])
@@ -214,16 +214,21 @@ def main() -> None:
         with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
             log = Path(folder) / "log"
             with file_limit(descriptors):
-                url = stack.enter_context(running(BENTO.read_text(), log))
-            for name, attack in attacks.items():
-                outcome = run(name, attack, url, seconds)
-                print(outcome, flush=True)
+                url = stack.enter_context(running(bento, log))
+            for name, one in attacks.items():
+                outcome = run(name, one, url, seconds)
+                report(str(outcome))
                 most = max(most, outcome.peak)
-                by_sockets = name not in pictures
-                assert not by_sockets or outcome.answered > outcome.asked / 2, f"{name}: honest clients got no answer"
+                assert outcome.answered or name in pictures, f"{name}: no honest client got an answer"
             stack.close()
             assert "Traceback" not in log.read_text(), log.read_text()[-5_000:]
-    print(f"{len(BY_SOCKETS) + len(pictures) + len(few)} attacks: no dead worker, at most {most:.0f} MB")
+    report(f"{len(BY_SOCKETS) + len(pictures) + len(few)} attacks: no dead worker, at most {most:.0f} MB")
+    return most
+
+
+def main() -> None:
+    seconds = float(sys.argv[1]) if len(sys.argv) > 1 else SECONDS
+    attack(BENTO.read_text(), seconds, report=lambda line: print(line, flush=True))
 
 
 if __name__ == "__main__":
