@@ -151,15 +151,18 @@ def check_kills(clone: Clone, kills: int, seed: int = SEED, report: Callable[[st
         (clone.folder / "dvc.lock").write_bytes(lock)
         counted.trainings += 1
 
-    while number < kills:
-        in_training = number % 2 == 1
-        latest = AFTER_CHECKPOINT if in_training else DVC_STARTS
-        printed, is_killed = kill(clone, moments.uniform(0, latest), in_training)
+    def resumed(printed: str) -> None:
         if (step := resumed_after(printed)) is not None:
             counted.resumed += 1
             counted.lost_steps = max(counted.lost_steps, seen - step)
             assert seen - step <= INTERVAL
             assert step % INTERVAL == 0
+
+    while number < kills:
+        in_training = number % 2 == 1
+        latest = AFTER_CHECKPOINT if in_training else DVC_STARTS
+        printed, is_killed = kill(clone, moments.uniform(0, latest), in_training)
+        resumed(printed)
         if not is_killed:
             ended()
             seen = 0
@@ -171,7 +174,7 @@ def check_kills(clone: Clone, kills: int, seed: int = SEED, report: Callable[[st
         if number % 10 == 0:
             report(f"{number} kills: {counted}")
 
-    printed = clone.check_output(*REPRO, **NO_MLFLOW)
+    resumed(clone.check_output(*REPRO, **NO_MLFLOW))
     ended()
     return counted
 
