@@ -76,6 +76,14 @@ def test_a_body_in_ordinary_chunks_is_read(start: Callable[..., Live]) -> None:
     assert answer.startswith(b"HTTP/1.1 200")
 
 
+def test_bodies_of_one_connection_are_counted_each_by_itself(start: Callable[..., Live]) -> None:
+    with contextlib.closing(http.client.HTTPConnection(*start().address, timeout=60)) as connection:
+        for _ in range(3):
+            connection.request("POST", "/predict", bytes(3 * MB), PNG)
+            response = connection.getresponse()
+            assert (response.status, b"not_a_picture" in response.read()) == (422, True)
+
+
 def test_a_head_over_the_limit_in_one_write_is_refused(start: Callable[..., Live]) -> None:
     head = b"GET /livez" + HOST + (b"X-Long: " + b"a" * 1000 + b"\r\n") * (MAX_HEAD // 1000) + b"\r\n"
 

@@ -44,7 +44,7 @@ class Protocol(HttpToolsProtocol, asyncio.BufferedProtocol):
         self.unread_since = 0.0
         self.problem: Problem | None = None  # found by a callback of the parser
         self.head: int | None = None  # bytes of a head that is not complete yet
-        self.body_bytes = 0
+        self.body_bytes = 0  # of all bodies of this connection
         self.framing = 0  # bytes of a body that is not complete yet, without the body
         self.discarded = 0  # bytes of a body whose response has been sent
         self.linger_timer: TimerHandle | None = None  # while the rest of such a body is discarded
@@ -82,11 +82,11 @@ class Protocol(HttpToolsProtocol, asyncio.BufferedProtocol):
         elif self.cycle is not None and self.cycle.more_body:
             self.framing += len(data) - (self.body_bytes - body_bytes)
             if self.framing > limits.MAX_FRAMING + limits.MAX_HEAD:
-                got = f"{self.framing} bytes around {self.body_bytes} bytes of a body"
+                got = f"{self.framing} bytes of chunk sizes and extensions"
                 self.refuse(unexpected("malformed_request", got, f"at most {limits.MAX_FRAMING}"))
 
     def on_message_begin(self) -> None:
-        self.head = self.body_bytes = self.framing = 0
+        self.head = self.framing = 0
         self.since = self.loop.time()
         self._unset_keepalive_if_required()
         super().on_message_begin()
