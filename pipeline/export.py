@@ -1,7 +1,7 @@
 """Stage `export`: the trained network in formats for other runtimes, and a model card.
 
-Reads    artifacts/train/: the network; artifacts/download/: the test images, for the comparison; the metrics of the
-         earlier stages.
+Reads    artifacts/train/: the network; artifacts/download/: the test images, for the comparison;
+         artifacts/normalise/: the validation images, for the golden pictures; the metrics of the earlier stages.
 Writes   artifacts/export/: model.onnx, model.pt2, weights.safetensors, summary.txt (layers), network.svg,
          model_card.md, manifest.json (SHA-256 of each file).
 Decides  whether the exported model equals the trained one: a differing prediction, or a probability that is off by
@@ -9,6 +9,7 @@ Decides  whether the exported model equals the trained one: a differing predicti
 """
 
 import base64
+import contextlib
 import hashlib
 import io
 import json
@@ -26,9 +27,9 @@ from pydantic import Field
 from torch.export import Dim, ExportedProgram
 
 from pipeline.core import config, entrypoint
-from pipeline.core.errors import ExportError
-from pipeline.core.files import read_json, write_bytes, write_json
-from pipeline.data.dataset import Description, load_description, load_split
+from pipeline.core.errors import ExportError, PictureError
+from pipeline.core.files import read_json, write_files
+from pipeline.data.dataset import Description, Split, load_description, load_split
 from pipeline.data.image import preprocess
 from pipeline.data.limits import SIDE
 from pipeline.model import classifier
@@ -74,19 +75,32 @@ def to_pt2(program: ExportedProgram) -> bytes:
     return buffer.getvalue()
 
 
-def golden_example(network: Classifier, image: npt.NDArray[np.uint8]) -> dict[str, str]:
-    """A picture and the trained network's probabilities for it, with which a service can verify its model.
+def golden_pictures(network: Classifier, validation: Split, classes: int) -> dict[str, str]:
+    """One picture of each class and the trained network's probabilities for it, with which a service can verify its
+    model: the first validation image of the class that is not blank.
 
-    `golden_picture` is a PNG file in base64, `golden_probabilities` a JSON list; `image` is `(28, 28) uint8`.
+    `golden_pictures` is a JSON list of PNG files in base64, `golden_probabilities` a list of lists, both in the order
+    of the classes. Raises ExportError if a class has no such image.
     """
-    buffer = io.BytesIO()
-    Image.fromarray(image).save(buffer, "PNG")
-    preprocessed = preprocess(buffer.getvalue())
-    (probabilities,) = classifier.predict(network, torch.from_numpy(preprocessed[None])).tolist()
+    examples = [golden_picture(validation.images[validation.labels == label], label) for label in range(classes)]
+    preprocessed = np.stack([preprocess(picture) for picture in examples])
     return {
-        "golden_picture": base64.b64encode(buffer.getvalue()).decode(),
-        "golden_probabilities": json.dumps(probabilities),
+        "golden_pictures": json.dumps([base64.b64encode(picture).decode() for picture in examples]),
+        "golden_probabilities": json.dumps(classifier.predict(network, torch.from_numpy(preprocessed)).tolist()),
     }
+
+
+def golden_picture(images: npt.NDArray[np.uint8], label: int) -> bytes:
+    """The first of the images `(N, 28, 28) uint8` that is not blank, as a PNG file. Raises ExportError."""
+    for image in images:
+        buffer = io.BytesIO()
+        Image.fromarray(image).save(buffer, "PNG")
+        with contextlib.suppress(PictureError):
+            preprocess(buffer.getvalue())
+            return buffer.getvalue()
+    raise ExportError(
+        f"{NORMALISED}: got {len(images)} validation images of class {label} and none that is not blank, expected one"
+    )
 
 
 def to_onnx(program: ExportedProgram, opset: int, metadata: Mapping[str, str]) -> bytes:
@@ -143,11 +157,12 @@ def main() -> None:
     params = config.load("export", Params)
     set_threads()
     description = load_description(RAW / "dataset.json")
-    test = load_split(RAW, "test", len(description.classes))
+    classes = len(description.classes)
+    test, validation = load_split(RAW, "test", classes), load_split(NORMALISED, "validation", classes)
     network = classifier.load(TRAINED / "model")
     program = trace(network)
     metadata = {"classes": json.dumps(description.classes), "dataset": description.name}
-    onnx_model = to_onnx(program, params.opset, metadata | golden_example(network, test.images[0]))
+    onnx_model = to_onnx(program, params.opset, metadata | golden_pictures(network, validation, classes))
     session = onnxruntime.InferenceSession(onnx_model, providers=["CPUExecutionProvider"])
     (exported,) = session.run(["probabilities"], {"images": test.images})
     difference = check_agreement(classifier.predict(network, torch.from_numpy(test.images)).numpy(), exported)
@@ -160,9 +175,7 @@ def main() -> None:
         "network.svg": draw(SIDE, layers).encode(),
         "model_card.md": card(description, layers, hashlib.sha256(onnx_model).hexdigest()).encode(),
     }
-    for name, content in files.items():
-        write_bytes(OUT / name, content)
-    write_json(OUT / "manifest.json", {name: hashlib.sha256(content).hexdigest() for name, content in files.items()})
+    write_files(OUT, files)
     print(f"{summary(layers)}model.onnx and the trained network differ by at most {difference:.1e}")
 
 

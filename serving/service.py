@@ -6,6 +6,7 @@ BentoML's supervisor imports this module, too; what only a worker needs is impor
 import asyncio
 import gc
 import os
+import sys
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -16,6 +17,7 @@ from bentoml.validators import TensorSchema
 from pydantic import BaseModel
 from starlette.types import ASGIApp
 
+from serving import integrity
 from serving.http.schemas import Prediction, Predictions, Reading
 
 # As BentoML reads `np.ndarray`; importing numpy would start the service 50 ms later.
@@ -27,6 +29,8 @@ class Arguments(BaseModel):
 
     model: str
     """Tag of the model in BentoML's store, with its version: `mnist:v3-1d8e47a3`."""
+    labels: dict[str, str]
+    """The labels that the stored model must have, `sha256` that of its file."""
 
 
 arguments = bentoml.use_arguments(Arguments)
@@ -39,6 +43,18 @@ image = bentoml.images.Image(  # in an unknown distribution BentoML installs no 
     commands=[f"echo '{uv}' >/uv.lock && pip install --quiet --require-hashes --requirement /uv.lock && rm /uv.lock"],
     post_commands=["pip uninstall --yes --quiet uv; rm -rf /root/.cache"],
 )
+
+
+def check_model(arguments: Arguments) -> None:
+    """Exit with a sentence if the stored model is damaged, or is another one.
+
+    On import: the supervisor exits before it opens the port, and before BentoML reads a damaged manifest into a
+    traceback. A worker that was started again, later, exits as well: nothing is answered and the probes fail.
+    """
+    try:
+        integrity.check(arguments.model, arguments.labels)
+    except integrity.DamagedModelError as error:
+        sys.exit(f"error: {error}")
 
 
 def http_api(app: ASGIApp) -> ASGIApp:
@@ -61,6 +77,9 @@ def http_api(app: ASGIApp) -> ASGIApp:
 def as_json(answer: dict[str, Any]) -> Any:
     """The answer as a client receives it over HTTP."""
     return orjson.loads(orjson.dumps(answer, option=orjson.OPT_SERIALIZE_NUMPY))
+
+
+check_model(arguments)
 
 
 @bentoml.service(
@@ -92,8 +111,8 @@ class Digits:
         from serving.http import metrics
         from serving.model import Model
 
-        stored = self.stored
-        self.model = Model(Path(stored.path_of("model.onnx")), str(stored.tag), stored.info.labels)
+        path = Path(self.stored.path_of(integrity.FILE))
+        self.model = Model(path, arguments.model, arguments.labels)
         metrics.MODEL.labels(self.model.tag).set(1)
         gc.freeze()  # imported objects stay: scanning them for garbage took 50 ms from time to time
         gc.collect()  # the next one comes when there is a quarter more than this one leaves: soon, and it is short

@@ -13,7 +13,7 @@ import torch
 from filelock import FileLock
 
 from pipeline.data.dataset import DIGITS, Split
-from pipeline.export import golden_example, to_onnx, trace
+from pipeline.export import golden_pictures, to_onnx, trace
 from pipeline.model.classifier import Classifier
 from pipeline.model.networks import CnnParams, cnn
 from pipeline.training.device import set_threads
@@ -74,8 +74,8 @@ def model(tmp_path_factory: pytest.TempPathFactory, digits: Split) -> Model:
         if not path.is_file():
             torch.manual_seed(3)
             network = Classifier(cnn(CnnParams(widths=[4, 8, 8], dropout=0.0), 10), subtract=0.13, divide_by=0.31)
-            example = golden_example(network.eval(), digits.images[0])
-            metadata = {"classes": json.dumps(DIGITS), "dataset": "mnist"} | example
+            golden = golden_pictures(network.eval(), digits, 10)
+            metadata = {"classes": json.dumps(DIGITS), "dataset": "mnist"} | golden
             path.write_bytes(to_onnx(trace(network), 20, metadata))
     return Model(path, "mnist:v1-0123abcd")
 

@@ -314,7 +314,7 @@ def test_too_many_bytes_at_once_are_refused_before_they_fill_the_memory(model: M
         assert client.post("/predict_batch", content=b"{}", headers=JSON).status_code == 422  # given back
 
 
-def test_the_service_is_ready_only_if_the_golden_picture_gets_its_golden_answer(model: Model) -> None:
+def test_the_service_is_ready_only_if_the_golden_pictures_get_their_golden_answers(model: Model) -> None:
     with TestClient(service(model)) as client:
         assert client.get("/readyz").status_code == 200
         golden, model._golden_probabilities = model._golden_probabilities, model._golden_probabilities[::-1]

@@ -52,7 +52,7 @@ were scored once, after that, and chose nothing.
 * It always answers with one of its classes, also for a picture of something else. An empty page is caught before it \
 gets here; nothing else is.
 * It reads one {"digit" if description.is_digits else "item"} that fills the image as in the data set: picture files go \
-through `pipeline/image.py` first.
+through `pipeline/data/image.py` first.
 * The test images come from the same source as the training images. People elsewhere write otherwise (a 1 with a long \
 upstroke, a 7 with a bar): judge it on your own hand in `data/` before you rely on it.
 * A high probability is not a promise: the worst mistakes in `artifacts/score/tables/worst.csv` were made with confidence.

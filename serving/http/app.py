@@ -151,7 +151,7 @@ class HttpApi:
     async def readyz(self, request: Request) -> Response:
         model = self.model()
         if not await anyio.to_thread.run_sync(model.reproduces_golden):
-            raise Problem("not_ready", f"the model {model.tag} does not reproduce its golden answer")
+            raise Problem("not_ready", f"the model {model.tag} does not reproduce its golden answers")
         return json_response({"status": "ready"})
 
     async def metrics(self, request: Request) -> Response:

@@ -42,7 +42,7 @@ EXAMPLES: Final = MappingProxyType(  # got and expected, or the whole message
         "no_content": ("0 bytes", "a picture file"),
         "not_a_picture": ("5 bytes that are not a picture", ", ".join(FORMATS)),
         "not_digits": ("the model fashion_mnist:v1-0123abcd classifies Trouser, Coat, not digits",),
-        "not_ready": ("the model mnist:v1-0123abcd does not reproduce its golden answer",),
+        "not_ready": ("the model mnist:v1-0123abcd does not reproduce its golden answers",),
         "overloaded": (f"{DEFAULT_LIMITS.requests} requests are being answered; try again in a second",),
         "picture_size": ("a picture of 2×2 pixels", LIMITS),
         "slow_body": ("1000 bytes", f"the whole body within {DEFAULT_LIMITS.body_seconds:g} seconds"),
@@ -176,7 +176,7 @@ def describe(tag: str, dataset: str, classes: tuple[str, ...]) -> Json:
     alive = operation("livez", "the process responds", responses=responses("Status", {"status": "alive"}, ()))
     ready = operation(
         "readyz",
-        "the model reproduces its golden answer",
+        "the model reproduces its golden answers, one for each class",
         responses=responses("Status", {"status": "ready"}, ("not_ready",)),
     )
     page = {"text/plain": {"schema": {"type": "string"}, "example": 'digits_predictions_total{class_name="7"} 1.0'}}
@@ -203,4 +203,6 @@ def describe(tag: str, dataset: str, classes: tuple[str, ...]) -> Json:
 
 
 def about_example(tag: str, dataset: str, classes: tuple[str, ...]) -> Json:
-    return {"model": tag, "dataset": dataset, "classes": list(classes), "labels": {"commit": "…", "data": "…"}}
+    origin = {"sha256": "…", "run": "…", "commit": "…", "dirty": "false", "experiment": "none", "registry": "…"}
+    labels = origin | {"training_data": "….dir", "handwriting": "….dir", "test_accuracy": "0.9934"}
+    return {"model": tag, "dataset": dataset, "classes": list(classes), "labels": labels}

@@ -19,6 +19,11 @@ closed = with_config(ConfigDict(extra="forbid"))  # a type with no other keys
 Share = Annotated[float, Ge(0), Le(1)]
 Tag = Annotated[str, Field(description="tag of the model that answered")]
 Seen = Annotated[str, Field(description=f"the {SIDE}×{SIDE} image that the model saw: PNG as a data URL")]
+LABELS: Final = (
+    "the origin of the model: `sha256` of its file; `run` in MLflow at the address `registry`; git `commit`, `dirty`: "
+    "whether the tree differed from it; DVC `experiment`, or none; `training_data` and `handwriting`: DVC's hashes of "
+    "what it was trained on and of data/; `test_accuracy`"
+)
 ClassIndex = TypeAliasType("ClassIndex", Annotated[int, Ge(0)])
 Probabilities = TypeAliasType("Probabilities", list[Share])
 # null first: BentoML gives its client only the first type of a union, and the client would decode null as a list.
@@ -98,7 +103,7 @@ class Model(TypedDict):
     model: Tag
     dataset: str
     classes: list[str]
-    labels: dict[str, str]
+    labels: Annotated[dict[str, str], Field(description=LABELS)]
 
 
 @closed

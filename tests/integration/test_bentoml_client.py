@@ -3,11 +3,14 @@
 Client and service run in processes of their own: importing BentoML's raises warnings, which are errors here.
 """
 
+import hashlib
 import json
 import os
+import re
+import shutil
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -23,10 +26,12 @@ from tests.support.sample_requests import FIVE
 
 BLANK = encoded(np.full((60, 60), 255, np.uint8))
 TAG = "mnist:v1-0123abcd"
+ARGUMENTS = "arguments.json"  # of the Bento
 PNG = {"content-type": "image/png"}
 STORE = """
-import sys, pathlib, bentoml
-with bentoml.models.create(sys.argv[1], labels={"commit": "unknown"}) as stored:
+import json, sys, pathlib, bentoml
+arguments = json.loads(pathlib.Path(sys.argv[1]).read_text())
+with bentoml.models.create(arguments["model"], labels=arguments["labels"]) as stored:
     pathlib.Path(stored.path_of("model.onnx")).write_bytes(pathlib.Path(sys.argv[2]).read_bytes())
 """
 ASK = """
@@ -74,8 +79,8 @@ import numpy as np
 from bentoml._internal.utils.args import set_arguments
 from uvicorn.protocols.http import auto
 
-tag, folder = sys.argv[1], Path(sys.argv[2])
-set_arguments({"model": tag})
+folder = Path(sys.argv[2])
+set_arguments(json.loads(Path(sys.argv[1]).read_text()))
 os.environ["PROMETHEUS_MULTIPROC_DIR"] = os.environ["BENTOML_CONTAINERIZED"] = str(folder)
 before = os.environ | {"protocol": auto.AutoHTTPProtocol}
 from serving.service import Digits
@@ -111,11 +116,14 @@ def served(model: Model, digits: Split, tmp_path_factory: pytest.TempPathFactory
     (folder / "text.png").write_text("hello")
     np.save(folder / "images.npy", np.append(digits.images[:7], np.zeros((1, 28, 28), np.uint8), axis=0))
     environment = os.environ | {"BENTOML_HOME": str(folder / "home"), "BENTOML_DO_NOT_TRACK": "true"}
-    store = [sys.executable, "-c", STORE, TAG, str(model.path)]
+    labels = {"sha256": hashlib.sha256(model.path.read_bytes()).hexdigest(), "commit": "unknown"}
+    (folder / ARGUMENTS).write_text(json.dumps({"model": TAG, "labels": labels}))
+    store = [sys.executable, "-c", STORE, str(folder / ARGUMENTS), str(model.path)]
     subprocess.run(store, env=environment, check=True, capture_output=True)
     port = free_port()
     options = ["--host", "127.0.0.1", "--port", str(port), "--timeout-graceful-shutdown", "1"]
-    command = [sys.executable, "-m", "bentoml", "serve", "serving.service:Digits", "--arg", f"model={TAG}", *options]
+    arguments = ["--arg-file", str(folder / ARGUMENTS)]
+    command = [sys.executable, "-m", "bentoml", "serve", "serving.service:Digits", *arguments, *options]
     with running_command(command, port, folder / "log", environment) as url:
         yield Served(url, folder, environment)
 
@@ -160,7 +168,11 @@ def test_a_refusal_reaches_the_client_and_no_array_is_reshaped_or_cast(by_client
 def test_in_process_it_answers_as_over_http_and_importing_it_changes_nothing(
     served: Served, by_http: dict[str, Any]
 ) -> None:
-    assert served.run(IN_PROCESS, TAG) == {"answers": by_http, "is_ready": True, "changed by import": []}
+    assert served.run(IN_PROCESS, str(served.folder / ARGUMENTS)) == {
+        "answers": by_http,
+        "is_ready": True,
+        "changed by import": [],
+    }
 
 
 def test_swaggers_files_and_the_contract_are_bentomls_and_its_other_pages_are_not_served(http: httpx2.Client) -> None:
@@ -169,3 +181,38 @@ def test_swaggers_files_and_the_contract_are_bentomls_and_its_other_pages_are_no
     assert http.get("/schema.json").json()["name"] == "handwritten-digits"
     for path in ("/static_content/index.css", "/healthz", "/static_content/"):
         assert (http.get(path).status_code, http.get(path).json()["code"]) == (404, "not_found")
+
+
+def flip(path: Path) -> None:
+    content = bytearray(path.read_bytes())
+    content[len(content) // 2] ^= 4
+    path.write_bytes(content)
+
+
+def relabel(path: Path) -> None:
+    path.write_text(path.read_text().replace("unknown", "unkn0wn"))
+
+
+@pytest.mark.parametrize(
+    ("file", "damage", "message"),
+    [
+        ("model.onnx", flip, "got SHA-256 .*, the Bento expects"),
+        ("model.onnx", Path.unlink, "expected a model, got: No such file"),
+        ("model.yaml", relabel, "label 'commit': got 'unkn0wn', the Bento expects 'unknown'"),
+        ("model.yaml", lambda path: path.write_text("name: a: b"), "BentoML cannot read it: mapping values"),
+    ],
+)
+def test_a_damaged_model_is_not_served(
+    served: Served, tmp_path: Path, file: str, damage: Callable[[Path], object], message: str
+) -> None:
+    shutil.copytree(served.folder / "home", tmp_path / "home")
+    damage(tmp_path / "home/models/mnist/v1-0123abcd" / file)
+    arguments = ["--arg-file", str(served.folder / ARGUMENTS), "--host", "127.0.0.1", "--port", str(free_port())]
+    command = [sys.executable, "-m", "bentoml", "serve", "serving.service:Digits", *arguments]
+    environment = served.environment | {"BENTOML_HOME": str(tmp_path / "home")}
+
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
+
+    assert done.returncode == 1
+    assert re.search(rf"^error: .*{message}", done.stderr, re.MULTILINE)
+    assert "Traceback" not in done.stderr
