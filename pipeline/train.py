@@ -1,8 +1,8 @@
 """Stage `train`: the network named in params.yaml, trained on a GPU if there is one.
 
 Reads    artifacts/download/dataset.json (number of classes), artifacts/normalise/: both splits and the scaling.
-Writes   artifacts/train/: model/ (architecture.json, weights.safetensors), history.csv (one row per epoch), steps.csv
-         (at most 400 rows), summary.json.
+Writes   artifacts/train/: model/ (architecture.json, weights.safetensors, manifest.json: their SHA-256), history.csv
+         (one row per epoch), steps.csv (at most 400 rows), summary.json.
 Decides  which epoch's weights are kept: the one with the lowest validation loss. The same seed on the same kind of
          machine gives the same bytes.
 The test set is not read.

@@ -8,11 +8,22 @@ from typing import Any
 
 import numpy as np
 import pytest
+import safetensors.torch
 import torch
 from dvc.utils.serialize import YAMLFileCorruptedError, dump_yaml, load_yaml
 
 from pipeline.core.errors import DataError, StorageError
-from pipeline.core.files import read_array, read_json, read_yaml, write_array, write_bytes, write_csv, write_json
+from pipeline.core.files import (
+    read_array,
+    read_json,
+    read_yaml,
+    to_json,
+    write_array,
+    write_bytes,
+    write_csv,
+    write_files,
+    write_json,
+)
 from pipeline.data.dataset import Split, load_split
 from pipeline.model import classifier
 from pipeline.model.classifier import Classifier
@@ -234,14 +245,24 @@ def test_a_damaged_classifier_is_named(tmp_path: Path, name: str, damage: str) -
     (tmp_path / name).write_bytes(contents.get(damage, others))
     if damage == "missing":
         (tmp_path / name).unlink()
-    with pytest.raises(DataError, match=r"(architecture\.json|weights\.safetensors): expected"):
+    with pytest.raises(DataError, match=rf"{name}: (got SHA-256 .*, expected|expected a file)"):
+        classifier.load(tmp_path)
+
+
+def test_weights_of_another_network_are_named(tmp_path: Path) -> None:
+    files = {"architecture.json": to_json(architecture().model_dump())}
+    weights = safetensors.torch.save(random_weights(architecture(model="mlp")))
+    write_files(tmp_path, files | {"weights.safetensors": weights})
+    with pytest.raises(DataError, match=r"weights\.safetensors: expected the weights of architecture\.json's network"):
         classifier.load(tmp_path)
 
 
 @pytest.mark.parametrize(("key", "value"), [("model", "rnn"), ("divide_by", 0), ("classes", "ten"), ("depth", 3)])
 def test_an_architecture_that_cannot_be_built_is_named(tmp_path: Path, key: str, value: object) -> None:
     classifier.save(tmp_path, architecture(), random_weights(architecture()))
-    write_json(tmp_path / "architecture.json", architecture().model_dump() | {key: value})
+    weights = (tmp_path / "weights.safetensors").read_bytes()
+    wrong = to_json(architecture().model_dump() | {key: value})
+    write_files(tmp_path, {"architecture.json": wrong, "weights.safetensors": weights})
     with pytest.raises(DataError, match=rf"architecture\.json: expected an architecture, got: (.|\n)*{key}"):
         classifier.load(tmp_path)
 

@@ -26,6 +26,7 @@ from pipeline.core.errors import DataError, StorageError
 MAX_SIZE: Final = 2_000_000  # bytes of a YAML or JSON file; the largest here, dvc.lock, has 20,000
 MAX_DEPTH: Final = 50  # mappings and lists in each other; params.yaml has 3
 MAX_VALUES: Final = 100_000  # in a YAML file, counted again for each alias
+MANIFEST: Final = "manifest.json"
 
 
 def write_bytes(path: Path, content: bytes) -> None:
@@ -50,7 +51,31 @@ def write_text(path: Path, text: str) -> None:
 
 
 def write_json(path: Path, value: Mapping[str, Any]) -> None:
-    write_text(path, json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n")
+    write_bytes(path, to_json(value))
+
+
+def to_json(value: Mapping[str, Any]) -> bytes:
+    return (json.dumps(value, indent=2, sort_keys=True, ensure_ascii=False, allow_nan=False) + "\n").encode()
+
+
+def write_files(folder: Path, files: Mapping[str, bytes]) -> None:
+    """Write the files, and manifest.json with the SHA-256 of each."""
+    for name, content in files.items():
+        write_bytes(folder / name, content)
+    write_json(folder / MANIFEST, {name: hashlib.sha256(content).hexdigest() for name, content in files.items()})
+
+
+def check_files(folder: Path, *names: str) -> None:
+    """Raise DataError unless these files have the SHA-256 that manifest.json names: a flipped bit in a weight or in a
+    number would go unnoticed."""
+    manifest = read_json(folder / MANIFEST, *names)
+    for name in names:
+        try:
+            got = hashlib.sha256((folder / name).read_bytes()).hexdigest()
+        except OSError as error:
+            raise DataError(f"{folder / name}: expected a file, got {_reason(error)}") from error
+        if got != manifest[name]:
+            raise DataError(f"{folder / name}: got SHA-256 {got}, expected {manifest[name]}, as in {MANIFEST}")
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:

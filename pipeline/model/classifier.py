@@ -1,4 +1,4 @@
-"""A network with the scaling of its input, saved as architecture.json and weights.safetensors."""
+"""A network with the scaling of its input, saved as architecture.json, weights.safetensors and manifest.json."""
 
 import copy
 from pathlib import Path
@@ -10,7 +10,7 @@ from pydantic import ValidationError
 from torch import Tensor, nn
 
 from pipeline.core.errors import DataError
-from pipeline.core.files import read_json, write_bytes, write_json
+from pipeline.core.files import check_files, read_json, to_json, write_files
 from pipeline.model.networks import Architecture
 
 
@@ -44,12 +44,13 @@ class Classifier(nn.Module):
 
 
 def save(folder: Path, architecture: Architecture, weights: dict[str, Tensor]) -> None:
-    write_json(folder / "architecture.json", architecture.model_dump())
-    write_bytes(folder / "weights.safetensors", safetensors.torch.save(weights))
+    description = to_json(architecture.model_dump())
+    write_files(folder, {"architecture.json": description, "weights.safetensors": safetensors.torch.save(weights)})
 
 
 def load(folder: Path) -> Classifier:
     """The trained classifier, on the CPU, in evaluation mode. Raises DataError if a file is damaged or they differ."""
+    check_files(folder, "architecture.json", "weights.safetensors")
     weights_file = folder / "weights.safetensors"
     try:
         architecture = Architecture.model_validate(read_json(folder / "architecture.json"))
