@@ -86,5 +86,19 @@ def uncommitted(paths: Iterable[str]) -> list[str]:
     return [path for path in paths if git("status", "--porcelain", "--", path)]
 
 
+def differing(paths: Iterable[Path]) -> list[Path]:
+    """Those files whose bytes differ from the last commit, or that it lacks; all of them without a commit.
+
+    Unlike `git status`, it reads the files: a bit that was flipped on disk leaves a file's size and time as they were.
+    """
+    paths = list(paths)
+    hashes = (git("hash-object", "--", *map(str, paths)) or "").split()
+    listed = (git("ls-tree", "-r", "--format=%(objectname) %(path)", "HEAD", "--", *map(str, paths)) or "").splitlines()
+    committed = {name: sha for sha, _, name in (line.partition(" ") for line in listed)}
+    if len(hashes) != len(paths):
+        return paths
+    return [path for path, sha in zip(paths, hashes, strict=True) if committed.get(path.as_posix()) != sha]
+
+
 if __name__ == "__main__":
     entrypoint.run(check)

@@ -82,20 +82,33 @@ def read_lock(path: Path = LOCK_FILE) -> dict[str, Stage]:
     """The stages in dvc.lock by name. Raises DataError if it is missing or damaged."""
 
     def hashes(entries: list[dict[str, Any]]) -> dict[str, str]:
-        return {entry["path"]: entry["md5"] for entry in entries}
+        return {str(entry["path"]): str(entry["md5"]) for entry in entries}
 
     try:
         return {
             name: Stage(
                 name,
-                entry.get("params", {}).get(str(PARAMS_FILE), {}),
+                dict(entry.get("params", {}).get(str(PARAMS_FILE), {})),
                 hashes(entry.get("deps", [])),
                 hashes(entry.get("outs", [])),
             )
             for name, entry in _read(path)["stages"].items()
         }
-    except (KeyError, AttributeError, TypeError) as error:
+    except (KeyError, AttributeError, TypeError, ValueError) as error:
         raise DataError(f"{path}: expected a path and an md5 for each file, got none ({error})") from error
+
+
+def declared(name: str) -> tuple[list[str], set[str], set[str]]:
+    """The sections of parameters, the dependencies and the outputs that dvc.yaml declares for a stage.
+
+    Raises DataError if dvc.yaml has no such stage.
+    """
+    entry = _read(DVC_FILE)["stages"].get(name)
+    if entry is None:
+        raise DataError(f"{DVC_FILE}: expected a stage named {name}, got none")
+    outs = [out for key in ("outs", "metrics", "plots") for out in entry.get(key, [])]
+    paths = {path for out in outs for path in ([out] if isinstance(out, str) else out)}
+    return list(entry.get("params", [])), set(entry["deps"]), paths
 
 
 def read_stage(name: str) -> Stage:
