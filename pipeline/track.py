@@ -7,7 +7,8 @@ Writes   artifacts/track/synced.json: the pipeline version that was synced. It i
          the registry.
 Decides  whether the model becomes `champion`: if it is the first, or at least as accurate as the current champion on
          the same validation images; otherwise it is the `challenger`. The test set is not used. The model of a DVC
-         experiment also gets the experiment's name as an alias.
+         experiment also gets the experiment's name as an alias. MODEL_SIGNING_KEY, if set, names the private key with
+         which the version is signed.
 
 Every operation is idempotent: run twice, or after a cache hit, a lost database or a server that was down, it leaves
 the same state in MLflow. A result that has its child run is linked, never logged again.
@@ -24,12 +25,14 @@ from pipeline.core import entrypoint
 from pipeline.core.config import SECTIONS
 from pipeline.core.errors import TrackingError
 from pipeline.core.files import read_json, write_json
+from pipeline.core.git import git
 from pipeline.data.dataset import load_description
-from pipeline.tracking import git_tags
+from pipeline.tracking import git_tags, signature
 from pipeline.tracking.dvc_lock import Stage, content_md5, read_lock, version_key
+from pipeline.tracking.lock_check import check_files, check_shape, outdated
 from pipeline.tracking.mlflow_store import PARENT, MlflowStore, Run, configure_mlflow, mlflow_errors
 from pipeline.tracking.promotion import choose_alias
-from pipeline.tracking.registry import Registry
+from pipeline.tracking.registry import CLAIMED_TAGS, UNKNOWN, ModelVersion, Registry
 from pipeline.tracking.stage_outputs import artifact_files, flatten, read_curves, read_metrics
 from pipeline.tracking.tracking_uri import display_uri
 
@@ -58,11 +61,11 @@ DATA_CONTEXTS: Final = {
 }
 
 
-def check_outs(stage: Stage) -> None:
-    """Raise TrackingError if an output on disk is not the one in dvc.lock."""
-    for path, md5 in stage.outs.items():
-        if content_md5(Path(path)) != md5:
-            raise TrackingError(f"{path}: got contents that differ from dvc.lock; run `dvc checkout` or `dvc repro`")
+def select(stages: dict[str, Stage]) -> dict[str, Stage]:
+    """The stages that are synced. Raises TrackingError unless all are there."""
+    if missing := set(SECTIONS) - set(stages):
+        raise TrackingError(f"dvc.lock: expected the stages {', '.join(sorted(missing))}, got none; run `dvc repro`")
+    return {name: stage for name, stage in stages.items() if name in SECTIONS}
 
 
 def log_stage(store: MlflowStore, stage: Stage, parent_id: str) -> Run:
@@ -145,8 +148,9 @@ def description(store: MlflowStore, children: dict[str, Run]) -> str:
     return f"Stages: {' · '.join(links)}\n\n{Path(CARD).read_text(encoding='utf-8')}"
 
 
-def register_model(store: MlflowStore, stages: dict[str, Stage], parent: Run) -> str:
-    """Register the exported model unless it is registered, and choose its alias; return name, version and aliases."""
+def register_model(store: MlflowStore, stages: dict[str, Stage], parent: Run, signing_key: Path | None) -> str:
+    """Register the exported model unless it is registered, choose its alias and sign it; return name, version and
+    aliases."""
     data = load_description(DATASET)
     sha256 = read_json(Path("artifacts/export/manifest.json"))["model.onnx"]
     export = store.find_run({"dvc.stage": "export", "dvc.key": stages["export"].key})
@@ -157,6 +161,7 @@ def register_model(store: MlflowStore, stages: dict[str, Stage], parent: Run) ->
         "test_accuracy": str(read_json(Path(METRICS["score"]))["test"]["accuracy"]),
         "validation_accuracy": str(accuracy),
         "validation_images.md5": content_md5(VALIDATION),
+        "training_data.md5": stages["train"].deps["artifacts/normalise"],
         "data.md5": stages["score"].deps.get("data", NO_DATA),
         "parent_run": parent.info.run_id,
     }
@@ -166,7 +171,9 @@ def register_model(store: MlflowStore, stages: dict[str, Stage], parent: Run) ->
         version = registry.register(export, data.name, Path(MODEL), tags)
     elif not registry.is_intact(version):
         version = registry.repair(version, export, Path(MODEL))
-    if not store.is_active(version.tags["parent_run"]):
+    # An earlier version of this stage, or a person, may have registered it with fewer tags.
+    registry.set_tags(version, {name: value for name, value in tags.items() if name not in version.tags})
+    if not store.is_active(version.tags.get("parent_run", parent.info.run_id)):
         registry.set_tags(version, {"parent_run": parent.info.run_id})
     champion = registry.champion(data.name)
     if "alias_at_registration" not in version.tags or champion is None:
@@ -175,34 +182,53 @@ def register_model(store: MlflowStore, stages: dict[str, Stage], parent: Run) ->
         registry.set_tags(version, {"alias_at_registration": alias})  # a later champion takes over the alias only
     if own_alias := git_tags.alias(git_tags.experiment_name()):
         registry.set_alias(version, own_alias)
-    aliases = store.client.get_model_version(data.name, str(version.version)).aliases
-    return f"{data.name} version {version.version} ({', '.join(aliases) or 'no alias'})"
+    version = store.client.get_model_version(data.name, str(version.version))  # with its tags and aliases of now
+    if signing_key:
+        sign(registry, version, tags, signing_key)
+    signed = ", signed" if signing_key else ""
+    return f"{data.name} version {version.version} ({', '.join(version.aliases) or 'no alias'}){signed}"
 
 
-def sync(store: MlflowStore, stages: dict[str, Stage]) -> str:
-    """Log the pipeline version and register its model; return a summary for the user."""
+def sign(registry: Registry, version: ModelVersion, tags: dict[str, str], key: Path) -> None:
+    """Sign the version with what was computed here, whatever its tags in the registry were.
+
+    Raises TrackingError if its run names a commit that is not part of the history here.
+    """
+    registry.set_tags(version, {name: tags[name] for name in CLAIMED_TAGS})
+    claims = registry.claims(version) | {name: tags[tag] for tag, name in CLAIMED_TAGS.items()}
+    if claims["commit"] != UNKNOWN and git("merge-base", "--is-ancestor", claims["commit"], "HEAD") is None:
+        raise TrackingError(
+            f"MODEL_SIGNING_KEY: models:/{version.name}/{version.version}: got a run of commit {claims['commit']}, "
+            "expected one in the history of this repository's HEAD; the version is not signed"
+        )
+    registry.set_tags(version, {signature.TAG: signature.sign(claims, key)})
+
+
+def sync(store: MlflowStore, stages: dict[str, Stage], signing_key: Path | None) -> str:
+    """Log the pipeline version, register its model and sign it; return a summary for the user."""
     parent = log_version(store, stages)
-    return f"run {parent.info.run_name}, model {register_model(store, stages, parent)}"
+    return f"run {parent.info.run_name}, model {register_model(store, stages, parent, signing_key)}"
 
 
 def main() -> None:
     root = Path(os.environ.get("DVC_ROOT", "."))
     configure_mlflow()
-    stages = {name: stage for name, stage in read_lock().items() if name in SECTIONS}
-    if missing := set(SECTIONS) - set(stages):
-        raise TrackingError(f"dvc.lock: expected the stages {', '.join(sorted(missing))}, got none; run `dvc repro`")
-    for stage in stages.values():
-        check_outs(stage)
+    stages = select(read_lock())
+    check_shape(stages)
+    check_files(stages)
     try:
         with mlflow_errors(root):
             (root / ".cache").mkdir(exist_ok=True)
             # Two experiments that end at the same time may share stages: one of them logs, the other links.
             with FileLock(root / ".cache" / "track.lock"):
-                synced = sync(MlflowStore(root), stages)
+                key = os.environ.get("MODEL_SIGNING_KEY")
+                synced = sync(MlflowStore(root), stages, root / key if key else None)
     except TrackingError as error:
         advice = "All results are computed and kept; run the same command again to sync them to MLflow"
         raise TrackingError(f"{error}. {advice}") from error
     write_json(OUT / "track" / "synced.json", {"version": version_key(stages)})
+    if changed := outdated(stages):
+        print(f"note: MLflow has what dvc.lock says, whose parameters or code are not those here: {', '.join(changed)}")
     print(f"MLflow at {display_uri(root)}: {synced}{git_tags.commit_advice(stages)}")
 
 

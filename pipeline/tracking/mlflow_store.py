@@ -31,6 +31,7 @@ from pipeline.tracking.tracking_uri import (
     database_file,
     display_uri,
     get_tracking_uri,
+    public_uri,
     without_credentials,
 )
 
@@ -100,7 +101,7 @@ class MlflowStore:
     """One experiment in one MLflow store. Every method may raise what `mlflow_errors` turns into a TrackingError."""
 
     def __init__(self, root: Path, experiment: str = EXPERIMENT) -> None:
-        self.uri = get_tracking_uri(root)
+        self.uri, self.public_uri = get_tracking_uri(root), public_uri(root)
         check_server(self.uri)
         database, self._artifact_folder = database_file(root), artifact_folder(root)
         lock = database.with_name(f"{database.name}.lock") if database else root / ".cache" / "mlflow.lock"

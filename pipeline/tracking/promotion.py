@@ -7,5 +7,9 @@ def choose_alias(champion: ModelVersion | None, accuracy: float, images: str) ->
     """`champion` or `challenger`, for a model of this accuracy on the validation images with this MD5 sum."""
     if champion is None:
         return "champion"
-    comparable = champion.tags.get("validation_images.md5") == images
-    return "champion" if comparable and accuracy >= float(champion.tags["validation_accuracy"]) else "challenger"
+    if champion.tags.get("validation_images.md5") != images:
+        return "challenger"
+    try:
+        return "champion" if accuracy >= float(champion.tags["validation_accuracy"]) else "challenger"
+    except (KeyError, ValueError):  # a person registered it, or changed the tag: not comparable
+        return "challenger"

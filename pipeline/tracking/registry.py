@@ -23,6 +23,15 @@ from pipeline.tracking.mlflow_store import MISSING, MlflowStore, Run
 from pipeline.tracking.tracking_uri import without_credentials
 
 FILE: Final = "model.onnx"
+REQUIRED_TAGS: Final = ("sha256", "parent_run", "data.md5", "test_accuracy")
+UNKNOWN: Final = "unknown"  # no git repository, or a version that was registered before this was recorded
+CLAIMED_TAGS: Final = {  # with their names in the origin of a model
+    "sha256": "sha256",
+    "training_data.md5": "training_data",
+    "data.md5": "handwriting",
+    "test_accuracy": "test_accuracy",
+}
+LOCAL: Final = ("run", "registry")  # in the origin of a model: other words in another registry
 
 
 def onnx_arguments(path: Path) -> dict[str, Any]:
@@ -157,11 +166,33 @@ class Registry:
         listed = ", ".join(f"{version.version} ({', '.join(version.aliases) or 'no alias'})" for version in versions)
         return f"versions {listed}; name one (VERSION=…, ALIAS=…), or set the alias on the model's page in `make ui`"
 
-    def commit(self, version: ModelVersion) -> str | None:
-        """The git commit of the pipeline version that produced the model. Raises TrackingError."""
-        run_id = version.tags.get("parent_run", "")
+    def origin(self, version: ModelVersion) -> dict[str, str]:
+        """Where the model comes from, by the registry's tags: its file's SHA-256, its run, the commit and whether the
+        tree differed from it, the DVC experiment, the hashes of the data, its accuracy and the registry's address.
+
+        Raises TrackingError if the version lacks tags, or its run was deleted.
+        """
+        if missing := [name for name in REQUIRED_TAGS if name not in version.tags]:
+            raise TrackingError(
+                f"models:/{version.name}/{version.version}: expected the tags {', '.join(REQUIRED_TAGS)}, got no "
+                f"{', '.join(missing)}: it was not registered by `make track`, which adds them to the model that "
+                "dvc.lock names"
+            )
+        tags = self._run_tags(version)
+        return {
+            **{name: version.tags.get(tag, UNKNOWN) for tag, name in CLAIMED_TAGS.items()},
+            "run": version.tags["parent_run"],
+            "commit": tags.get("mlflow.source.git.commit", UNKNOWN),
+            "dirty": tags.get("git.dirty", UNKNOWN),
+            "experiment": tags.get("dvc.experiment", "none"),
+            "registry": self.store.public_uri,
+        }
+
+    def _run_tags(self, version: ModelVersion) -> dict[str, str]:
+        """The tags of the pipeline version that produced the model. Raises TrackingError."""
+        run_id = version.tags["parent_run"]
         try:
-            tags = self.client.get_run(run_id).data.tags
+            return dict(self.client.get_run(run_id).data.tags)
         except MlflowException as error:
             if error.error_code not in (MISSING, "INVALID_PARAMETER_VALUE"):
                 raise
@@ -169,8 +200,11 @@ class Registry:
                 f"models:/{version.name}/{version.version}: expected the run {run_id!r} of its pipeline version, got "
                 "none: it was deleted. `make track` creates it again for the model that dvc.lock names"
             ) from error
-        commit = tags.get("mlflow.source.git.commit")
-        return str(commit) if commit else None
+
+    def claims(self, version: ModelVersion) -> dict[str, str]:
+        """What a signature covers: the model's name and its origin, without ids and addresses of this registry."""
+        origin = self.origin(version)
+        return {"name": str(version.name)} | {key: value for key, value in origin.items() if key not in LOCAL}
 
     def read_model(self, version: ModelVersion) -> bytes:
         """The ONNX file of a registered version. Raises TrackingError if it is not the one that was registered."""

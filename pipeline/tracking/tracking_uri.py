@@ -50,10 +50,19 @@ def display_uri(root: Path) -> str:
     return f"{SQLITE}{database}" if database else without_credentials(get_tracking_uri(root))
 
 
+def public_uri(root: Path) -> str:
+    """The tracking URI that a service may publish: without credentials, of a SQLite file only the name."""
+    database = database_file(root)
+    return f"{SQLITE}{database.name}" if database else without_credentials(get_tracking_uri(root))
+
+
 def without_credentials(uri: str) -> str:
-    """The URI without the user and the password of a database or server."""
+    """The URI without the user and the password of a database or server, and without its query, which may hold them."""
     try:
         parts = urlsplit(uri)
     except ValueError:
         return uri.rpartition("@")[2]
-    return urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2])) if "@" in parts.netloc else uri
+    host = parts.netloc.rpartition("@")[2]
+    if host == parts.netloc and not parts.query and not parts.fragment:
+        return uri
+    return urlunsplit(parts._replace(netloc=host, query="", fragment=""))

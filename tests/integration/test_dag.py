@@ -88,8 +88,10 @@ def test_the_champion_becomes_a_bento_once_and_the_bento_answers(clone: Clone, t
     bento = (clone.folder / ".cache/bento").read_text()
     answer = clone.check_output("python", "-m", "serving.smoke_test", bento, "data/7/colour-06.png", **home)
 
-    assert printed[0] == printed[1] == f"model mnist:v1-{version.tags['sha256'][:8]}, Bento {bento}"
-    assert re.search(rf"digit \d, confidence [01]\.\d+, mnist:v1-{version.tags['sha256'][:8]}", answer)
+    tag = bento.partition("-service:")[2].rpartition("-")[0]
+    assert tag.startswith(f"v{version.version}-")
+    assert printed[0] == printed[1] == f"model mnist:{tag}, Bento {bento}"
+    assert re.search(rf"digit \d, confidence [01]\.\d+, mnist:{tag}", answer)
 
 
 def test_nothing_is_done_twice(clone: Clone) -> None:
@@ -187,7 +189,7 @@ def test_an_artifact_that_differs_from_dvc_lock_is_not_logged(clone: Clone) -> N
     done = clone.run("python", "-m", "pipeline.track")
 
     assert done.returncode == 1
-    assert "error: artifacts/export: got contents that differ from dvc.lock" in done.stderr
+    assert "error: artifacts/export/model_card.md: got contents that differ from dvc.lock" in done.stderr
     assert "Traceback" not in done.stderr
 
 

@@ -63,7 +63,7 @@ def read_champion(clone: Clone) -> tuple[bytes, str | None]:
     """The champion's file and commit, which `make bento` takes from the registry."""
     registry = Registry(MlflowStore(clone.folder))
     version = registry.get_version("mnist", None, "champion")
-    return registry.read_model(version), registry.commit(version)
+    return registry.read_model(version), registry.origin(version)["commit"]
 
 
 def refusal(clone: Clone) -> str:
