@@ -20,6 +20,8 @@ help: ## list the targets
 
 .venv/locked: requirements.lock
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "error: expected Python 3.11 or newer, got " + sys.version)'
+	@! git rev-parse --quiet --verify HEAD:$< > /dev/null 2>&1 || test "$$(git hash-object $<)" = "$$(git rev-parse HEAD:$<)" \
+		|| echo "note: $< is not that of the last commit"
 	@test -x .venv/bin/python || $(PYTHON) -m venv .venv
 	@echo "installing $$(grep -c '^[a-z]' requirements.lock) packages into .venv: 6 GB on disk, from half a minute to several minutes"
 	@.venv/bin/python -m pip install --quiet --disable-pip-version-check "$$(grep -o '^uv==[0-9.]*' requirements.lock)"
@@ -108,6 +110,10 @@ kills: .venv/locked ## kill a training at random moments, each time resumed, and
 attack: bento ## attack the running service by sockets and by hostile pictures, in minutes (SECONDS=4 for each)
 	@python -m tests.support.attack $(SECONDS)
 
+flips: FLIPS ?= 1000
+flips: .venv/locked ## flip single bits of model, manifests, weights, lock files and cache: none is silent (FLIPS=10000)
+	@python -m tests.support.flips $(FLIPS)
+
 bench-serving: bento ## compare the service with baselines: requests per second, latency percentiles
 	@python -m benchmarks.serving
 
@@ -136,5 +142,5 @@ lock: .venv/locked ## update requirements.lock from pyproject.toml
 		--no-header --no-annotate --quiet --output-file serving/uv.lock
 
 .PHONY: help install demo repro check lint test-unit test test-e2e ui track bento serve container experiment \
-	best fast fastest fashion textbook fuzz kills attack bench-training bench-serving bench-reading bench-pipeline screenshots \
-	handwriting lock
+	best fast fastest fashion textbook fuzz kills attack flips bench-training bench-serving bench-reading bench-pipeline \
+	screenshots handwriting lock
