@@ -1,7 +1,8 @@
 """`make fuzz`: many kinds of bad input against the live service.
 
 `python -m tests.support.fuzz [REQUESTS]` sends over 20,000 requests, or at least as many as given: first by one client,
-kind by kind, so that each kind has its figures; then by several processes at once, in rounds of all kinds.
+kind by kind, so that each kind has its figures; then by several processes at once, in rounds of all kinds, each for
+about the same time.
 
 It passes if every response has a status that its kind allows and the JSON schema of problems, no worker dies, and
 memory stays below its limit and does not leak; then schemathesis compares the service with its OpenAPI description.
@@ -35,6 +36,7 @@ from tests.support.bad_requests import KINDS, Kind, Request
 BENTO: Final = Path(".cache/bento")
 EXAMPLES: Final = 800  # of each kind
 REQUESTS: Final = 20_000  # at least
+SECONDS: Final = 10.0  # of a kind in a round, at the rate of the first client; cheap requests are sent more often
 CLIENTS: Final = 2  # at once, after the first ones
 REPEATS: Final = 3  # of a quarter of them
 GROWTH: Final = 8.0  # MB; more in every repeat of 7,000 requests is a leak of at least a kilobyte per request
@@ -135,6 +137,7 @@ def fuzz(url: str, requests: int = 0, examples: int = EXAMPLES, report: Callable
     worker = worker_of(url.rpartition(":")[2])
     supervisor = sum(map(memory, worker.parents()[:1]))
     total, after, most = 0, list[float](), 0.0
+    in_a_round: dict[str, int] = {}
     with httpx2.Client(base_url=url, timeout=30) as client:
         for count in (examples, *[max(1, examples // 4)] * REPEATS):
             for name, kind in KINDS.items():
@@ -146,6 +149,7 @@ def fuzz(url: str, requests: int = 0, examples: int = EXAMPLES, report: Callable
                 statuses = ", ".join(f"{status}: {number}" for status, number in sorted(seen.items()))
                 took, sizes = time.perf_counter() - started, f"{memory(worker):4.0f} MB, at most {peak(worker):4.0f}"
                 if not after:
+                    in_a_round[name] = min(10 * examples, 1 + int(SECONDS * seen.total() / took))
                     report(f"{name:35} {seen.total():5} requests  {took:5.1f} s  {sizes}  {statuses}")
             after.append(memory(worker))
             report(f"{len(after)}: {total} requests, worker {after[-1]:.0f} MB, at most {most:.0f} with its supervisor")
@@ -155,7 +159,7 @@ def fuzz(url: str, requests: int = 0, examples: int = EXAMPLES, report: Callable
                 break
             started, before = time.perf_counter(), total
             reset_peak(worker)
-            total += sum(clients.map(attack_kind, repeat(url), KINDS, repeat(examples), repeat(number)))
+            total += sum(clients.map(attack_kind, repeat(url), in_a_round, in_a_round.values(), repeat(number)))
             most = max(most, supervisor + peak(worker))
             after.append(memory(worker))
             rate = (total - before) / (time.perf_counter() - started)
