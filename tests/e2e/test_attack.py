@@ -4,4 +4,4 @@ from tests.support.attack import MEMORY, attack
 
 
 def test_no_attack_takes_much_memory_a_worker_or_all_answers_of_honest_clients(bento: str) -> None:
-    assert attack(bento, seconds=1.5, report=lambda line: None) < MEMORY
+    assert attack(bento, seconds=0.7, report=lambda line: None) < MEMORY

@@ -4,7 +4,6 @@ Needs docker, podman or buildah. CONTAINER_OPTIONS are further options for `bent
 command that runs an image in place of `<engine> run`.
 """
 
-import io
 import json
 import os
 import re
@@ -19,12 +18,13 @@ from typing import NamedTuple
 import httpx2
 import numpy as np
 import pytest
-from PIL import Image
 
+from pipeline.data.limits import MAX_PIXELS, MAX_WEBP_PIXELS
 from pipeline.packaging.container import HEALTH_COMMAND, RUN_OPTIONS, find_engine
 from serving.http.limits import MAX_JSON
 from serving.smoke_test import GRACE, free_port
 from tests.support.handwriting_answers import TOLERANCE, answered_pictures, scored_pictures
+from tests.support.pictures import encoded
 from tests.support.project_clone import Clone
 from tests.support.waiting import wait_until
 
@@ -133,12 +133,11 @@ def test_the_image_holds_and_permits_no_more_than_the_service_needs(container: C
 
 
 def test_a_large_photograph_fits_into_its_memory(container: Container) -> None:
-    paper = np.full((3500, 3570, 4), 255, np.uint8)
-    paper[1000:2500, 1700:1900, :3] = 0
-    for kind in ("PNG", "WEBP"):
-        buffer = io.BytesIO()
-        Image.fromarray(paper).save(buffer, kind)
-        answer = httpx2.post(f"{container.url}/predict", files={"picture": buffer.getvalue()}, timeout=60)
+    for pixels, kind in ((MAX_PIXELS, "PNG"), (MAX_WEBP_PIXELS, "WEBP")):
+        side = int(pixels**0.5)
+        paper = np.full((side, side, 4), 255, np.uint8)
+        paper[side // 4 : side * 3 // 4, side * 10 // 21 : side * 11 // 21, :3] = 0
+        answer = httpx2.post(f"{container.url}/predict", files={"picture": encoded(paper, kind)}, timeout=60)
         assert answer.status_code == 200
         assert answer.json()["digit"] == 1
     assert ready(container.url)
