@@ -217,6 +217,8 @@ class Protocol(HttpToolsProtocol, asyncio.BufferedProtocol):
 
     def limit_of(self, wait: str) -> float:
         """Seconds that this wait may take. The middleware limits that for a body, `check_rest` that for a rest."""
+        if wait == HEAD and self.timeout_keep_alive_task is not None:  # between two requests, uvicorn's own limit holds
+            return math.inf
         return {HEAD: self.head_seconds, READING: self.send_seconds}.get(wait, math.inf)
 
     def end(self, wait: str) -> None:
