@@ -112,13 +112,13 @@ def test_a_head_that_does_not_arrive_is_refused_and_logged(
 
 
 def test_between_two_requests_a_connection_is_kept_as_long_as_uvicorn_keeps_it(start: Callable[..., Live]) -> None:
-    live = start(head_seconds=0.0)
+    live = start()
     with contextlib.closing(http.client.HTTPConnection(*live.address, timeout=60)) as connection:
         connection.request("GET", "/livez")
         assert connection.getresponse().read()
         (kept,) = live.connections
 
-        assert kept.limit_of("a request") == math.inf
+        wait_until(lambda: kept.limit_of("a request") == math.inf)
 
 
 def test_a_client_that_does_not_read_is_disconnected(start: Callable[..., Live]) -> None:
