@@ -70,6 +70,10 @@ def test_what_is_neither_head_nor_body_is_refused(start: Callable[..., Live], st
     assert predicted(live) == 200
 
 
+def test_a_refused_trailer_is_named(start: Callable[..., Live]) -> None:
+    assert b"got the trailer 'X-More', expected no trailers" in received(start(), START + b"0\r\nX-More: 7\r\n\r\n")
+
+
 def test_a_body_in_ordinary_chunks_is_read(start: Callable[..., Live]) -> None:
     chunks = b"".join(b"%x\r\n%b\r\n" % (len(FIVE[i : i + 50]), FIVE[i : i + 50]) for i in range(0, len(FIVE), 50))
     answer = received(start(), CHUNKED.replace(b"Host", b"Connection: close\r\nHost") + chunks + b"0\r\n\r\n")

@@ -2,7 +2,6 @@
 
 import contextlib
 import struct
-import zlib
 
 import numpy as np
 import pytest
@@ -13,7 +12,7 @@ from pipeline.data.image import DECODED_SIDE, open_picture, preprocess
 from pipeline.data.limits import FORMATS, MAX_PARTS
 from pipeline.data.picture_file import without_metadata
 from tests.support.hostile_pictures import HOSTILE, after_start, pattern
-from tests.support.pictures import difference, encoded, ink, on_paper, png_header
+from tests.support.pictures import difference, encoded, ink, on_paper, png_chunk, png_header
 
 PLAIN = preprocess(encoded(on_paper(ink())))
 ROTATED_BACK = {  # EXIF orientation to the transposition from the upright picture to the stored one
@@ -87,8 +86,7 @@ def test_a_damaged_gif_is_refused() -> None:
 
 def test_invalid_exif_data_is_not_a_damaged_picture() -> None:
     content = encoded(on_paper(ink()))
-    chunk = b"eXIfxx"
-    broken = content[:33] + struct.pack(">I", 2) + chunk + struct.pack(">I", zlib.crc32(chunk)) + content[33:]
+    broken = content[:33] + png_chunk(b"eXIf", b"xx") + content[33:]
     assert np.array_equal(preprocess(broken), PLAIN)
 
 

@@ -93,7 +93,9 @@ class Protocol(HttpToolsProtocol, asyncio.BufferedProtocol):
 
     def on_header(self, name: bytes, value: bytes) -> None:
         if self.head is None:
-            self.stop_parsing(unexpected("malformed_request", f"the trailer {name[:100]!r}", "no trailers"))
+            self.stop_parsing(
+                unexpected("malformed_request", f"the trailer {name[:100].decode('latin-1')!r}", "no trailers")
+            )
         super().on_header(name, value)
 
     def on_headers_complete(self) -> None:

@@ -9,7 +9,7 @@ import numpy as np
 from PIL import Image
 
 from pipeline.data.limits import MAX_JPEG_PIXELS, MAX_PIXELS, MAX_SCANS, MAX_WEBP_PIXELS
-from tests.support.pictures import encoded
+from tests.support.pictures import encoded, png_chunk
 
 MAX_CMYK_PIXELS: Final = MAX_PIXELS * 3 // 4  # of a progressive JPEG
 SIZE: Final = 9_500_000  # bytes; the service accepts a little more
@@ -53,17 +53,13 @@ def exif_bomb_in_jpeg() -> bytes:
     return after_start(small("JPEG"), b"\xff\xe1" + struct.pack(">H", len(exif) + 2) + exif, 1)
 
 
-def chunk(kind: bytes, content: bytes) -> bytes:
-    return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
-
-
 def exif_bomb_in_png() -> bytes:
     png = small("PNG")
-    return png[:33] + chunk(b"eXIf", self_referring_exif(SIZE)) + png[33:]
+    return png[:33] + png_chunk(b"eXIf", self_referring_exif(SIZE)) + png[33:]
 
 
 def png_texts() -> bytes:
-    text = chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(2**20)))
+    text = png_chunk(b"zTXt", b"a\0\0" + zlib.compress(bytes(2**20)))
     png = small("PNG")
     return png[:33] + text * (SIZE // len(text)) + png[33:]
 
@@ -71,8 +67,8 @@ def png_texts() -> bytes:
 def png_of_tiny_chunks() -> bytes:
     png = small("PNG")
     pixels = zlib.compress(bytes(101 * 100))
-    tiny = b"".join(chunk(b"IDAT", pixels[i : i + 1]) for i in range(len(pixels)))
-    empty = chunk(b"IDAT", b"")
+    tiny = b"".join(png_chunk(b"IDAT", pixels[i : i + 1]) for i in range(len(pixels)))
+    empty = png_chunk(b"IDAT", b"")
     return png[:33] + tiny + empty * ((SIZE - len(tiny)) // len(empty)) + png[-12:]
 
 
