@@ -73,7 +73,7 @@ def accuracy(classifier: Classifier, split: Split) -> float:
     """0 to 1; NaN for an empty split."""
     if not len(split):
         return float("nan")
-    digits = predict(classifier, torch.from_numpy(split.images)).argmax(dim=1).numpy()
+    digits = predict(classifier, torch.from_numpy(split.images))[0].argmax(dim=1).numpy()
     return float((digits == split.labels).mean())
 
 
@@ -83,4 +83,4 @@ def build_trainer(params: Params, data: Data) -> Trainer:
     make_deterministic()
     torch.manual_seed(params.seed)
     classifier = Classifier.from_architecture(build_architecture(params, 10, data.statistics))
-    return Trainer(classifier, data.train, data.validation, params)
+    return Trainer(classifier, data.train, data.validation, params, is_digits=True)

@@ -94,8 +94,8 @@ def started(server: Server, port: int, log: Path) -> Iterator[float]:
 def model_alone() -> str:
     """The speed of the model itself, in this process: an upper bound for any service."""
     model, one, many = Model(MODEL, "mnist:v1-test"), images(1), images(BATCH)
-    ones = timeit.repeat(lambda: model.probabilities(one), number=1000, repeat=9)
-    manies = timeit.repeat(lambda: model.probabilities(many), number=1, repeat=9)
+    ones = timeit.repeat(lambda: model.classify(one), number=1000, repeat=9)
+    manies = timeit.repeat(lambda: model.classify(many), number=1, repeat=9)
     microseconds, rate = statistics.median(ones) * 1000, BATCH / statistics.median(manies)
     return f"the model alone, in process: {microseconds:.0f} µs for one image, {rate:.0f} images/s in batches"
 

@@ -13,7 +13,7 @@ import contextlib
 import hashlib
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Final
 
@@ -45,7 +45,10 @@ TRAINED: Final = Path("artifacts/train")
 SCORED: Final = Path("artifacts/score")
 OUT: Final = Path("artifacts/export")
 CLASS_IN_GRAPH: Final = "pipeline.classifier.Classifier"  # fixed: moving its module changes no byte of model.pt2
-TOLERANCE: Final = 1e-4  # of a probability
+OUTPUTS: Final = ("probabilities", "digit_scores")
+TOLERANCE: Final = 1e-4  # of a probability or a score
+
+Answers = Sequence[npt.NDArray[np.float32]]
 
 
 class Params(config.Section):
@@ -76,17 +79,19 @@ def to_pt2(program: ExportedProgram) -> bytes:
 
 
 def golden_pictures(network: Classifier, validation: Split, classes: int) -> dict[str, str]:
-    """One picture of each class and the trained network's probabilities for it, with which a service can verify its
-    model: the first validation image of the class that is not blank.
+    """One picture of each class and the trained network's answer to it, with which a service can verify its model:
+    the first validation image of the class that is not blank.
 
-    `golden_pictures` is a JSON list of PNG files in base64, `golden_probabilities` a list of lists, both in the order
-    of the classes. Raises ExportError if a class has no such image.
+    `golden_pictures` is a JSON list of PNG files in base64, `golden_probabilities` a list of lists, `golden_scores` a
+    list of numbers, all in the order of the classes. Raises ExportError if a class has no such image.
     """
     examples = [golden_picture(validation.images[validation.labels == label], label) for label in range(classes)]
     preprocessed = np.stack([preprocess(picture) for picture in examples])
+    probabilities, scores = classifier.predict(network, torch.from_numpy(preprocessed))
     return {
         "golden_pictures": json.dumps([base64.b64encode(picture).decode() for picture in examples]),
-        "golden_probabilities": json.dumps(classifier.predict(network, torch.from_numpy(preprocessed)).tolist()),
+        "golden_probabilities": json.dumps(probabilities.tolist()),
+        "golden_scores": json.dumps(scores.tolist()),
     }
 
 
@@ -104,12 +109,13 @@ def golden_picture(images: npt.NDArray[np.uint8], label: int) -> bytes:
 
 
 def to_onnx(program: ExportedProgram, opset: int, metadata: Mapping[str, str]) -> bytes:
-    """The graph with input `images` uint8 (N, 28, 28) and output `probabilities` float32 (N, classes).
+    """The graph with input `images` uint8 (N, 28, 28) and outputs `probabilities` float32 (N, classes), given that an
+    image shows one of the classes, and `digit_scores` float32 (N,), how probable it is that it does.
 
     `metadata` is stored in the file, for the service. Raises ExportError for an unknown `opset`.
     """
     exported = torch.onnx.export(
-        program, input_names=["images"], output_names=["probabilities"], opset_version=opset, verbose=False
+        program, input_names=["images"], output_names=list(OUTPUTS), opset_version=opset, verbose=False
     )
     assert exported is not None  # it is None only if a file name is given
     model = exported.model_proto
@@ -129,19 +135,18 @@ def to_onnx(program: ExportedProgram, opset: int, metadata: Mapping[str, str]) -
     return bytes(model.SerializeToString(deterministic=True))
 
 
-def check_agreement(
-    trained: npt.NDArray[np.float32], exported: npt.NDArray[np.float32], tolerance: float = TOLERANCE
-) -> float:
-    """Largest difference between two `(N, classes)` tables of probabilities.
+def check_agreement(trained: Answers, exported: Answers, tolerance: float = TOLERANCE) -> float:
+    """Largest difference between two answers, `(N, classes)` probabilities and `(N,)` scores.
 
-    Raises ExportError if a prediction differs or a probability is off by more than `tolerance`.
+    Raises ExportError if a prediction differs, or a probability or a score is off by more than `tolerance`.
     """
-    differing = int((trained.argmax(axis=1) != exported.argmax(axis=1)).sum())
-    largest = float(np.abs(trained - exported).max())
+    differing = int((trained[0].argmax(axis=1) != exported[0].argmax(axis=1)).sum())
+    largest = float(np.max([np.abs(one - other).max() for one, other in zip(trained, exported, strict=True)]))
     if differing or not largest <= tolerance:
         raise ExportError(
-            f"model.onnx and the trained network disagree: got {differing} differing predictions of {len(trained)} and "
-            f"a probability off by {largest:.2e}, expected none and at most {tolerance:.0e}; nothing was exported"
+            f"model.onnx and the trained network disagree: got {differing} differing predictions of "
+            f"{len(trained[0])} and a probability or score off by {largest:.2e}, expected none and at most "
+            f"{tolerance:.0e}; nothing was exported"
         )
     return largest
 
@@ -161,11 +166,16 @@ def main() -> None:
     test, validation = load_split(RAW, "test", classes), load_split(NORMALISED, "validation", classes)
     network = classifier.load(TRAINED / "model")
     program = trace(network)
-    metadata = {"classes": json.dumps(description.classes), "dataset": description.name}
+    metadata = {
+        "classes": json.dumps(description.classes),
+        "dataset": description.name,
+        "threshold": str(network.threshold.item()),
+    }
     onnx_model = to_onnx(program, params.opset, metadata | golden_pictures(network, validation, classes))
     session = onnxruntime.InferenceSession(onnx_model, providers=["CPUExecutionProvider"])
-    (exported,) = session.run(["probabilities"], {"images": test.images})
-    difference = check_agreement(classifier.predict(network, torch.from_numpy(test.images)).numpy(), exported)
+    exported = session.run(OUTPUTS, {"images": test.images})
+    trained = classifier.predict(network, torch.from_numpy(test.images))
+    difference = check_agreement([answer.numpy() for answer in trained], exported)
     layers = list_layers(network)
     files = {
         "model.onnx": onnx_model,

@@ -41,7 +41,7 @@ class Params(config.Section):
 
 
 def predict_split(network: classifier.Classifier, split: Split) -> Probabilities:
-    return classifier.predict(network, torch.from_numpy(split.images)).numpy()
+    return classifier.predict(network, torch.from_numpy(split.images))[0].numpy()
 
 
 def compute_metrics(split: Split, probabilities: Probabilities) -> dict[str, float]:

@@ -11,7 +11,7 @@ The test set is not read.
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final
 
 import torch
 from pydantic import ValidationError
@@ -22,9 +22,10 @@ from pipeline.core.files import read_json, write_csv, write_json
 from pipeline.data.dataset import load_description, load_split
 from pipeline.model import classifier
 from pipeline.model.classifier import Classifier
-from pipeline.model.networks import Architecture, CnnParams, MlpParams
+from pipeline.model.networks import Architecture, CnnParams, MlpParams, ModelName, ResnetParams
 from pipeline.tracking import dvc_lock, live_writer
 from pipeline.training import checkpoint
+from pipeline.training.calibration import calibrate
 from pipeline.training.config import TrainConfig
 from pipeline.training.device import DeviceName, Threads, describe, make_deterministic, select_device, set_threads
 from pipeline.training.distributed import ProcessGroup, process_group
@@ -38,9 +39,10 @@ OUT: Final = Path("artifacts/train")
 
 
 class Params(TrainConfig):
-    model: Literal["mlp", "cnn"]
+    model: ModelName
     mlp: MlpParams
     cnn: CnnParams
+    resnet: ResnetParams
     device: DeviceName
     threads: Threads
     """CPU threads."""
@@ -49,8 +51,9 @@ class Params(TrainConfig):
 def build_architecture(params: Params, classes: int, statistics: Mapping[str, float]) -> Architecture:
     """Raises DataError if the statistics are not numbers to scale pixels with."""
     scaling = {name: statistics[name] for name in ("subtract", "divide_by")}
+    values = params.model_dump(include={"model", "mlp", "cnn", "resnet"})
     try:
-        return Architecture(model=params.model, mlp=params.mlp, cnn=params.cnn, classes=classes, **scaling)
+        return Architecture.model_validate(values | scaling | {"classes": classes, "outliers": params.outliers > 0})
     except ValidationError as error:
         raise DataError(f"{STATISTICS}: expected numbers to scale pixels with, got {scaling}") from error
 
@@ -67,18 +70,23 @@ def report(row: Row, live: live_writer.LiveWriter) -> None:
         )
 
 
-def save(state: TrainState, architecture: Architecture, parameters: int) -> EpochRow:
-    """Write the outputs and return the row of the epoch whose weights were kept."""
-    best = state.best
+def save(state: TrainState, trainer: Trainer, architecture: Architecture) -> EpochRow:
+    """Calibrate the weights that were kept, write the outputs, and return the row of their epoch."""
+    best, trained = state.best, trainer.classifier
     assert best is not None  # TrainConfig.epochs is at least 1
-    classifier.save(OUT / "model", architecture, state.weights)
+    trained.load_state_dict(state.weights)
+    temperature, threshold = calibrate(trained.eval(), trainer.validation_split, trainer.config.refused)
+    weights = {name: tensor.cpu().contiguous() for name, tensor in trained.state_dict().items()}
+    classifier.save(OUT / "model", architecture, weights)
     write_csv(OUT / "history.csv", EpochRow._fields, state.epochs)
     write_csv(OUT / "steps.csv", StepRow._fields, state.steps)
     write_json(
         OUT / "summary.json",
         {
             "best_epoch": best.epoch,
-            "parameters": parameters,
+            "parameters": sum(weight.numel() for weight in trained.parameters()),
+            "temperature": temperature,
+            "threshold": threshold,
             "best_validation_accuracy": best.validation_accuracy,
             "best_validation_loss": best.validation_loss,
         },
@@ -86,22 +94,24 @@ def save(state: TrainState, architecture: Architecture, parameters: int) -> Epoc
     return best
 
 
-def build_trainer(params: Params, architecture: Architecture, device: torch.device, group: ProcessGroup) -> Trainer:
+def build_trainer(
+    params: Params, architecture: Architecture, is_digits: bool, device: torch.device, group: ProcessGroup
+) -> Trainer:
     torch.manual_seed(params.seed)  # initial weights are drawn from torch's global generator
     splits = (load_split(NORMALISED, name, architecture.classes) for name in ("train", "validation"))
     train, validation = (to_device(split, device) for split in splits)
-    return Trainer(Classifier.from_architecture(architecture), train, validation, params, group)
+    return Trainer(Classifier.from_architecture(architecture), train, validation, params, group, is_digits)
 
 
 def main() -> None:
     params, root = config.load("train", Params), Path(os.environ.get("DVC_ROOT", "."))
-    classes = len(load_description(RAW / "dataset.json").classes)
-    architecture = build_architecture(params, classes, read_json(STATISTICS, "subtract", "divide_by"))
+    description = load_description(RAW / "dataset.json")
+    architecture = build_architecture(params, len(description.classes), read_json(STATISTICS, "subtract", "divide_by"))
     device = select_device(params.device)
     set_threads(params.threads)
     make_deterministic()
     with process_group(device) as group:
-        trainer = build_trainer(params, architecture, device, group)
+        trainer = build_trainer(params, architecture, description.is_digits, device, group)
         parameters = sum(weight.numel() for weight in trainer.classifier.parameters())
         stage = dvc_lock.read_stage("train")
         path = root / ".cache" / "checkpoints" / f"train-{stage.inputs_key[:16]}-{group.world_size}.safetensors"
@@ -112,7 +122,7 @@ def main() -> None:
         print(f"training {params.model} with {parameters:,} parameters on {describe(device)}{processes}", flush=True)
         with live_writer.start(stage, root) as live:
             state = checkpoint.resume(trainer, path, lambda row: report(row, live))
-    best = save(state, architecture, parameters)
+    best = save(state, trainer, architecture)
     for file in path.parent.glob(f"*{path.name}*"):  # and the temporary files of a killed process
         file.unlink()
     print(f"kept epoch {best.epoch}; the training loop took {state.seconds:.1f} s")

@@ -13,15 +13,16 @@ from pipeline.data.image import preprocess
 from serving import integrity
 
 BATCH_SIZE: Final = 128  # images per run: more are no faster, and their activations take memory
-TOLERANCE: Final = 1e-4  # of a probability; the same as in the export stage
+TOLERANCE: Final = 1e-4  # of a probability or a score; the same as in the export stage
 
 Images = npt.NDArray[np.uint8]
 Probabilities = npt.NDArray[np.float32]
+Scores = npt.NDArray[np.float32]
 
 
 class Model:
     """`tag` is the model's name and version in every answer, `labels` its origin (schemas.LABELS), `classes` the
-    class names in the order of the outputs.
+    class names in the order of the outputs. An image whose digit score is below `threshold` shows none of them.
 
     Raises DamagedModelError if the file does not have the SHA-256 that `labels` name. Without labels any file is taken.
     """
@@ -41,29 +42,41 @@ class Model:
         self.labels = dict(labels or {})
         self.dataset: str = metadata["dataset"]
         self.classes: tuple[str, ...] = tuple(json.loads(metadata["classes"]))
-        self._golden_images, self._golden_probabilities = golden_answers(metadata)
+        self.has_scores = len(self.session.get_outputs()) > 1  # models of earlier releases have none
+        self.threshold = float(metadata.get("threshold", 0))
+        self._golden_images, *self._golden_answers = golden_answers(metadata)
 
     @property
     def classifies_digits(self) -> bool:
         return self.classes == tuple("0123456789")
 
-    def probabilities(self, images: Images) -> Probabilities:
-        """`(N, 28, 28) uint8, 0 = paper, 255 = ink` to `(N, classes) float32`, each row summing to 1."""
-        batches = [images[start : start + BATCH_SIZE] for start in range(0, len(images), BATCH_SIZE)]
-        outputs: list[Probabilities] = [self.session.run(["probabilities"], {"images": batch})[0] for batch in batches]
-        return outputs[0] if len(outputs) == 1 else np.concatenate(outputs)
+    def classify(self, images: Images) -> tuple[Probabilities, Scores]:
+        """`(N, 28, 28) uint8, 0 = paper, 255 = ink` to probabilities `(N, classes)`, given that an image shows one of
+        the classes, each row summing to 1; and to digit scores `(N,)`, 0 to 1, how probable it is that it does."""
+        batches = [self._run(images[start : start + BATCH_SIZE]) for start in range(0, len(images), BATCH_SIZE)]
+        if len(batches) == 1:
+            return batches[0]
+        probabilities, scores = zip(*batches, strict=True)
+        return np.concatenate(probabilities), np.concatenate(scores)
+
+    def _run(self, images: Images) -> tuple[Probabilities, Scores]:
+        outputs = self.session.run(None, {"images": images})
+        return outputs[0], outputs[1] if self.has_scores else np.ones(len(images), np.float32)
 
     def reproduces_golden(self) -> bool:
         """Whether preprocessing (when the service started) and model (now) give the golden pictures, one of each class,
-        the probabilities that the trained network gave."""
-        return bool(np.abs(self.probabilities(self._golden_images) - self._golden_probabilities).max() <= TOLERANCE)
+        the answers that the trained network gave."""
+        answers = zip(self.classify(self._golden_images), self._golden_answers, strict=True)
+        return all(bool(np.abs(answer - golden).max() <= TOLERANCE) for answer, golden in answers)
 
 
-def golden_answers(metadata: Mapping[str, str]) -> tuple[Images, Probabilities]:
-    """The preprocessed golden pictures `(N, 28, 28) uint8` and the probabilities `(N, classes)` that they must get."""
+def golden_answers(metadata: Mapping[str, str]) -> tuple[Images, Probabilities, Scores]:
+    """The preprocessed golden pictures `(N, 28, 28) uint8`, and the probabilities `(N, classes)` and the scores `(N,)`
+    that they must get."""
     if "golden_pictures" in metadata:
         pictures, probabilities = json.loads(metadata["golden_pictures"]), json.loads(metadata["golden_probabilities"])
     else:  # a model that was exported when there was one golden picture: a rollback has to serve it
         pictures, probabilities = [metadata["golden_picture"]], [json.loads(metadata["golden_probabilities"])]
+    scores = json.loads(metadata["golden_scores"]) if "golden_scores" in metadata else [1.0] * len(pictures)
     images = np.stack([preprocess(base64.b64decode(picture)) for picture in pictures])
-    return images, np.array(probabilities, np.float32)
+    return images, np.array(probabilities, np.float32), np.array(scores, np.float32)

@@ -73,7 +73,7 @@ def model(tmp_path_factory: pytest.TempPathFactory, digits: Split) -> Model:
     with FileLock(path.with_suffix(".lock")):
         if not path.is_file():
             torch.manual_seed(3)
-            network = Classifier(cnn(CnnParams(widths=[4, 8, 8], dropout=0.0), 10), subtract=0.13, divide_by=0.31)
+            network = Classifier(cnn(CnnParams(widths=[4, 8, 8], dropout=0.0), 11), 0.13, 0.31, classes=10)
             golden = golden_pictures(network.eval(), digits, 10)
             metadata = {"classes": json.dumps(DIGITS), "dataset": "mnist"} | golden
             path.write_bytes(to_onnx(trace(network), 20, metadata))

@@ -55,7 +55,7 @@ def client(model: Model) -> Iterator[TestClient]:
 def test_a_picture_gets_the_models_answer_to_its_28_by_28_pixels(client: TestClient, model: Model) -> None:
     answer = client.post("/predict", content=FIVE, headers=PNG).json()
 
-    (probabilities,) = model.probabilities(preprocess(FIVE)[None])
+    (probabilities,), _ = model.classify(preprocess(FIVE)[None])
     assert answer["probabilities"] == pytest.approx(probabilities.tolist())
     assert answer["digit"] == probabilities.argmax()
     assert answer["class"] == str(answer["digit"])
@@ -134,8 +134,8 @@ def test_raw_bytes_and_json_get_the_models_answers_in_order(
 
     assert raw.status_code == 200
     assert raw.json() == listed.json()
-    assert np.allclose(raw.json()["probabilities"], model.probabilities(images), atol=1e-6)
-    assert raw.json()["digits"] == model.probabilities(images).argmax(axis=1).tolist()
+    assert np.allclose(raw.json()["probabilities"], model.classify(images)[0], atol=1e-6)
+    assert raw.json()["digits"] == model.classify(images)[0].argmax(axis=1).tolist()
 
 
 def test_a_blank_image_in_a_batch_has_no_digit(client: TestClient, digits: Split) -> None:
@@ -317,11 +317,11 @@ def test_too_many_bytes_at_once_are_refused_before_they_fill_the_memory(model: M
 def test_the_service_is_ready_only_if_the_golden_pictures_get_their_golden_answers(model: Model) -> None:
     with TestClient(service(model)) as client:
         assert client.get("/readyz").status_code == 200
-        golden, model._golden_probabilities = model._golden_probabilities, model._golden_probabilities[::-1]
+        golden, model._golden_answers = model._golden_answers, [answer[::-1] for answer in model._golden_answers]
         try:
             refused = client.get("/readyz")
         finally:
-            model._golden_probabilities = golden
+            model._golden_answers = golden
         assert (refused.status_code, refused.json()["code"]) == (503, "not_ready")
         assert client.get("/livez").status_code == 200
 

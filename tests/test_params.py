@@ -114,7 +114,7 @@ def test_a_missing_key_is_named(tmp_path: Path) -> None:
         ("train.threads", "four", "'auto' or a whole number from 1 to 256"),
         ("train.threads", 0, "'auto' or a whole number from 1 to 256"),
         ("train.threads", True, "'auto' or a whole number from 1 to 256"),
-        ("train.model", "rnn", "'mlp' or 'cnn'"),
+        ("train.model", "rnn", "'mlp', 'cnn' or 'resnet'"),
         ("normalise.validation_share", 0.0, "greater than 0"),
         ("normalise.validation_share", 1.0, "less than 1"),
         ("normalise.seed", -1, "greater than or equal to 0"),

@@ -22,11 +22,11 @@ class SimilarityModel:
     def __init__(self, digits: Split) -> None:
         self.images, self.labels = features(digits.images), digits.labels
 
-    def probabilities(self, images: Pixels, /) -> npt.NDArray[np.float32]:
+    def classify(self, images: Pixels, /) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]:
         weights = np.exp(30 * (features(images) @ self.images.T))
         sums = np.stack([weights[:, self.labels == digit].sum(axis=1) for digit in range(10)], axis=1)
         probabilities: npt.NDArray[np.float32] = (sums / sums.sum(axis=1, keepdims=True)).astype(np.float32)
-        return probabilities
+        return probabilities, np.ones(len(images), np.float32)
 
 
 def features(images: Pixels) -> npt.NDArray[np.float64]:

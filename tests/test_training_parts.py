@@ -59,12 +59,16 @@ def trainer(
         "model": "cnn" if hidden is None else "mlp",
         "cnn": {"widths": [4, 8, 8], "dropout": dropout},
         "mlp": {"hidden": hidden or [], "activation": "none", "dropout": dropout},
+        "resnet": {"stem": 4, "early_pooling": True, "widths": [8], "blocks": 1, "dropout": dropout},
     }
     shape = "one_cycle" if hidden is None else "constant"
     config = {
         "optimizer": {"name": optimizer, "learning_rate": rate, "momentum": 0.9, "weight_decay": 0.0},
         "schedule": {"name": shape, "warmup": 0.2, "gamma": 0.7, "step_epochs": 1},
         "augmentation": OFF.model_dump(),
+        "drawn_digits": 0.0,
+        "outliers": 0.0,
+        "refused": 0.0,
         "label_smoothing": 0.0,
         "averaging": 0.0,
         "epochs": 4,
@@ -74,7 +78,9 @@ def trainer(
         "checkpoint_steps": 1000,
     }
     torch.manual_seed(1)
-    architecture = Architecture.model_validate(model | {"classes": 10, "subtract": 0.13, "divide_by": 0.31})
+    architecture = Architecture.model_validate(
+        model | {"classes": 10, "outliers": True, "subtract": 0.13, "divide_by": 0.31}
+    )
     splits = to_device(digits, CPU), to_device(validation or digits, CPU)
     return Trainer(Classifier.from_architecture(architecture), *splits, TrainConfig.model_validate(config | changes))
 

@@ -15,30 +15,48 @@ from pipeline.model.networks import Architecture
 
 
 class Classifier(nn.Module):
-    """From images `(N, 28, 28) uint8, 0 = paper, 255 = ink` to probabilities `(N, classes) float32`.
+    """From images `(N, 28, 28) uint8, 0 = paper, 255 = ink` to what they show: `(probabilities, scores)`.
+
+    Probabilities `(N, classes) float32` are those of the classes, given that the image shows one of them; scores
+    `(N,) float32`, 0 to 1, are the probability that it does. They come from one more output of the network than there
+    are classes, that of outliers; a network without it scores each image 1.
 
     `subtract` and `divide_by` are the mean and the standard deviation that stage `normalise` computed, or 0 and 255.
+    Two buffers, saved with the weights, are set by calibration: logits are divided by `temperature`, and an image whose
+    score is below `threshold` is taken for an outlier.
     """
 
-    def __init__(self, network: nn.Sequential, subtract: float, divide_by: float) -> None:
+    temperature: Tensor
+    threshold: Tensor
+
+    def __init__(self, network: nn.Sequential, subtract: float, divide_by: float, classes: int) -> None:
         super().__init__()
         self.network = network
         self.subtract = subtract
         self.divide_by = divide_by
+        self.classes = classes
+        self.register_buffer("temperature", torch.ones(()))
+        self.register_buffer("threshold", torch.zeros(()))
 
     @classmethod
     def from_architecture(cls, architecture: Architecture) -> Self:
         """With random initial weights, drawn from torch's global generator."""
-        return cls(architecture.build_network(), architecture.subtract, architecture.divide_by)
+        network = architecture.build_network()
+        return cls(network, architecture.subtract, architecture.divide_by, architecture.classes)
 
-    def forward(self, images: Tensor) -> Tensor:
-        return self.logits(images).softmax(dim=1)
+    def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
+        logits = self.logits(images)
+        probabilities = (logits[:, : self.classes] / self.temperature).softmax(dim=1)
+        return probabilities, 1 - logits.softmax(dim=1)[:, self.classes :].sum(dim=1)
 
     def logits(self, images: Tensor) -> Tensor:
         return self.logits_from_pixels(images.unsqueeze(1).float() / 255)
 
     def logits_from_pixels(self, pixels: Tensor) -> Tensor:
-        """Logits `(N, classes)` of pixels `(N, 1, 28, 28) float, 0 to 1`: training enters here, after augmentation."""
+        """Logits of pixels `(N, 1, 28, 28) float, 0 to 1`: training enters here, after augmentation.
+
+        `(N, classes + 1)`, the last one that of outliers, or `(N, classes)`.
+        """
         logits: Tensor = self.network((pixels - self.subtract) / self.divide_by)
         return logits
 
@@ -69,8 +87,9 @@ def _one_line(error: Exception) -> str:
     return " ".join(str(error).split())
 
 
-def predict(classifier: Classifier, images: Tensor, batch: int = 250) -> Tensor:
-    """Probabilities `(N, classes) float32` of images `(N, 28, 28) uint8`, computed in batches."""
+def predict(classifier: Classifier, images: Tensor, batch: int = 250) -> tuple[Tensor, Tensor]:
+    """Probabilities `(N, classes)` and scores `(N,)`, float32, of images `(N, 28, 28) uint8`, computed in batches."""
     fast = copy.deepcopy(classifier).to(memory_format=torch.channels_last)  # a CPU takes a third of the time
     with torch.inference_mode():
-        return torch.cat([fast(part) for part in images.split(batch)])
+        probabilities, scores = zip(*(fast(part) for part in images.split(batch)), strict=True)
+    return torch.cat(probabilities), torch.cat(scores)

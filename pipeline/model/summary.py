@@ -22,13 +22,20 @@ class Layer(NamedTuple):
 def list_layers(classifier: Classifier) -> list[Layer]:
     """The layers in the order in which an image passes through them."""
     layers: list[Layer] = []
+    multiplications = 0  # of the parts of the present layer
+
+    def add_multiplications(module: nn.Module, inputs: Any, output: Tensor) -> None:
+        nonlocal multiplications
+        multiplications += _multiplications(module, tuple(output.shape[1:]))
 
     def append_layer(module: nn.Module, inputs: Any, output: Tensor) -> None:
-        shape = tuple(output.shape[1:])
+        nonlocal multiplications
         parameters = sum(weight.numel() for weight in module.parameters())
-        layers.append(Layer(_kind(module), shape, parameters, _multiplications(module, shape)))
+        layers.append(Layer(_kind(module), tuple(output.shape[1:]), parameters, multiplications))
+        multiplications = 0
 
-    handles = [module.register_forward_hook(append_layer) for module in classifier.network]
+    handles = [part.register_forward_hook(add_multiplications) for part in classifier.network.modules()]
+    handles += [module.register_forward_hook(append_layer) for module in classifier.network]
     with torch.inference_mode():
         classifier(torch.zeros(1, SIDE, SIDE, dtype=torch.uint8))
     for handle in handles:

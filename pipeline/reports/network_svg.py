@@ -9,7 +9,9 @@ from pipeline.model.summary import Layer
 COLOURS: Final = {  # other layers do not change the shape and are not drawn
     "image": "#d9d9d9",
     "Conv2d": "#3b6ea5",
+    "ResidualBlock": "#2f5a88",
     "MaxPool2d": "#9dbbd9",
+    "AdaptiveAvgPool2d": "#9dbbd9",
     "Flatten": "#cfcfcf",
     "Linear": "#e2a03f",
 }

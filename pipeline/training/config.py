@@ -9,11 +9,20 @@ from pipeline.training.augmentation import AugmentationParams
 from pipeline.training.device import Precision
 from pipeline.training.optimizers import OptimizerParams, ScheduleParams
 
+Share = Annotated[float, Field(ge=0, le=1)]
+
 
 class TrainConfig(Section):
     optimizer: OptimizerParams
     schedule: ScheduleParams
     augmentation: AugmentationParams
+    drawn_digits: Share
+    """Digits drawn by strokes that are added to each batch, as a share of it; none if the classes are not digits."""
+    outliers: Share
+    """Images of no class that are added to each batch, as a share of it; 0: the network takes every image for one of
+    the classes."""
+    refused: Annotated[float, Field(ge=0, le=0.1)]
+    """Share of the validation images that may score too low to be taken for one of the classes."""
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
     """Share of each label's probability that is spread over all classes."""
     averaging: Annotated[float, Field(ge=0, lt=1)]

@@ -16,7 +16,8 @@ class StepRow(NamedTuple):
 
 
 class EpochRow(NamedTuple):
-    """Loss and accuracy, 0 to 1: on the augmented training images during the epoch, and on the validation images."""
+    """Loss and accuracy, 0 to 1: on the augmented training images, made ones
+    included, during the epoch, and on the validation images."""
 
     epoch: int
     train_loss: float

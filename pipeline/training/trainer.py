@@ -25,7 +25,9 @@ from pipeline.training.config import TrainConfig
 from pipeline.training.device import Precision, autocast
 from pipeline.training.distributed import SINGLE_PROCESS, ProcessGroup
 from pipeline.training.optimizers import build_lr_scheduler, build_optimizer
+from pipeline.training.outliers import make_outliers
 from pipeline.training.state import EpochRow, Row, StepRow, TrainState
+from pipeline.training.strokes import draw_digits
 
 MAX_STEP_ROWS = 400  # more points than a chart of the loss has pixels to show
 
@@ -48,11 +50,12 @@ def derive_seed(seed: int, purpose: Literal["shuffle", "step"], number: int) -> 
 
 
 def evaluate(classifier: nn.Module, split: TensorSplit, precision: Precision) -> tuple[float, float]:
-    """Mean loss and accuracy of a `Classifier`, which is left in evaluation mode."""
+    """Mean loss and accuracy of a `Classifier` among its classes; it is left in evaluation mode."""
     assert isinstance(classifier, Classifier)
     classifier.eval()
     with torch.inference_mode(), autocast(split.images.device, precision):
         logits = torch.cat([classifier.logits(batch) for batch in split.images.split(250)]).float()
+    logits = logits[:, : classifier.classes]
     loss = F.cross_entropy(logits, split.labels)
     return loss.item(), (logits.argmax(dim=1) == split.labels).float().mean().item()
 
@@ -70,11 +73,16 @@ class Trainer:
         validation_split: TensorSplit,
         config: TrainConfig,
         group: ProcessGroup = SINGLE_PROCESS,
+        is_digits: bool = False,
     ) -> None:
         self.device = train_split.images.device
         self.classifier = classifier.to(self.device).to(memory_format=torch.channels_last)
         self.train_split, self.validation_split, self.config, self.group = train_split, validation_split, config, group
-        if not group.world_size <= config.batch <= len(train_split.labels) or config.batch % group.world_size:
+        self.is_digits = is_digits
+        self.drawn = round(config.drawn_digits * config.batch) if is_digits else 0
+        self.outliers = round(config.outliers * config.batch)
+        self.images_per_step = config.batch + self.drawn + self.outliers
+        if not group.world_size <= config.batch <= len(train_split.labels) or self.images_per_step % group.world_size:
             multiple = f" and a multiple of {group.world_size}, the number of processes" if group.world_size > 1 else ""
             raise TrainingError(
                 f"params.yaml: train.batch: got {config.batch}, expected at most {len(train_split.labels)}, one epoch"
@@ -124,7 +132,8 @@ class Trainer:
         seed = derive_seed(self.config.seed, "step", self.step)
         self.generator.manual_seed(seed)
         torch.manual_seed(seed + self.group.rank)  # dropout draws from torch's global generator
-        pixels = augment(images.unsqueeze(1).float() / 255, self.config.augmentation, self.generator)
+        pixels, labels = self._with_made_images(images.unsqueeze(1).float() / 255, labels)
+        pixels = augment(pixels, self.config.augmentation, self.generator)
         pixels, labels = self.group.shard(pixels), self.group.shard(labels)
         with autocast(self.device, self.config.precision):
             logits = self.model(pixels.contiguous(memory_format=torch.channels_last)).float()
@@ -164,6 +173,17 @@ class Trainer:
         self.sums.copy_(state["sums"])
         self.state = TrainState.from_dict(state["progress"])
 
+    def _with_made_images(self, pixels: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """The batch with drawn digits and outliers, whose label is the one after those of the classes."""
+        made = [(pixels, labels)]
+        if self.drawn:
+            made.append(draw_digits(self.drawn, self.generator))
+        if self.outliers:
+            outliers = make_outliers(pixels, labels, self.outliers, self.is_digits, self.generator)
+            made.append((outliers, torch.full((self.outliers,), self.classifier.classes, device=self.device)))
+        all_pixels, all_labels = zip(*made, strict=True)
+        return torch.cat(all_pixels), torch.cat(all_labels)
+
     def _batches(self, epoch: int) -> Sequence[Tensor]:
         """Indices of the images of each step of an epoch, counted from 0."""
         self.generator.manual_seed(derive_seed(self.config.seed, "shuffle", epoch))
@@ -186,7 +206,7 @@ class Trainer:
         loss, hits = self._pop_means(slice(0, 2), self.steps_per_epoch)
         candidate = self.averaged.module if self.config.averaging else self.classifier
         validation = evaluate(candidate, self.validation_split, self.config.precision)
-        row = EpochRow(epoch, loss, hits * self.group.world_size / self.config.batch, *validation)
+        row = EpochRow(epoch, loss, hits * self.group.world_size / self.images_per_step, *validation)
         check_finite(row.validation_loss, self.step)
         self.state.epochs.append(row)
         # By loss: accuracy on a few thousand images moves in steps that are larger than what an epoch adds.

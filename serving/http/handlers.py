@@ -28,7 +28,7 @@ def predict(model: Model, content: bytes, seen: bool) -> dict[str, Any]:
         if error.code == "blank_page":
             return {"model": model.tag, "is_blank": True} | dict.fromkeys(TOP_CLASS)
         raise to_problem(error) from error
-    (probabilities,) = model.probabilities(image[None])
+    (probabilities,), _ = model.classify(image[None])
     answer = {"model": model.tag, "is_blank": False, **top_class(model, probabilities)}
     return answer | {"seen": png_data_url(image)} if seen else answer
 
@@ -66,7 +66,7 @@ def read(model: Model, content: bytes, seen: bool) -> dict[str, Any]:
 
 def predict_batch(model: Model, images: Images) -> dict[str, Any]:
     """The answer of `/predict_batch` (schemas.Predictions), lists in the order of the images; null for blank ones."""
-    probabilities = model.probabilities(images)
+    probabilities, _ = model.classify(images)
     is_blank = ~np.asarray(images.any(axis=(1, 2)))
     digits, rows = probabilities.argmax(axis=1).tolist(), list(probabilities)
     for index in np.flatnonzero(is_blank).tolist():

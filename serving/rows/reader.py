@@ -56,9 +56,9 @@ Span = tuple[int, int]  # the first and the last segment of a digit
 
 
 class DigitModel(Protocol):
-    """Maps `(N, 28, 28) uint8` to `(N, 10)` probabilities."""
+    """Maps `(N, 28, 28) uint8` to `(N, 10)` probabilities and `(N,)` digit scores."""
 
-    def probabilities(self, images: npt.NDArray[np.uint8], /) -> npt.NDArray[np.float32]: ...
+    def classify(self, images: npt.NDArray[np.uint8], /) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.float32]]: ...
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,7 @@ def read_row(model: DigitModel, ink: Ink) -> list[DetectedDigit]:
     if not images:
         return []
     spans, stack = list(images), np.stack(list(images.values()))
-    probabilities = model.probabilities(stack)
+    probabilities, _ = model.classify(stack)
     costs = _digit_costs(probabilities, stack, np.array([_union(segments, span) for span in spans]), height)
     best = _viterbi(segments, dict(zip(spans, costs.tolist(), strict=True)), height)
     if len(best) > MAX_DIGITS:

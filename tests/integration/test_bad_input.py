@@ -65,7 +65,7 @@ def test_a_stage_ends_with_one_line_and_no_traceback(clone: Clone, stage: str) -
         ("normalise", {"validation_share": 0}, "normalise.validation_share: got 0, expected greater than 0"),
         ("normalise", {"validation_share": 1.0}, "normalise.validation_share: got 1.0, expected less than 1"),
         ("normalise", {"validation_share": 0.999}, "normalise.validation_share: got 0.999, which leaves none"),
-        ("train", {"model": "rnn"}, "train.model: got 'rnn', expected 'mlp' or 'cnn'"),
+        ("train", {"model": "rnn"}, "train.model: got 'rnn', expected 'mlp', 'cnn' or 'resnet'"),
         ("train", {"epochs": "3"}, "train.epochs: got '3', expected a valid integer"),
         ("train", {"device": "cuda"}, "train.device: got 'cuda', but torch finds no GPU"),
         ("train", {"batch": 100_000}, "train.batch: got 100000, expected at most"),
