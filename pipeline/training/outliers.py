@@ -79,7 +79,7 @@ def side_by_side(one: Tensor, other: Tensor) -> Tensor:
     pair = torch.cat([one[..., 4:-4], other[..., 4:-4]], dim=3)
     small = F.interpolate(pair, size=(SIDE * 7 // 10, SIDE), mode="bilinear", align_corners=False, antialias=True)
     missing = SIDE - small.shape[2]
-    return F.pad(small, (0, 0, missing // 2, missing - missing // 2))
+    return F.pad(small, (0, 0, missing // 2, missing - missing // 2)).clamp(0, 1)
 
 
 def halves(one: Tensor, other: Tensor, generator: torch.Generator) -> Tensor:

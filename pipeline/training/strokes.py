@@ -139,7 +139,7 @@ def _warp(line: Tensor, generator: torch.Generator) -> Tensor:
     """The lines `(N, POINTS, 2)` slanted, turned, stretched, and bent by a slow wave along each axis."""
     count = len(line)
     angle, slant = _normal((count,), math.radians(6), generator), _normal((count,), 0.16, generator)
-    width = _normal((count,), 0.16, generator).exp()
+    width = _normal((count,), 0.2, generator).exp()
     cos, sin = angle.cos(), angle.sin()
     matrix = torch.stack([cos * width, sin * width, -slant * cos - sin, cos - slant * sin], dim=1).view(count, 2, 2)
     phase = _uniform((count, 1, 2), 0, 2 * math.pi, generator)
