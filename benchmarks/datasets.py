@@ -65,7 +65,7 @@ def _load_data(dataset: str, params: normalise.Params) -> Data:
 def draw_digits() -> Split:
     """1,200 digits drawn like those in `data/`, with other seeds, preprocessed like any picture."""
     files = [(path, file) for seed in range(101, 111) for path, file in synthetic_digits.pictures(seed).items()]
-    images = np.stack([preprocess(file) for _, file in files])
+    images = np.stack([preprocess(file).image for _, file in files])
     return Split(images, np.array([int(path[0]) for path, _ in files], np.uint8))
 
 

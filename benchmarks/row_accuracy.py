@@ -18,7 +18,9 @@ from PIL import Image
 
 from benchmarks.hardware import hardware
 from pipeline.core.errors import PictureError
-from pipeline.data.image import extract_ink, open_picture, scale_and_center
+from pipeline.data.image import scale_and_center
+from pipeline.data.ink import extract_ink
+from pipeline.data.picture import open_picture
 from serving.model import Model
 from serving.rows.reader import read_row, shape_features
 from tests.support.stroke_templates import fit, render, write

@@ -9,7 +9,6 @@ Decides  whether the exported model equals the trained one: a differing predicti
 """
 
 import base64
-import contextlib
 import hashlib
 import io
 import json
@@ -27,11 +26,11 @@ from pydantic import Field
 from torch.export import Dim, ExportedProgram
 
 from pipeline.core import config, entrypoint
-from pipeline.core.errors import ExportError, PictureError
+from pipeline.core.errors import ExportError
 from pipeline.core.files import read_json, write_files
 from pipeline.data.dataset import Description, Split, load_description, load_split
 from pipeline.data.image import preprocess
-from pipeline.data.limits import SIDE
+from pipeline.data.limits import SIDE, Preprocessing
 from pipeline.model import classifier
 from pipeline.model.classifier import Classifier
 from pipeline.model.summary import Layer, list_layers, summary
@@ -78,15 +77,16 @@ def to_pt2(program: ExportedProgram) -> bytes:
     return buffer.getvalue()
 
 
-def golden_pictures(network: Classifier, validation: Split, classes: int) -> dict[str, str]:
+def golden_pictures(network: Classifier, validation: Split, classes: int, method: Preprocessing) -> dict[str, str]:
     """One picture of each class and the trained network's answer to it, with which a service can verify its model:
     the first validation image of the class that is not blank.
 
     `golden_pictures` is a JSON list of PNG files in base64, `golden_probabilities` a list of lists, `golden_scores` a
     list of numbers, all in the order of the classes. Raises ExportError if a class has no such image.
     """
-    examples = [golden_picture(validation.images[validation.labels == label], label) for label in range(classes)]
-    preprocessed = np.stack([preprocess(picture) for picture in examples])
+    images = [validation.images[validation.labels == label] for label in range(classes)]
+    examples = [golden_picture(some, label, method) for label, some in enumerate(images)]
+    preprocessed = np.stack([preprocess(picture, method).image for picture in examples])
     probabilities, scores = classifier.predict(network, torch.from_numpy(preprocessed))
     return {
         "golden_pictures": json.dumps([base64.b64encode(picture).decode() for picture in examples]),
@@ -95,13 +95,12 @@ def golden_pictures(network: Classifier, validation: Split, classes: int) -> dic
     }
 
 
-def golden_picture(images: npt.NDArray[np.uint8], label: int) -> bytes:
+def golden_picture(images: npt.NDArray[np.uint8], label: int, method: Preprocessing) -> bytes:
     """The first of the images `(N, 28, 28) uint8` that is not blank, as a PNG file. Raises ExportError."""
     for image in images:
         buffer = io.BytesIO()
         Image.fromarray(image).save(buffer, "PNG")
-        with contextlib.suppress(PictureError):
-            preprocess(buffer.getvalue())
+        if preprocess(buffer.getvalue(), method).reason is None:
             return buffer.getvalue()
     raise ExportError(
         f"{NORMALISED}: got {len(images)} validation images of class {label} and none that is not blank, expected one"
@@ -169,9 +168,11 @@ def main() -> None:
     metadata = {
         "classes": json.dumps(description.classes),
         "dataset": description.name,
+        "preprocessing": description.preprocessing,
         "threshold": str(network.threshold.item()),
     }
-    onnx_model = to_onnx(program, params.opset, metadata | golden_pictures(network, validation, classes))
+    metadata |= golden_pictures(network, validation, classes, description.preprocessing)
+    onnx_model = to_onnx(program, params.opset, metadata)
     session = onnxruntime.InferenceSession(onnx_model, providers=["CPUExecutionProvider"])
     exported = session.run(OUTPUTS, {"images": test.images})
     trained = classifier.predict(network, torch.from_numpy(test.images))

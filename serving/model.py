@@ -4,12 +4,13 @@ import base64
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Final
+from typing import Final, cast
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.data.image import preprocess
+from pipeline.data.limits import Preprocessing
 from serving import integrity
 
 BATCH_SIZE: Final = 128  # images per run: more are no faster, and their activations take memory
@@ -22,7 +23,8 @@ Scores = npt.NDArray[np.float32]
 
 class Model:
     """`tag` is the model's name and version in every answer, `labels` its origin (schemas.LABELS), `classes` the
-    class names in the order of the outputs. An image whose digit score is below `threshold` shows none of them.
+    class names in the order of the outputs. An image whose digit score is below `threshold` shows none of them;
+    `preprocessing` names how a picture becomes an image.
 
     Raises DamagedModelError if the file does not have the SHA-256 that `labels` name. Without labels any file is taken.
     """
@@ -44,6 +46,7 @@ class Model:
         self.classes: tuple[str, ...] = tuple(json.loads(metadata["classes"]))
         self.has_scores = len(self.session.get_outputs()) > 1  # models of earlier releases have none
         self.threshold = float(metadata.get("threshold", 0))
+        self.preprocessing = cast(Preprocessing, metadata.get("preprocessing", "ink"))
         self._golden_images, *self._golden_answers = golden_answers(metadata)
 
     @property
@@ -78,5 +81,6 @@ def golden_answers(metadata: Mapping[str, str]) -> tuple[Images, Probabilities, 
     else:  # a model that was exported when there was one golden picture: a rollback has to serve it
         pictures, probabilities = [metadata["golden_picture"]], [json.loads(metadata["golden_probabilities"])]
     scores = json.loads(metadata["golden_scores"]) if "golden_scores" in metadata else [1.0] * len(pictures)
-    images = np.stack([preprocess(base64.b64decode(picture)) for picture in pictures])
+    method = cast(Preprocessing, metadata.get("preprocessing", "ink"))
+    images = np.stack([preprocess(base64.b64decode(picture), method).image for picture in pictures])
     return images, np.array(probabilities, np.float32), np.array(scores, np.float32)

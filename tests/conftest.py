@@ -74,7 +74,7 @@ def model(tmp_path_factory: pytest.TempPathFactory, digits: Split) -> Model:
         if not path.is_file():
             torch.manual_seed(3)
             network = Classifier(cnn(CnnParams(widths=[4, 8, 8], dropout=0.0), 11), 0.13, 0.31, classes=10)
-            golden = golden_pictures(network.eval(), digits, 10)
+            golden = golden_pictures(network.eval(), digits, 10, "ink")
             metadata = {"classes": json.dumps(DIGITS), "dataset": "mnist"} | golden
             path.write_bytes(to_onnx(trace(network), 20, metadata))
     return Model(path, "mnist:v1-0123abcd")

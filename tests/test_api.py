@@ -28,7 +28,7 @@ from serving.http.openapi import describe
 from serving.http.watchdog import Watchdog
 from serving.model import Model
 from tests.support.inprocess_service import bentoml_app, service
-from tests.support.pictures import encoded, png_header
+from tests.support.pictures import encoded, png_header, row
 from tests.support.sample_requests import (
     BLANK,
     FIVE,
@@ -55,11 +55,13 @@ def client(model: Model) -> Iterator[TestClient]:
 def test_a_picture_gets_the_models_answer_to_its_28_by_28_pixels(client: TestClient, model: Model) -> None:
     answer = client.post("/predict", content=FIVE, headers=PNG).json()
 
-    (probabilities,), _ = model.classify(preprocess(FIVE)[None])
+    (probabilities,), (score,) = model.classify(preprocess(FIVE).image[None])
     assert answer["probabilities"] == pytest.approx(probabilities.tolist())
     assert answer["digit"] == probabilities.argmax()
     assert answer["class"] == str(answer["digit"])
-    assert answer["confidence"] == max(answer["probabilities"])
+    assert answer["reason"] is None
+    assert answer["digit_score"] == pytest.approx(score)
+    assert answer["confidence"] == pytest.approx(score * max(answer["probabilities"]))
     assert answer["model"] == "mnist:v1-0123abcd"
     assert "seen" not in answer
 
@@ -102,16 +104,46 @@ def test_the_picture_that_the_model_saw_comes_with_the_answer(client: TestClient
     import base64
 
     image = np.asarray(Image.open(io.BytesIO(base64.b64decode(seen.removeprefix("data:image/png;base64,")))))
-    assert (image == preprocess(FIVE)).all()
+    assert (image == preprocess(FIVE).image).all()
 
 
 def test_a_blank_picture_is_not_a_digit(client: TestClient) -> None:
     for path in ("/predict", "/read"):
         answer = client.post(path, content=BLANK, headers=PNG)
         assert answer.status_code == 200
-        assert answer.json()["is_blank"] is True
-    assert client.post("/predict", content=BLANK, headers=PNG).json()["digit"] is None
+        assert answer.json()["reason"] == "blank_page"
+    blank = client.post("/predict", content=BLANK, headers=PNG).json()
+    assert blank["digit"] is blank["class"] is blank["confidence"] is None
+    assert (blank["digit_score"], len(blank["probabilities"])) == (0, 10)
     assert client.post("/read", content=BLANK, headers=PNG).json()["text"] == ""
+
+
+def test_what_scores_below_the_threshold_is_not_a_digit(
+    client: TestClient, model: Model, monkeypatch: pytest.MonkeyPatch, digits: Split
+) -> None:
+    answered = client.post("/predict", content=FIVE, headers=PNG).json()
+    monkeypatch.setattr(model, "threshold", 1.0)
+    refused = client.post("/predict", content=FIVE, headers=PNG).json()
+    several = client.post("/predict", content=encoded(255 - row("27")), headers=PNG).json()
+    batch = client.post("/predict_batch?shape=2,28,28", content=digits.images[:2].tobytes(), headers=RAW).json()
+    read = client.post("/read", content=encoded(255 - row("27")), headers=PNG).json()
+
+    assert refused == answered | {"digit": None, "class": None, "confidence": None, "reason": "not_a_digit"}
+    assert several["reason"] == "several_digits"
+    assert (batch["digits"], batch["reasons"]) == ([None, None], ["not_a_digit"] * 2)
+    assert all(0 < score < 1 for score in batch["digit_scores"])
+    assert (read["text"], read["digits"], read["reason"]) == ("", [], "not_a_digit")
+    assert len(read["rejected"]) == 2
+    assert read["rejected"][0]["left"] < read["rejected"][1]["left"]
+
+
+def test_a_page_of_marks_is_no_digit_whatever_the_network_makes_of_it(client: TestClient) -> None:
+    page = np.full((300, 300), 255, np.uint8)
+    for top in range(20, 280, 40):
+        page[top : top + 12, 30:270:20] = page[top : top + 12, 31:270:20] = page[top : top + 12, 32:270:20] = 0
+    answer = client.post("/predict", content=encoded(page), headers=PNG).json()
+    assert answer["digit"] is None
+    assert answer["digit_score"] <= 0.1
 
 
 def test_every_synthetic_picture_is_answered(client: TestClient) -> None:
@@ -120,7 +152,7 @@ def test_every_synthetic_picture_is_answered(client: TestClient) -> None:
         kind = "jpeg" if str(name).endswith("jpg") else str(name).rpartition(".")[2]
         answer = client.post("/predict", content=files[name], headers={"content-type": f"image/{kind}"})
         assert answer.status_code == 200, (name, answer.text)
-        assert answer.json()["is_blank"] is False
+        assert answer.json()["reason"] is None
 
 
 @pytest.mark.parametrize("count", [1, 17, 200])
@@ -143,8 +175,9 @@ def test_a_blank_image_in_a_batch_has_no_digit(client: TestClient, digits: Split
 
     answer = client.post("/predict_batch", content=batch_of(images), headers=JSON).json()
 
-    assert answer["is_blank"] == [True, False]
-    assert answer["digits"][0] is answer["probabilities"][0] is None
+    assert answer["reasons"] == ["blank_page", None]
+    assert answer["digits"][0] is None
+    assert answer["digit_scores"][0] == 0 < answer["digit_scores"][1]
     assert answer["digits"][1] == np.argmax(answer["probabilities"][1])
 
 
@@ -329,7 +362,7 @@ def test_the_service_is_ready_only_if_the_golden_pictures_get_their_golden_answe
 def test_an_internal_error_is_reported_without_details(
     client: TestClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("serving.http.handlers.preprocess", lambda content: 1 / 0)
+    monkeypatch.setattr("serving.http.handlers.preprocess", lambda *arguments: 1 / 0)
 
     response = client.post("/predict", content=FIVE, headers=PNG)
 
@@ -345,7 +378,7 @@ def test_the_metrics_count_requests_digits_and_refusals(client: TestClient) -> N
 
     names = (
         'digits_requests_total{path="/predict",status="200"}', "digits_predictions_total{", "digits_confidence_count",
-        "digits_blank_total", 'digits_rejected_total{code="not_a_picture"}',
+        "digits_none_total{", 'digits_rejected_total{code="not_a_picture"}',
         'digits_request_seconds_count{path="/predict"}',
     )  # fmt: skip
     before = [value(name) for name in names]

@@ -51,7 +51,7 @@ def test_pictures_are_read_in_the_order_of_their_paths_as_the_service_reads_them
     own = read(tmp_path)
     assert own.files == ("0/c.png", "3/a.png", "3/b.png")
     assert own.split.labels.tolist() == [0, 3, 3]
-    assert np.array_equal(own.split.images, [preprocess(picture(digit)) for digit in (0, 8, 3)])
+    assert np.array_equal(own.split.images, [preprocess(picture(digit)).image for digit in (0, 8, 3)])
 
 
 @pytest.mark.parametrize("name", ["three/a.png", "10/a.png", "-1/a.png", "a.png", "3/old/a.png", "old/3/a.png"])

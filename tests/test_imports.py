@@ -21,8 +21,13 @@ MAY_IMPORT = {
 }
 SERVING_MAY_IMPORT = {
     "pipeline.core.errors",
+    "pipeline.data.components",
     "pipeline.data.image",
+    "pipeline.data.ink",
     "pipeline.data.limits",
+    "pipeline.data.marks",
+    "pipeline.data.objects",
+    "pipeline.data.picture",
     "pipeline.data.picture_file",
 }
 # Tests of benchmarks/ and docs/, with what each tests.

@@ -59,10 +59,10 @@ def test_swapped_class_names_are_refused(model: Model, tmp_path: Path) -> None:
 
 
 def test_there_is_a_golden_picture_of_each_class_and_a_wrong_answer_to_any_of_them_counts(digits: Split) -> None:
-    golden = golden_pictures(network(), digits, 10)
+    golden = golden_pictures(network(), digits, 10, "ink")
 
     assert len(json.loads(golden["golden_pictures"])) == len(json.loads(golden["golden_probabilities"])) == 10
-    assert golden == golden_pictures(network(), digits, 10)
+    assert golden == golden_pictures(network(), digits, 10, "ink")
 
 
 @pytest.mark.parametrize("label", range(10))
@@ -90,7 +90,7 @@ def test_blank_images_are_no_golden_pictures_and_a_class_without_one_is_named(di
     images = digits.images.copy()
     images[digits.labels == 4] = 0
     with pytest.raises(ExportError, match="got 20 validation images of class 4 and none that is not blank"):
-        golden_pictures(network(), Split(images, digits.labels), 10)
+        golden_pictures(network(), Split(images, digits.labels), 10, "ink")
 
     images[np.flatnonzero(digits.labels == 4)[-1]] = digits.images[4]
-    golden_pictures(network(), Split(images, digits.labels), 10)
+    golden_pictures(network(), Split(images, digits.labels), 10, "ink")

@@ -17,8 +17,8 @@ from starlette.testclient import TestClient
 from starlette.types import Message, Scope
 
 from pipeline.core.errors import PictureError
-from pipeline.data.image import open_picture
 from pipeline.data.limits import MAX_ASPECT, MIN_SIDE
+from pipeline.data.picture import open_picture
 from serving.http import pages
 from serving.http.limits import MAX_BODY, Limits
 from serving.http.pages import LIMITS, PAGES

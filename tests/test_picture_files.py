@@ -8,13 +8,14 @@ import pytest
 from PIL import ExifTags, Image
 
 from pipeline.core.errors import PictureError
-from pipeline.data.image import DECODED_SIDE, open_picture, preprocess
+from pipeline.data.image import preprocess
 from pipeline.data.limits import FORMATS, MAX_PARTS
+from pipeline.data.picture import DECODED_SIDE, open_picture
 from pipeline.data.picture_file import without_metadata
 from tests.support.hostile_pictures import HOSTILE, after_start, pattern
 from tests.support.pictures import difference, encoded, ink, on_paper, png_chunk, png_header
 
-PLAIN = preprocess(encoded(on_paper(ink())))
+PLAIN = preprocess(encoded(on_paper(ink()))).image
 ROTATED_BACK = {  # EXIF orientation to the transposition from the upright picture to the stored one
     2: Image.Transpose.FLIP_LEFT_RIGHT,
     3: Image.Transpose.ROTATE_180,
@@ -29,16 +30,16 @@ ROTATED_BACK = {  # EXIF orientation to the transposition from the upright pictu
 @pytest.mark.parametrize("file_format", FORMATS)
 def test_every_format_gives_the_same_image(file_format: str) -> None:
     picture = Image.fromarray(on_paper(ink())).convert("RGB")
-    assert difference(preprocess(encoded(picture, file_format)), PLAIN) < 1
+    assert difference(preprocess(encoded(picture, file_format)).image, PLAIN) < 1
 
 
 @pytest.mark.parametrize("mode", ["1", "L", "P", "LA", "RGB", "RGBA"])
 def test_every_mode_gives_the_same_image(mode: str) -> None:
-    assert difference(preprocess(encoded(Image.fromarray(on_paper(ink())).convert(mode))), PLAIN) < 2
+    assert difference(preprocess(encoded(Image.fromarray(on_paper(ink())).convert(mode))).image, PLAIN) < 2
 
 
 def test_sixteen_bits_per_pixel_give_the_same_image() -> None:
-    assert np.array_equal(preprocess(encoded(Image.fromarray(on_paper(ink()).astype(np.uint16) * 257))), PLAIN)
+    assert np.array_equal(preprocess(encoded(Image.fromarray(on_paper(ink()).astype(np.uint16) * 257))).image, PLAIN)
 
 
 @pytest.mark.parametrize("orientation", ROTATED_BACK)
@@ -46,7 +47,7 @@ def test_a_picture_is_turned_upright_by_its_exif_orientation(orientation: int) -
     exif = Image.Exif()
     exif[ExifTags.Base.Orientation] = orientation
     stored = Image.fromarray(on_paper(ink())[:180]).transpose(ROTATED_BACK[orientation])
-    assert difference(preprocess(encoded(stored, "JPEG", exif=exif, quality=95)), PLAIN) < 2
+    assert difference(preprocess(encoded(stored, "JPEG", exif=exif, quality=95)).image, PLAIN) < 2
 
 
 def test_an_invalid_exif_field_does_not_prevent_turning_the_picture_upright() -> None:
@@ -54,13 +55,13 @@ def test_an_invalid_exif_field_does_not_prevent_turning_the_picture_upright() ->
     resolution = struct.pack("<HHI4s", ExifTags.Base.XResolution, 2, 4, b"72\0\0")  # a text, not a fraction
     exif = b"Exif\0\0II*\0" + struct.pack("<IH", 8, 2) + orientation + resolution + bytes(4)
     stored = Image.fromarray(on_paper(ink())).transpose(Image.Transpose.ROTATE_90)
-    assert difference(preprocess(encoded(stored, exif=exif)), PLAIN) == 0
+    assert difference(preprocess(encoded(stored, exif=exif)).image, PLAIN) == 0
 
 
 def test_the_first_picture_of_an_mpo_is_read() -> None:
     first, second = (Image.fromarray(on_paper(ink(digit))).convert("RGB") for digit in (5, 2))
     content = encoded(first, "MPO", save_all=True, append_images=[second])
-    assert difference(preprocess(content), PLAIN) < 3
+    assert difference(preprocess(content).image, PLAIN) < 3
 
 
 @pytest.mark.parametrize("file_format", ["GIF", "PNG", "WEBP"])
@@ -87,7 +88,7 @@ def test_a_damaged_gif_is_refused() -> None:
 def test_invalid_exif_data_is_not_a_damaged_picture() -> None:
     content = encoded(on_paper(ink()))
     broken = content[:33] + png_chunk(b"eXIf", b"xx") + content[33:]
-    assert np.array_equal(preprocess(broken), PLAIN)
+    assert np.array_equal(preprocess(broken).image, PLAIN)
 
 
 @pytest.mark.parametrize(
@@ -113,7 +114,7 @@ def test_a_picture_far_longer_than_wide_is_refused(size: tuple[int, int]) -> Non
 def test_a_jpeg_of_many_scans_is_refused_before_they_are_decoded() -> None:
     content = encoded(on_paper(ink()), "JPEG", progressive=True)
     last = content.rindex(b"\xff\xda")
-    assert preprocess(content).any()
+    assert preprocess(content).image.any()
     with pytest.raises(PictureError, match=r"10\d scans, expected at most 50 scans"):
         preprocess(content[:-2] + content[last:-2] * 100 + content[-2:])
 
@@ -131,7 +132,7 @@ def test_pillow_gets_no_metadata_of_a_hostile_file(name: str) -> None:
 def test_a_large_picture_with_much_metadata_is_read() -> None:
     thumbnail = b"\xff\xe1" + struct.pack(">H", 65_000) + b"http://ns.adobe.com/xmp/extension/\0".ljust(64_998, b"\xff")
     content = encoded(on_paper(ink()), "JPEG", quality=95)
-    assert difference(preprocess(after_start(content, thumbnail, 140)), PLAIN) < 2
+    assert difference(preprocess(after_start(content, thumbnail, 140)).image, PLAIN) < 2
 
 
 @pytest.mark.parametrize("file_format", FORMATS)

@@ -9,7 +9,8 @@ import pytest
 
 from pipeline.core.errors import PictureError
 from pipeline.data.dataset import Split
-from pipeline.data.image import INK_THRESHOLD, scale_and_center
+from pipeline.data.image import scale_and_center
+from pipeline.data.ink import INK_THRESHOLD
 from serving.rows.limits import MAX_DIGITS
 from serving.rows.reader import DetectedDigit, read_row
 from tests.support.pictures import DIGIT_HEIGHT, Pixels, compose, digit_ink, row, stroke

@@ -1,15 +1,15 @@
 """Labelled images on disk: two arrays per split, and the description of their data set."""
 
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Self
+from typing import Self, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.core.errors import DataError
 from pipeline.core.files import read_array, read_json, write_array, write_json
-from pipeline.data.limits import SIDE
+from pipeline.data.limits import SIDE, Preprocessing
 
 DIGITS = tuple("0123456789")
 
@@ -50,22 +50,27 @@ def load_split(folder: Path, name: str, classes: int) -> Split:
 
 @dataclass(frozen=True)
 class Description:
-    """The data set's name, its classes in the order of their labels, and each source file's published checksum."""
+    """The data set's name, its classes in the order of their labels, each source file's published checksum, and how
+    pictures are brought to images like those of the data set."""
 
     name: str
     classes: tuple[str, ...]
     sources: dict[str, str]
+    preprocessing: Preprocessing = "ink"
 
     @property
     def is_digits(self) -> bool:
         return self.classes == DIGITS
 
     def save(self, path: Path) -> None:
-        write_json(path, {"name": self.name, "classes": list(self.classes), "sources": self.sources})
+        write_json(path, asdict(self))
 
 
 def load_description(path: Path) -> Description:
-    value = read_json(path, "name", "classes", "sources")
+    value = read_json(path, "name", "classes", "sources", "preprocessing")
     if not isinstance(value["classes"], list):
         raise DataError(f"{path}: classes: expected a list of names, got {value['classes']!r}")
-    return Description(value["name"], tuple(value["classes"]), value["sources"])
+    if value["preprocessing"] not in get_args(Preprocessing):
+        expected = ", ".join(get_args(Preprocessing))
+        raise DataError(f"{path}: preprocessing: expected one of {expected}, got {value['preprocessing']!r}")
+    return Description(value["name"], tuple(value["classes"]), value["sources"], value["preprocessing"])

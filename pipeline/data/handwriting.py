@@ -12,6 +12,7 @@ import numpy.typing as npt
 from pipeline.core.errors import DataError, PictureError
 from pipeline.data.dataset import DIGITS, Split
 from pipeline.data.image import preprocess
+from pipeline.data.ink import BLANK
 from pipeline.data.limits import MAX_FILE, SIDE
 
 
@@ -41,7 +42,10 @@ def read(folder: Path) -> Handwriting:
         if len(parts) != 2 or parts[0] not in DIGITS:
             raise DataError(f"{path}: expected pictures as {folder}/<digit>/<name>.png with a digit from 0 to 9")
         try:
-            images.append(preprocess(_content(path)))
+            image, reason, _ = preprocess(_content(path))
+            if reason == "blank_page":
+                raise PictureError(*BLANK)
+            images.append(image)
         except PictureError as error:
             raise DataError(f"{path}: {error}") from error
         except OSError as error:

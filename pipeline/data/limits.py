@@ -1,9 +1,10 @@
 """The size of an image, and the limits on pictures. Numbers alone: who reads them loads neither numpy nor Pillow."""
 
-from typing import Final
+from typing import Final, Literal
 
 SIDE: Final = 28  # pixels, of an image
 DIGIT_SIDE: Final = 20  # pixels; the longer side of the ink in it
+MAX_PARTS_OF_A_DIGIT: Final = 4  # marks that do not touch; a page or an object has more
 MAX_FILE: Final = 10 * 2**20  # bytes of a picture file; the service accepts bodies of this size
 FORMATS: Final = ("PNG", "JPEG", "WEBP", "BMP", "GIF")
 MIN_SIDE: Final = 8  # pixels; below this a digit cannot be distinguished from noise
@@ -19,3 +20,6 @@ LIMITS: Final = (
     f"and at most {MAX_PIXELS / 1e6:g} million pixels, {MAX_JPEG_PIXELS / 1e6:g} million as JPEG that "
     f"is not progressive, {MAX_WEBP_PIXELS / 1e6:g} million as WebP"
 )
+
+Preprocessing = Literal["ink", "object", "none"]  # how a picture becomes an image: it belongs to the data set
+Reason = Literal["blank_page", "not_a_digit", "several_digits"]  # why a picture shows none of the classes

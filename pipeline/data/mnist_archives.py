@@ -47,7 +47,7 @@ def describe(name: str) -> Description:
     """Classes of the data set `name` and the published MD5 sums of its archives."""
     source = torchvision_dataset(name)
     classes = DIGITS if name == "mnist" else tuple(source.classes)  # torchvision has "0 - zero"
-    return Description(name, classes, dict(source.resources))
+    return Description(name, classes, dict(source.resources), "object" if name == "fashion_mnist" else "ink")
 
 
 def mirrors(name: str, own_mirror: str | None) -> list[str]:

@@ -34,7 +34,13 @@ BUNDLED_FILES: Final = (
     "serving/**/*",
     *("pipeline/__init__.py", "pipeline/core/__init__.py", "pipeline/core/errors.py"),
     "pipeline/data/__init__.py",
-    *("pipeline/data/image.py", "pipeline/data/limits.py", "pipeline/data/picture_file.py"),
+    *("pipeline/data/components.py", "pipeline/data/image.py", "pipeline/data/ink.py", "pipeline/data/limits.py"),
+    *(
+        "pipeline/data/marks.py",
+        "pipeline/data/objects.py",
+        "pipeline/data/picture.py",
+        "pipeline/data/picture_file.py",
+    ),
 )
 SUMS: Final = "SHA256SUMS"  # in the Bento's folder
 TAG_FILE: Final = Path(".cache/bento")  # read by `make serve` and `make container`

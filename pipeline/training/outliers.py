@@ -13,21 +13,21 @@ from torch import Tensor
 from pipeline.data.limits import SIDE
 from pipeline.training.strokes import draw_others
 
-DRAWN: Final = 0.55  # share of drawn characters, if there are any
+DRAWN: Final = 0.55  # share of drawn characters, if the classes are digits
 NOISE_SIDES: Final = (3, 5, 8, 14, 28)  # pixels of noise, enlarged to the image
 
 
-def make_outliers(
-    images: Tensor, labels: Tensor, count: int, with_characters: bool, generator: torch.Generator
-) -> Tensor:
+def make_outliers(images: Tensor, labels: Tensor, count: int, are_digits: bool, generator: torch.Generator) -> Tensor:
     """`(count, 1, 28, 28)` pixels of outliers from `images` `(N, 1, 28, 28) float, 0 = paper, 1 = ink`.
 
-    `with_characters`: letters and symbols are outliers, too, as they are for digits.
+    `are_digits`: other characters and objects are outliers, too.
     """
-    drawn = round(DRAWN * count) if with_characters else 0
+    drawn = round(DRAWN * count) if are_digits else 0
     order = torch.randint(len(images), (2, count - drawn), generator=generator, device=images.device)
     one, other = images[order]
     alone = [tiles(one, generator), noise(one, generator), inverted(one, generator)]
+    if are_digits:
+        alone.append(silhouettes(one, generator))
     pairs = [overlaid(one, other, generator), side_by_side(one, other), halves(one, other, generator)]
     kind = torch.randint(len(alone + pairs), order.shape[1:], generator=generator, device=images.device)
     # Two halves of zeros may be a zero.
@@ -66,6 +66,21 @@ def noise(images: Tensor, generator: torch.Generator) -> Tensor:
     inside = (axis[None, None, :, None] / radii[0]) ** 2 + (axis / radii[1]) ** 2 < 1
     whole = torch.rand(count, 1, 1, 1, generator=generator, device=device) < 0.5
     return (level + contrast * total).clamp(0, 1) * (inside | whole)
+
+
+def silhouettes(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Filled shapes with soft shades, half of them symmetrical, as objects are."""
+    count, device = len(images), images.device
+    outline, shade = torch.randn(2, count, 1, 6, 6, generator=generator, device=device)
+    outline, shade = (F.interpolate(part, size=(SIDE, SIDE), mode="bicubic") for part in (outline, shade))
+    symmetrical = torch.rand(count, 1, 1, 1, generator=generator, device=device) < 0.5
+    outline = torch.where(symmetrical, (outline + outline.flip(3)) / 2, outline)
+    axis = torch.linspace(-1.4, 1.4, SIDE, device=device)
+    radii = 0.5 + 0.5 * torch.rand(2, count, 1, 1, 1, generator=generator, device=device)
+    inside = 1 - (axis[None, None, :, None] / radii[0]) ** 2 - (axis / radii[1]) ** 2 + 0.9 * outline
+    contrast = torch.rand(count, 1, 1, 1, generator=generator, device=device)
+    margin = (axis.abs() < 1.05)[:, None] & (axis.abs() < 1.05)
+    return (8 * inside).sigmoid() * (0.8 + 0.5 * contrast * shade).clamp(0, 1) * margin
 
 
 def overlaid(one: Tensor, other: Tensor, generator: torch.Generator) -> Tensor:

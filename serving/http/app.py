@@ -138,7 +138,14 @@ class HttpApi:
     async def about(self, request: Request) -> Response:
         model = self.model()
         return json_response(
-            {"model": model.tag, "dataset": model.dataset, "classes": model.classes, "labels": model.labels}
+            {
+                "model": model.tag,
+                "dataset": model.dataset,
+                "classes": model.classes,
+                "preprocessing": model.preprocessing,
+                "threshold": model.threshold,
+                "labels": model.labels,
+            }
         )
 
     async def description(self, request: Request) -> Response:

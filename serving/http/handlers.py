@@ -9,33 +9,38 @@ import numpy.typing as npt
 from PIL import Image
 
 from pipeline.core.errors import PictureError
-from pipeline.data.image import extract_ink, open_picture, preprocess
+from pipeline.data.components import Box
+from pipeline.data.image import preprocess
+from pipeline.data.ink import extract_ink
+from pipeline.data.limits import Reason
+from pipeline.data.picture import open_picture
 from serving.http.errors import Problem, to_problem
 from serving.model import Images, Model
 from serving.rows import reader
 
-TOP_CLASS: Final = ("digit", "class", "confidence", "probabilities")
+REFUSED_SCORE: Final = 0.1  # factor of a digit score if the picture's marks alone show that it is no digit
+
+Shares = npt.NDArray[np.float32]
 
 
 def predict(model: Model, content: bytes, seen: bool) -> dict[str, Any]:
-    """The answer of `/predict` (schemas.Prediction); with `seen` also the image that the model saw.
-
-    A blank picture has `is_blank` and no digit. Raises Problem.
-    """
+    """The answer of `/predict` (schemas.Prediction); with `seen` also the image that the model saw. Raises Problem."""
     try:
-        image = preprocess(content)
+        image, reason, is_several = preprocess(content, model.preprocessing)
     except PictureError as error:
-        if error.code == "blank_page":
-            return {"model": model.tag, "is_blank": True} | dict.fromkeys(TOP_CLASS)
         raise to_problem(error) from error
-    (probabilities,), _ = model.classify(image[None])
-    answer = {"model": model.tag, "is_blank": False, **top_class(model, probabilities)}
+    (probabilities,), (score,) = model.classify(image[None])
+    if reason:
+        score = score * (0 if reason == "blank_page" else REFUSED_SCORE)
+    elif score < model.threshold:
+        reason = "several_digits" if is_several else "not_a_digit"
+    answer = {"model": model.tag, **top_class(model, probabilities, score, reason)}
     return answer | {"seen": png_data_url(image)} if seen else answer
 
 
 def read(model: Model, content: bytes, seen: bool) -> dict[str, Any]:
-    """The answer of `/read` (schemas.Reading): the digits from left to right, each with its box as shares of the
-    picture's sides.
+    """The answer of `/read` (schemas.Reading): the digits from left to right, and what is as large as a digit and none,
+    each with its box as shares of the picture's sides.
 
     Raises Problem, also for a model of anything but digits.
     """
@@ -46,41 +51,59 @@ def read(model: Model, content: bytes, seen: bool) -> dict[str, Any]:
         found = reader.read_row(model, ink)
     except PictureError as error:
         if error.code == "blank_page":
-            return {"model": model.tag, "is_blank": True, "text": "", "digits": []}
+            return {"model": model.tag, "reason": "blank_page", "text": "", "digits": [], "rejected": []}
         raise to_problem(error) from error
-    height, width = ink.shape
     digits = []
+    rejected = [shares(digit.box, ink.shape) for digit in found if digit.score < model.threshold]
     for digit in found:
-        left, top, right, bottom = digit.box
-        box = {
-            "left": left / width,
-            "top": top / height,
-            "width": (right - left) / width,
-            "height": (bottom - top) / height,
-        }
-        answer = top_class(model, digit.probabilities) | {"box": box}
-        digits.append(answer | {"seen": png_data_url(digit.image)} if seen else answer)
+        if digit.score >= model.threshold:
+            answer = top_class(model, digit.probabilities, digit.score, None) | {"box": shares(digit.box, ink.shape)}
+            digits.append(answer | {"seen": png_data_url(digit.image)} if seen else answer)
     text = "".join(str(digit["digit"]) for digit in digits)
-    return {"model": model.tag, "is_blank": False, "text": text, "digits": digits}
+    reason = None if digits else "not_a_digit"
+    return {"model": model.tag, "reason": reason, "text": text, "digits": digits, "rejected": rejected}
+
+
+def shares(box: Box, shape: tuple[int, ...]) -> dict[str, float]:
+    """A box in pixels of an image of this shape as shares of its sides."""
+    (left, top, right, bottom), (height, width) = box, shape
+    return {
+        "left": left / width,
+        "top": top / height,
+        "width": (right - left) / width,
+        "height": (bottom - top) / height,
+    }
 
 
 def predict_batch(model: Model, images: Images) -> dict[str, Any]:
-    """The answer of `/predict_batch` (schemas.Predictions), lists in the order of the images; null for blank ones."""
-    probabilities, _ = model.classify(images)
+    """The answer of `/predict_batch` (schemas.Predictions), lists in the order of the images."""
+    probabilities, scores = model.classify(images)
+    digits: list[int | None] = probabilities.argmax(axis=1).tolist()
+    reasons: list[Reason | None] = [None] * len(digits)
+    refused = scores < model.threshold
     is_blank = ~np.asarray(images.any(axis=(1, 2)))
-    digits, rows = probabilities.argmax(axis=1).tolist(), list(probabilities)
-    for index in np.flatnonzero(is_blank).tolist():
-        digits[index] = rows[index] = None
-    return {"model": model.tag, "is_blank": is_blank, "digits": digits, "probabilities": rows}
-
-
-def top_class(model: Model, probabilities: npt.NDArray[np.float32]) -> dict[str, Any]:
-    """The most probable digit with its class name and confidence, and the probabilities of all classes."""
-    digit = int(probabilities.argmax())
+    for index in np.flatnonzero(refused | is_blank).tolist():
+        digits[index], reasons[index] = None, "blank_page" if is_blank[index] else "not_a_digit"
     return {
-        "digit": digit,
-        "class": model.classes[digit],
-        "confidence": probabilities[digit],
+        "model": model.tag,
+        "digits": digits,
+        "reasons": reasons,
+        "digit_scores": np.where(is_blank, np.float32(0), scores),
+        "probabilities": probabilities,
+    }
+
+
+def top_class(model: Model, probabilities: Shares, score: np.float32, reason: Reason | None) -> dict[str, Any]:
+    """The most probable digit with its class name and the confidence in it, null if there is a reason for no digit; the
+    digit score, and the probabilities of all classes, given that it is a digit."""
+    digit = int(probabilities.argmax())
+    is_digit = reason is None
+    return {
+        "digit": digit if is_digit else None,
+        "class": model.classes[digit] if is_digit else None,
+        "confidence": score * probabilities[digit] if is_digit else None,
+        "reason": reason,
+        "digit_score": score,
         "probabilities": probabilities,
     }
 

@@ -5,7 +5,6 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final
 
-import numpy as np
 from prometheus_client import REGISTRY, Counter, Gauge, Histogram, generate_latest
 
 SECONDS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
@@ -16,8 +15,9 @@ LATENCY: Final = Histogram(
     "digits_request_seconds", "From a request's first byte to its answer", ["path"], buckets=SECONDS
 )
 PREDICTIONS: Final = Counter("digits_predictions", "Images by the class that was predicted", ["class_name"])
-CONFIDENCE: Final = Histogram("digits_confidence", "Probability of the predicted class", buckets=SHARES)
-BLANK: Final = Counter("digits_blank", "Blank pictures")
+CONFIDENCE: Final = Histogram("digits_confidence", "Confidence in the predicted class", buckets=SHARES)
+SCORE: Final = Histogram("digits_score", "Digit scores: how surely an image shows one of the classes", buckets=SHARES)
+NO_DIGIT: Final = Counter("digits_none", "Images and pictures without a digit, by reason", ["reason"])
 REJECTED: Final = Counter("digits_rejected", "Requests refused, by the code of the problem", ["code"])
 CLOSED: Final = Counter("digits_connections_closed", "Connections closed by the service, by reason", ["reason"])
 MODEL: Final = Gauge("digits_model", "1 for the model that is served", ["tag"])
@@ -38,26 +38,37 @@ def predictions(class_name: str) -> Counter:
     return PREDICTIONS.labels(class_name)
 
 
+@cache
+def no_digit(reason: str) -> Counter:
+    return NO_DIGIT.labels(reason)
+
+
 def count_picture(answer: Mapping[str, Any]) -> None:
     """Count the answer to a picture: of `/predict`, or of `/read` with each of its digits."""
-    if answer["is_blank"]:
-        BLANK.inc()
-        return
+    if answer["reason"]:
+        no_digit(answer["reason"]).inc()
+    if rejected := answer.get("rejected"):
+        no_digit("not_a_digit").inc(len(rejected))
     for digit in answer.get("digits", [answer]):
-        predictions(digit["class"]).inc()
-        CONFIDENCE.observe(float(digit["confidence"]))
+        SCORE.observe(float(digit["digit_score"]))
+        if digit["digit"] is not None:
+            predictions(digit["class"]).inc()
+            CONFIDENCE.observe(float(digit["confidence"]))
 
 
 def count_batch(answer: Mapping[str, Any], classes: tuple[str, ...]) -> None:
     """Count the answer of `/predict_batch`."""
-    for digit, number in Tally(answer["digits"]).items():
-        if digit is None:
-            BLANK.inc(number)
-        else:
-            predictions(classes[digit]).inc(number)
-    if rows := [row for row in answer["probabilities"] if row is not None]:
-        for confidence in np.array(rows).max(axis=1).tolist():
-            CONFIDENCE.observe(confidence)
+    for reason, number in Tally(answer["reasons"]).items():
+        if reason is not None:
+            no_digit(reason).inc(number)
+    highest = answer["probabilities"].max(axis=1)
+    for digit, score, probability in zip(
+        answer["digits"], answer["digit_scores"].tolist(), highest.tolist(), strict=True
+    ):
+        SCORE.observe(score)
+        if digit is not None:
+            predictions(classes[digit]).inc()
+            CONFIDENCE.observe(score * probability)
 
 
 def page() -> bytes:

@@ -137,15 +137,23 @@ def operation(name: str, summary: str, **parts: Any) -> Json:
 
 def describe(tag: str, dataset: str, classes: tuple[str, ...]) -> Json:
     """The OpenAPI 3.1 description of the service with this model."""
-    probabilities = [round(0.991 if label == 7 else 0.001, 3) for label in range(len(classes))]
-    top_class: Json = {"digit": 7, "class": classes[7], "confidence": 0.991, "probabilities": probabilities}
+    probabilities = [round(0.991 if label == min(7, len(classes) - 1) else 0.001, 3) for label in range(len(classes))]
+    digit = min(7, len(classes) - 1)
+    top_class: Json = {
+        "digit": digit,
+        "class": classes[digit],
+        "confidence": 0.99,
+        "reason": None,
+        "digit_score": 0.999,
+        "probabilities": probabilities,
+    }
     box = {"left": 0.1, "top": 0.2, "width": 0.15, "height": 0.6}
     predict = operation(
         "predict",
-        "a picture of one digit; a blank picture gets is_blank and no digit",
+        "a picture of one digit; what shows none gets the reason instead",
         parameters=[SEEN],
         requestBody=picture_body(),
-        responses=responses("Prediction", {"model": tag, "is_blank": False, **top_class}, PICTURE_PROBLEMS),
+        responses=responses("Prediction", {"model": tag, **top_class}, PICTURE_PROBLEMS),
     )
     read = operation(
         "read",
@@ -155,7 +163,7 @@ def describe(tag: str, dataset: str, classes: tuple[str, ...]) -> Json:
         requestBody=picture_body(),
         responses=responses(
             "Reading",
-            {"model": tag, "is_blank": False, "text": "7", "digits": [top_class | {"box": box}]},
+            {"model": tag, "reason": None, "text": "7", "digits": [top_class | {"box": box}], "rejected": []},
             (*PICTURE_PROBLEMS, "more_than_one_line", "too_many_digits", "not_digits"),
         ),
     )
@@ -166,7 +174,13 @@ def describe(tag: str, dataset: str, classes: tuple[str, ...]) -> Json:
         requestBody=batch_body(),
         responses=responses(
             "Predictions",
-            {"model": tag, "is_blank": [False], "digits": [7], "probabilities": [probabilities]},
+            {
+                "model": tag,
+                "digits": [digit],
+                "reasons": [None],
+                "digit_scores": [0.999],
+                "probabilities": [probabilities],
+            },
             BATCH_PROBLEMS,
         ),
     )
@@ -205,4 +219,11 @@ def describe(tag: str, dataset: str, classes: tuple[str, ...]) -> Json:
 def about_example(tag: str, dataset: str, classes: tuple[str, ...]) -> Json:
     origin = {"sha256": "…", "run": "…", "commit": "…", "dirty": "false", "experiment": "none", "registry": "…"}
     labels = origin | {"training_data": "….dir", "handwriting": "….dir", "test_accuracy": "0.9934"}
-    return {"model": tag, "dataset": dataset, "classes": list(classes), "labels": labels}
+    return {
+        "model": tag,
+        "dataset": dataset,
+        "classes": list(classes),
+        "preprocessing": "ink",
+        "threshold": 0.5,
+        "labels": labels,
+    }

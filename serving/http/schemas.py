@@ -8,7 +8,7 @@ from annotated_types import Ge, Le, Len
 from pydantic import ConfigDict, Field, TypeAdapter, with_config
 from typing_extensions import TypeAliasType, TypedDict
 
-from pipeline.data.limits import SIDE
+from pipeline.data.limits import SIDE, Preprocessing, Reason
 from serving.http.errors import STATUS
 from serving.http.limits import MAX_BATCH
 from serving.rows.limits import MAX_DIGITS
@@ -26,8 +26,6 @@ LABELS: Final = (
 )
 ClassIndex = TypeAliasType("ClassIndex", Annotated[int, Ge(0)])
 Probabilities = TypeAliasType("Probabilities", list[Share])
-# null first: BentoML gives its client only the first type of a union, and the client would decode null as a list.
-MaybeProbabilities = Annotated[Probabilities | None, Field(json_schema_extra=lambda schema: schema["anyOf"].reverse())]
 Pixels = Annotated[list[Annotated[int, Ge(0), Le(255)]], Len(SIDE, SIDE)]
 
 
@@ -38,26 +36,40 @@ class Box(TypedDict):
     height: Share
 
 
+Score = Annotated[Share, Field(description="how surely it shows one of the classes at all; 0 for a blank page")]
+Conditional = Annotated[Probabilities, Field(description="of each class, given that it shows one of them")]
+Confidence = Annotated[Share, Field(description="digit_score × the probability of the digit")]
+WHY: Final = "why there is no digit; several_digits: `/read` reads a row"
+
 TopClass = TypedDict(  # `class` is a keyword, so it cannot be an attribute
-    "TopClass", {"digit": ClassIndex, "class": str, "confidence": Share, "probabilities": Probabilities}
+    "TopClass",
+    {
+        "digit": ClassIndex,
+        "class": str,
+        "confidence": Confidence,
+        "reason": None,
+        "digit_score": Score,
+        "probabilities": Conditional,
+    },
 )
 MaybeClass = TypedDict(
     "MaybeClass",
     {
         "digit": ClassIndex | None,
         "class": str | None,
-        "confidence": Share | None,
-        "probabilities": MaybeProbabilities,
+        "confidence": Confidence | None,
+        "reason": Annotated[Reason | None, Field(description=WHY)],
+        "digit_score": Score,
+        "probabilities": Conditional,
     },
 )
 
 
 @closed
 class Prediction(MaybeClass):
-    """The answer of `/predict`; null if the picture is blank."""
+    """The answer of `/predict`; digit, class and confidence are null if there is a reason."""
 
     model: Tag
-    is_blank: bool
     seen: NotRequired[Seen]
 
 
@@ -71,12 +83,13 @@ class Digit(TopClass):
 
 @closed
 class Reading(TypedDict):
-    """The answer of `/read`."""
+    """The answer of `/read`; `rejected` are the boxes of what is as large as a digit and none."""
 
     model: Tag
-    is_blank: bool
+    reason: Literal["blank_page", "not_a_digit"] | None
     text: str
     digits: Annotated[list[Digit], Len(0, MAX_DIGITS)]
+    rejected: Annotated[list[Box], Len(0, MAX_DIGITS)]
 
 
 @closed
@@ -88,12 +101,13 @@ class Batch(TypedDict):
 
 @closed
 class Predictions(TypedDict):
-    """The answer of `/predict_batch`, in the order of the images; null for blank ones."""
+    """The answer of `/predict_batch`, in the order of the images; a digit is null if there is a reason."""
 
     model: Tag
-    is_blank: list[bool]
     digits: list[ClassIndex | None]
-    probabilities: list[MaybeProbabilities]
+    reasons: list[Literal["blank_page", "not_a_digit"] | None]
+    digit_scores: list[Share]
+    probabilities: list[Probabilities]
 
 
 @closed
@@ -103,6 +117,8 @@ class Model(TypedDict):
     model: Tag
     dataset: str
     classes: list[str]
+    preprocessing: Annotated[Preprocessing, Field(description="how a picture becomes an image")]
+    threshold: Annotated[Share, Field(description="of the digit score; below it there is no digit")]
     labels: Annotated[dict[str, str], Field(description=LABELS)]
 
 

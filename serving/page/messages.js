@@ -22,6 +22,16 @@ export const percent = (share) => `${Math.floor(1000 * Math.min(share, 0.9999)) 
 
 export const isSure = (digit) => digit.confidence >= MIN_SURE;
 
+const isDigits = (classes) => classes.join("") === "0123456789";
+
+/** What a picture of none of the classes is. */
+const none = (classes) => (isDigits(classes) ? "not a digit" : "none of these");
+
+/** The class with the largest probability, whatever the digit score. */
+export function closest({ probabilities }, classes) {
+  return classes[probabilities.indexOf(Math.max(...probabilities))];
+}
+
 /** "4, 7 or 9": the two or three most likely classes, the most likely first. */
 export function candidates({ probabilities }, classes) {
   const order = [...probabilities.keys()].sort((a, b) => probabilities[b] - probabilities[a]).slice(0, 3);
@@ -29,22 +39,32 @@ export function candidates({ probabilities }, classes) {
   return `${names.slice(0, -1).join(", ")} or ${names.at(-1)}`;
 }
 
-/** The answer in large type, with a dot for each blank box. */
-export function headline(digits) {
+/** The answer in large type, with a dot for each blank box and a cross for what is not a digit. */
+export function headline(digits, classes) {
+  if (digits.length === 1 && digits[0].reason) return none(classes);
   if (digits.length === 1) return digits[0].class + (isSure(digits[0]) ? "" : "?");
-  return digits.map((digit) => digit?.class ?? "·").join("");
+  return digits.map((digit) => (digit?.reason ? "×" : (digit?.class ?? "·"))).join("");
 }
 
 /** The line below it: "99.8 % sure", or the candidates for each unsure digit. Empty for several digits, all sure. */
 export function remark(digits, classes) {
-  const unsure = digits.filter((digit) => digit && !isSure(digit));
+  if (digits.length === 1 && digits[0].reason) return refusal(digits[0], classes);
+  const unsure = digits.filter((digit) => digit && !digit.reason && !isSure(digit));
   if (unsure.length) return `not sure: ${unsure.map((digit) => candidates(digit, classes)).join("; ")}`;
   return digits.length === 1 ? `${percent(digits[0].confidence)} sure` : "";
 }
 
+/** What to do about a picture that shows none of the classes. */
+function refusal(digit, classes) {
+  if (digit.reason === "several_digits" && isDigits(classes)) {
+    return "There seem to be several digits. Choose “a line” to read them.";
+  }
+  return `If it is one, it is most likely ${closest(digit, classes)}. Draw it larger, or with clearer strokes.`;
+}
+
 /** The text for screen readers: the digits one by one, so that 2026 is not read as two thousand and twenty-six. */
 export function announcement(digits, classes) {
-  const names = digits.map((digit) => digit?.class ?? "blank").join(" ");
+  const names = digits.map((digit) => (digit?.reason ? none(classes) : (digit?.class ?? "blank"))).join(" ");
   return [names, remark(digits, classes)].filter(Boolean).join(", ");
 }
 

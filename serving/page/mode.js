@@ -51,7 +51,7 @@ export class Mode extends EventTarget {
     const { digits } = this;
     if (this.#selected !== null && this.#selected < digits.length) return this.#selected;
     if (this.name === "four") return this.pads.indexOf(this.current);
-    const confidences = digits.map((digit) => digit?.confidence ?? 1);
+    const confidences = digits.map((digit) => (digit ? (digit.confidence ?? 0) : 1));
     return confidences.indexOf(Math.min(...confidences));
   }
 
@@ -91,11 +91,11 @@ export class Mode extends EventTarget {
     this.current = this.pads[0];
   }
 
-  /** The digits in a file, read by the endpoint of this mode. Throws Problem. */
+  /** The digits in a file, read by the endpoint of this mode; one with a reason is none. Throws Problem. */
   async classify(file) {
     const answer = await (this.name === "line" ? read : predict)(file);
     this.dispatchEvent(new CustomEvent("model", { detail: answer.model }));
     if (this.name === "line") return answer.digits;
-    return answer.is_blank ? [] : [answer];
+    return answer.reason === "blank_page" ? [] : [answer];
   }
 }

@@ -1,6 +1,6 @@
 /** The result: the answer in large type, the model's input, and a table of probabilities. */
 
-import { headline, percent, remark } from "./messages.js";
+import { closest, headline, percent, remark } from "./messages.js";
 
 const element = (id) => document.getElementById(id);
 
@@ -25,17 +25,17 @@ export function setClasses(classes) {
  */
 export function render({ digits, isNumber, isStale, selected, classes, prompt, select }) {
   const isBlank = digits.every((digit) => digit === null);
-  const text = isBlank ? prompt : headline(digits);
+  const text = isBlank ? prompt : headline(digits, classes);
   const answer = element("answer");
   answer.textContent = text;
-  answer.classList.toggle("prompt", isBlank);
+  answer.classList.toggle("prompt", isBlank || (digits.length === 1 && digits[0].reason !== null));
   answer.style.setProperty("--length", Math.max(text.length, 1));
   element("remark").textContent = isBlank ? "" : remark(digits, classes);
   element("panel").classList.toggle("number", isNumber);
   element("panel").classList.toggle("wide", isNumber || classes.some((name) => name.length > 1));
   element("panel").classList.toggle("stale", isStale);
   renderTiles(isNumber && !isBlank ? digits : [], selected, select);
-  renderDigit(digits[selected] ?? null);
+  renderDigit(digits[selected] ?? null, classes);
 }
 
 function renderTiles(digits, selected, select) {
@@ -53,20 +53,21 @@ function renderTiles(digits, selected, select) {
     const [picture, name, share] = tile.children;
     picture.hidden = !digit;
     if (digit) picture.src = digit.seen;
-    name.textContent = digit?.class ?? "";
-    share.textContent = digit ? percent(digit.confidence) : "blank";
+    name.textContent = digit?.reason ? "×" : (digit?.class ?? "");
+    share.textContent = digit?.reason ? "no digit" : digit ? percent(digit.confidence) : "blank";
     tile.disabled = !digit;
     tile.ariaPressed = String(index === selected);
   }
 }
 
-function renderDigit(digit) {
+function renderDigit(digit, classes) {
   const picture = element("seen").querySelector("img");
   picture.hidden = !digit;
   if (digit) picture.src = digit.seen;
+  element("bars").classList.toggle("refused", Boolean(digit?.reason));
   for (const [index, row] of [...element("bars").rows].entries()) {
     const share = digit?.probabilities[index] ?? 0;
-    row.classList.toggle("best", share > 0 && share === digit?.confidence);
+    row.classList.toggle("best", Boolean(digit) && classes[index] === closest(digit, classes));
     row.querySelector(".bar").style.setProperty("--share", share);
     row.querySelector(".value").textContent = digit ? percent(share) : "";
   }

@@ -3,7 +3,6 @@
 Uses shapes and positions only, no model. Not covered: lines that touch each other, underlines that touch their digits.
 """
 
-from dataclasses import dataclass
 from functools import reduce
 from operator import or_
 from typing import Final
@@ -12,40 +11,14 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.core.errors import PictureError
-from pipeline.data.image import INK_THRESHOLD, Ink
+from pipeline.data.components import Component, Labels, connected_components
+from pipeline.data.ink import INK_THRESHOLD, Ink
 
-MAX_COMPONENTS: Final = 256  # the largest are kept: noise has thousands
 # The constants below are in row heights.
 MIN_STROKE_SIZE: Final = 0.1  # of the longer side; a smaller component is a speck
 MIN_DIGIT_HEIGHT: Final = 0.35  # a shorter component is a stroke of a digit, a point, a comma or a hyphen
 MAX_STROKE_GAP: Final = 0.08  # between a separate stroke and its digit
 MIN_RULE_LENGTH: Final = 1.6  # of a ruled line or an underline
-
-Labels = npt.NDArray[np.int32]
-Indices = npt.NDArray[np.int64]
-Box = tuple[int, int, int, int]  # left, top, right, bottom, the last two exclusive
-
-
-@dataclass(frozen=True)
-class Component:
-    """A connected component, or several merged: labels in the label image, bounding box, area in pixels."""
-
-    labels: tuple[int, ...]
-    box: Box
-    area: int
-
-    @property
-    def width(self) -> int:
-        return self.box[2] - self.box[0]
-
-    @property
-    def height(self) -> int:
-        return self.box[3] - self.box[1]
-
-    def __or__(self, other: "Component") -> "Component":
-        (a, b, c, d), (e, f, g, h) = self.box, other.box
-        box = (min(a, e), min(b, f), max(c, g), max(d, h))
-        return Component(self.labels + other.labels, box, self.area + other.area)
 
 
 def find_components(ink: Ink) -> tuple[Labels, list[Component], float]:
@@ -80,43 +53,6 @@ def estimate_stroke_width(mask: npt.NDArray[np.bool_], components: int = 1) -> f
     half = edges * np.pi / 8  # of the perimeter; the edges of pixels are longer by 4 / pi
     root = np.sqrt(max(0.0, half**2 - 4 * components * np.count_nonzero(mask)))
     return max(1.0, float(half - root) / (2 * components))
-
-
-def connected_components(mask: npt.NDArray[np.bool_]) -> tuple[Labels, list[Component]]:
-    """The 8-connected components of `mask`, and `(H, W)` labels, 0 = background.
-
-    Union-find over runs of pixels: runs along the rows are nodes, runs that touch in neighbouring rows are edges. Each
-    round links all roots to lower neighbours at once, then compresses the paths. (The service's image has no scipy.)
-    """
-    stride = mask.shape[1] + 2
-    bounds = np.flatnonzero(np.diff(np.pad(mask, ((0, 0), (1, 1))).ravel().astype(np.int8))) + 1
-    starts, ends = bounds[::2], bounds[1::2]
-    first = np.searchsorted(ends, starts + stride, "left")
-    count = np.searchsorted(starts, ends + stride, "right") - first
-    above = np.repeat(np.arange(starts.size), count)
-    below = np.arange(count.sum()) + np.repeat(first - (count.cumsum() - count), count)
-    roots = np.arange(starts.size)
-    while (roots[above] != roots[below]).any():
-        one, other = roots[above], roots[below]
-        np.minimum.at(roots, np.maximum(one, other), np.minimum(one, other))
-        while (roots[roots] != roots).any():
-            roots = roots[roots]
-    _, indices = np.unique(roots, return_inverse=True)
-    labels = np.zeros(mask.shape, np.int32)
-    labels[mask] = np.repeat(indices + 1, ends - starts)
-    return labels, _from_runs(indices, starts // stride, starts % stride - 1, ends - starts)
-
-
-def _from_runs(indices: Indices, rows: Indices, left: Indices, lengths: Indices) -> list[Component]:
-    """Components from their runs: the component's index, row, first column and length of each run."""
-    order = np.argsort(indices, kind="stable")
-    at = np.flatnonzero(np.diff(indices[order], prepend=-1))
-    rows, left, lengths = rows[order], left[order], lengths[order]
-    low, high = (left, rows), (left + lengths, rows + 1)
-    boxes = np.stack([*(np.minimum.reduceat(v, at) for v in low), *(np.maximum.reduceat(v, at) for v in high)], axis=1)
-    areas = np.add.reduceat(lengths, at)
-    largest = np.argsort(areas, kind="stable")[-MAX_COMPONENTS:]
-    return [Component((i + 1,), tuple(boxes[i].tolist()), int(areas[i])) for i in largest.tolist()]
 
 
 def remove_rules(components: list[Component], stroke_width: float) -> list[Component]:

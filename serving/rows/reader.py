@@ -16,8 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.core.errors import PictureError
-from pipeline.data.image import Ink, scale_and_center
-from serving.rows.components import Box, Labels, find_components
+from pipeline.data.components import Box, Labels
+from pipeline.data.image import scale_and_center
+from pipeline.data.ink import Ink
+from serving.rows.components import find_components
 from serving.rows.cut_paths import BACKGROUND, Segment, split_into_segments
 from serving.rows.limits import MAX_DIGITS, MAX_SEGMENTS
 
@@ -63,11 +65,12 @@ class DigitModel(Protocol):
 
 @dataclass(frozen=True)
 class DetectedDigit:
-    """A digit in a picture: its box `left, top, right, bottom` in pixels of the ink, `(classes,)` probabilities, and
-    the model's input `(28, 28) uint8`, without the ink of neighbours that reach into the box."""
+    """A digit in a picture: its box `left, top, right, bottom` in pixels of the ink, `(classes,)` probabilities, the
+    digit score, and the model's input `(28, 28) uint8`, without the ink of neighbours that reach into the box."""
 
     box: Box
     probabilities: npt.NDArray[np.float32]
+    score: np.float32
     image: Ink
 
 
@@ -85,13 +88,15 @@ def read_row(model: DigitModel, ink: Ink) -> list[DetectedDigit]:
     if not images:
         return []
     spans, stack = list(images), np.stack(list(images.values()))
-    probabilities, _ = model.classify(stack)
-    costs = _digit_costs(probabilities, stack, np.array([_union(segments, span) for span in spans]), height)
+    probabilities, scores = model.classify(stack)
+    costs = _digit_costs(
+        probabilities * scores[:, None], stack, np.array([_union(segments, span) for span in spans]), height
+    )
     best = _viterbi(segments, dict(zip(spans, costs.tolist(), strict=True)), height)
     if len(best) > MAX_DIGITS:
         raise _too_many(f"{len(best)} digits")
-    by_span = dict(zip(spans, probabilities, strict=True))
-    return [DetectedDigit(_union(segments, span), by_span[span], images[span]) for span in best]
+    by_span = dict(zip(spans, zip(probabilities, scores, strict=True), strict=True))
+    return [DetectedDigit(_union(segments, span), *by_span[span], images[span]) for span in best]
 
 
 def _too_many(got: str) -> PictureError:

@@ -1,0 +1,182 @@
+"""The marks in a picture of one character: which belong to it, and which are rules, specks or the table's edge."""
+
+from typing import Final, NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+
+from pipeline.data.components import Component, Labels, connected_components
+from pipeline.data.ink import INK_THRESHOLD, Ink
+
+Mask = npt.NDArray[np.bool_]
+
+# A rule is a straight line from one side of the picture to the other.
+MIN_RULED: Final = 64  # pixels, of the longer side; smaller pictures hold a character and no rules
+SLOPES: Final = np.linspace(-0.06, 0.06, 13)
+SAMPLES: Final = 64  # columns of the picture in which rules are looked for
+MIN_COVERED: Final = 0.95  # of these columns
+FAINT: Final = INK_THRESHOLD // 2  # of 255; rules are often fainter than ink
+MAX_THICKNESS: Final = 0.04  # of the picture's side
+CROSSING: Final = 2.0  # thicknesses of a rule, and two pixels: higher ink in a column is a stroke that crosses it
+AT_BORDER: Final = 0.01  # of the picture's longer side; what begins as near to its border reaches it
+MIN_CHARACTER: Final = 0.15  # of the picture's longer side; with less left, the rule was a stroke
+# The constants below are in sides of the character, the longer one of its box.
+SPECK: Final = 0.15  # smaller marks that are farther than NEAR are left out
+SMALL: Final = 0.25  # of the character's area: likewise
+NEAR: Final = 0.2
+FLAT: Final = 0.12  # shorter side / longer side of a mark; flatter at the picture's border is an edge or a rule
+FLAT_ALONG_A_SIDE: Final = 0.4  # likewise, if it is as long as the picture
+BORDER_WEIGHT: Final = 0.3  # of the area of a mark at the border, where the largest one is chosen
+EDGE_WEIGHT: Final = 0.03  # likewise, of an edge
+MAX_CUT_OFF: Final = 0.5  # of the character's area; smaller marks at the border are parts of something else
+RIVAL: Final = 0.6  # of the character's height
+DUST: Final = 0.02  # of the character's area; smaller marks do not count as parts of it
+
+
+class Character(NamedTuple):
+    """The ink of a character, without other marks; the number of its parts that do not touch; and how many of these,
+    beside each other, may be characters of their own."""
+
+    ink: Ink
+    parts: int
+    candidates: int
+
+
+def isolate(ink: Ink) -> Character:
+    """The character in `ink`, `(H, W) uint8, 0 = paper`: its largest mark, with all others but rules, specks, and what
+    reaches into the picture from outside."""
+    ink = _without_rules(ink)
+    mask = ink > INK_THRESHOLD
+    labels, components = connected_components(mask)
+    if len(components) < 2:
+        return Character(ink, len(components), len(components))
+    main = max(components, key=lambda component: _weight(component, ink.shape))
+    dropped = [mark for mark in components if mark is not main and _is_foreign(mark, main, ink.shape)]
+    parts = [mark for mark in components if mark not in dropped and mark.area >= DUST * main.area]
+    candidates = [mark for mark in parts if mark is main or _is_rival(mark, main)]
+    if dropped:
+        ink = np.where(_with_fringe(labels, dropped), 0, ink).astype(np.uint8)
+    return Character(ink, len(parts), len(candidates))
+
+
+def _weight(mark: Component, shape: tuple[int, ...]) -> float:
+    """The area; less at the border, and much less for an edge along it."""
+    if not _at_border(mark, shape):
+        return mark.area
+    return mark.area * (EDGE_WEIGHT if _is_edge(mark, shape) else BORDER_WEIGHT)
+
+
+def _is_foreign(mark: Component, main: Component, shape: tuple[int, ...]) -> bool:
+    side = max(main.width, main.height)
+    gap = _gap(mark, main)
+    if _at_border(mark, shape):
+        if not _at_border(main, shape):
+            return _is_edge(mark, shape) or mark.area < MAX_CUT_OFF * main.area or gap > NEAR * side
+        if _is_edge(mark, shape) and gap > 0:
+            return True
+    is_small = max(mark.width, mark.height) < SPECK * side or mark.area < SMALL * main.area
+    return is_small and gap > NEAR * side
+
+
+def _is_rival(mark: Component, main: Component) -> bool:
+    """Whether a mark is beside the largest one, and as high or nearly so."""
+    is_beside = mark.box[0] >= main.box[2] or mark.box[2] <= main.box[0]
+    return is_beside and mark.height > RIVAL * main.height
+
+
+def _at_border(mark: Component, shape: tuple[int, ...]) -> bool:
+    (left, top, right, bottom), (height, width) = mark.box, shape
+    reach = AT_BORDER * max(shape)
+    return min(left, top, width - right, height - bottom) <= reach
+
+
+def _is_edge(mark: Component, shape: tuple[int, ...]) -> bool:
+    """Whether a mark at the border is flat, or runs along a whole side of the picture."""
+    flat, long = sorted((mark.width, mark.height))
+    is_whole = mark.width == shape[1] or mark.height == shape[0]
+    return flat < (FLAT_ALONG_A_SIDE if is_whole else FLAT) * long
+
+
+def _gap(one: Component, other: Component) -> float:
+    """Pixels between two boxes, in the direction in which they are farther apart; 0 if they overlap."""
+    (a, b, c, d), (e, f, g, h) = one.box, other.box
+    return max(0, e - c, a - g, f - d, b - h)
+
+
+def _with_fringe(labels: Labels, marks: list[Component]) -> Mask:
+    """The pixels of these marks, and those within two pixels, which hold their antialiased edge, but of no other."""
+    indices = [label for mark in marks for label in mark.labels]
+    chosen = np.isin(labels, indices)
+    wide = chosen.copy()
+    for axis in (0, 1):
+        for step in (1, 2, -1, -2):
+            wide |= np.roll(chosen, step, axis)
+        chosen = wide.copy()
+    fringe: Mask = wide & ((labels == 0) | np.isin(labels, indices))
+    return fringe
+
+
+def _without_rules(ink: Ink) -> Ink:
+    """Without straight lines from border to border, level or upright, where strokes do not cross them; as it was if
+    these lines are the character itself, such as the bar of a 4 that fills the picture."""
+    if max(ink.shape) < MIN_RULED:
+        return ink
+    mask = ink > FAINT
+    cleaned = mask.copy()
+    for some in (cleaned, cleaned.T):
+        for top, slope, thickness in _find_rules(some):
+            _erase(some, top, slope, thickness)
+    removed = mask & ~cleaned
+    if not removed.any():
+        return ink
+    _, components = connected_components(cleaned)
+    side = MIN_CHARACTER * max(mask.shape)
+    if not any(max(mark.width, mark.height) >= side and not _at_border(mark, mask.shape) for mark in components):
+        return ink
+    fringe = removed.copy()
+    for axis, step in ((0, 1), (0, -1), (1, 1), (1, -1)):
+        fringe |= np.roll(removed, step, axis)
+    return np.where(fringe & ~cleaned, 0, ink).astype(np.uint8)
+
+
+def _find_rules(mask: Mask) -> list[tuple[int, float, int]]:
+    """Row at the left border, slope in rows per column, and thickness in rows, of each line across the mask."""
+    height, width = mask.shape
+    columns = np.unique(np.linspace(0, width - 1, SAMPLES).astype(int))
+    near = mask[:, columns]
+    near = near | np.roll(near, 1, 0) | np.roll(near, -1, 0)  # a line that slopes is a stair of pixels
+    rows, samples = np.nonzero(near)
+    limit = max(1, round(MAX_THICKNESS * max(mask.shape))) + 2
+    best: list[tuple[float, int, float, int]] = []
+    for slope in SLOPES:
+        offset = np.round(rows - slope * columns[samples]).astype(int) + height
+        covered = np.bincount(offset, minlength=3 * height) >= MIN_COVERED * len(columns)
+        bounds = np.flatnonzero(np.diff(np.pad(covered, 1).astype(np.int8)))
+        for first, last in zip(bounds[::2], bounds[1::2], strict=True):
+            if last - first <= limit:
+                best.append((last - first, first - height + 1, float(slope), max(1, int(last - first) - 2)))
+    rules: list[tuple[int, float, int]] = []
+    for _, top, slope, thickness in sorted(best, key=lambda rule: (-rule[0], abs(rule[2]))):
+        middle = top + slope * width / 2
+        if all(abs(middle - other - tilt * width / 2) > 2 * size + 2 for other, tilt, size in rules):
+            rules.append((int(top), slope, thickness))
+    return rules
+
+
+def _erase(mask: Mask, top: int, slope: float, thickness: int) -> None:
+    """Clear the runs of each column that lie on the line, unless they are higher than it."""
+    height, width = mask.shape
+    reach = int(CROSSING * thickness) + 2
+    at = top + np.round(slope * np.arange(width)).astype(int) + thickness // 2
+    window = at[:, None] + np.arange(-reach, reach + 1)  # (W, rows around the line)
+    inside = (window >= 0) & (window < height)
+    values = mask[np.clip(window, 0, height - 1), np.arange(width)[:, None]] & inside
+    on_line = values[:, reach - 1 : reach + 2].any(axis=1)  # a line that slopes is a stair of pixels
+    values[:, reach - 1 : reach + 2] |= on_line[:, None]
+    upper, lower = values[:, :reach][:, ::-1], values[:, reach + 1 :]
+    above = np.cumprod(upper, axis=1).sum(axis=1)
+    below = np.cumprod(lower, axis=1).sum(axis=1)
+    is_rule = on_line & (above + below + 1 <= int(CROSSING * thickness) + 2)
+    for column in np.flatnonzero(is_rule):
+        first, last = at[column] - above[column], at[column] + below[column] + 1
+        mask[max(0, first) : last, column] = False
