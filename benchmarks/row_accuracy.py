@@ -26,7 +26,8 @@ from serving.rows.reader import read_row, shape_features
 from tests.support.stroke_templates import fit, render, write
 from tests.support.synthetic_digits import MEDIA
 
-KINDS = ("alone", "spaced", "touching", "slanted", "sizes", "photo")
+KINDS = ("alone", "spaced", "touching", "zeros", "slanted", "sizes", "photo", "ruled", "underlined")
+TOUCHING = {"touching": 0.6, "zeros": 0.8}  # share of the gaps
 Ink = npt.NDArray[np.float64]  # (H, W), 0 = paper, 1 = ink
 Pixels = npt.NDArray[np.uint8]
 Draw = Callable[[int, float, np.random.Generator], tuple[int, Ink]]
@@ -66,13 +67,15 @@ def compose_row(draw: Draw, kind: str, rng: np.random.Generator) -> tuple[str, b
     for number in range(count):
         scale = rng.uniform(0.6, 1.4) if kind == "sizes" else rng.uniform(0.9, 1.1)
         digit, ink = draw(int(rng.integers(10)), scale * height, rng)
+        while kind == "zeros" and number and digit:
+            digit, ink = draw(0, scale * height, rng)
         ink = slant(ink) if kind == "slanted" else ink
         y = int(2 * height - len(ink) / 2 + rng.normal(0, 0.15 if kind == "sizes" else 0.05) * height)
         if number:
             gap = rng.uniform(0.06, 0.4) * height
             if kind == "slanted":
                 x = first_contact(canvas, ink, y, x, 0.35 * height) + round(gap)
-            elif kind == "touching" and rng.random() < 0.6:
+            elif kind in TOUCHING and rng.random() < TOUCHING[kind]:
                 x = first_contact(canvas, ink, y, x, 0.2 * height) - round(rng.uniform(0, 0.05) * height)
             else:
                 x += round(gap)
@@ -106,9 +109,23 @@ def finish(canvas: Ink, kind: str, height: float, rng: np.random.Generator) -> I
         picture = picture.rotate(rng.uniform(-8, 8), Image.Resampling.BILINEAR)
     margin = int(rng.uniform(0.2, 0.5) * height) + 4
     ink = np.pad(crop_to_ink(np.asarray(picture) / 255), margin)
+    if kind == "ruled":
+        ink = np.maximum(ink, rules(ink.shape, height, rng))
+    if kind == "underlined":
+        lowest = np.flatnonzero(ink.any(axis=1))[-1]
+        ink[lowest - int(rng.integers(-6, 3)) :][:2, margin // 2 : -margin // 2] = 1
     if kind == "photo":
         return MEDIA["photo"].finish(ink, rng)
     return Image.fromarray(np.round(255 - 255 * ink).astype(np.uint8))
+
+
+def rules(shape: tuple[int, ...], height: float, rng: np.random.Generator) -> Ink:
+    """Level lines across the picture, more than a digit's height apart, and a margin line on the left."""
+    ink = np.zeros(shape)
+    for top in np.arange(rng.uniform(0, height), shape[0] - 1, rng.uniform(1.1, 1.6) * height).astype(int):
+        ink[top : top + max(1, int(height / 30))] = rng.uniform(0.4, 0.9)
+    ink[:, 2:4] = rng.uniform(0.4, 0.9)
+    return ink
 
 
 def encode(picture: Image.Image, kind: str) -> bytes:

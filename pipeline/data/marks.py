@@ -12,7 +12,7 @@ Mask = npt.NDArray[np.bool_]
 
 # A rule is a straight line from one side of the picture to the other.
 MIN_RULED: Final = 64  # pixels, of the longer side; smaller pictures hold a character and no rules
-SLOPES: Final = np.linspace(-0.06, 0.06, 13)
+SLOPES: Final = np.linspace(-0.1, 0.1, 21)
 SAMPLES: Final = 64  # columns of the picture in which rules are looked for
 MIN_COVERED: Final = 0.95  # of these columns
 FAINT: Final = INK_THRESHOLD // 2  # of 255; rules are often fainter than ink
@@ -45,7 +45,7 @@ class Character(NamedTuple):
 def isolate(ink: Ink) -> Character:
     """The character in `ink`, `(H, W) uint8, 0 = paper`: its largest mark, with all others but rules, specks, and what
     reaches into the picture from outside."""
-    ink = _without_rules(ink)
+    ink = remove_rules(ink)
     mask = ink > INK_THRESHOLD
     labels, components = connected_components(mask)
     if len(components) < 2:
@@ -116,7 +116,7 @@ def _with_fringe(labels: Labels, marks: list[Component]) -> Mask:
     return fringe
 
 
-def _without_rules(ink: Ink) -> Ink:
+def remove_rules(ink: Ink) -> Ink:
     """Without straight lines from border to border, level or upright, where strokes do not cross them; as it was if
     these lines are the character itself, such as the bar of a 4 that fills the picture."""
     if max(ink.shape) < MIN_RULED:

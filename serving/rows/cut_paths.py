@@ -10,12 +10,13 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.data.components import Box, Component, Labels
+from pipeline.data.components import Box, Component, Labels, connected_components
 from serving.rows.components import estimate_stroke_width
 from serving.rows.limits import MAX_CUTS
 
-MAX_CUT_COST: Final = 2.0  # stroke widths of ink that a cut crosses
+MAX_CUT_COST: Final = 4.0  # stroke widths of ink that a cut crosses
 MIN_CUT_DISTANCE: Final = 0.15  # of the row's height, between two cuts
+HOLE_COST: Final = 0.5  # pixels of ink, of a pixel inside a loop: digits are cut beside loops
 DIAGONAL_COST: Final = 0.3  # pixels of ink, of a path's step to a neighbouring column
 MAX_PATH_ROWS: Final = 64  # ink is subsampled to this; more rows give no better paths
 BACKGROUND: Final = -1  # in the segment image
@@ -84,8 +85,9 @@ def find_cuts(mask: npt.NDArray[np.bool_], height: float) -> list[Cut]:
         return []
     stroke_width = estimate_stroke_width(small)
     half = len(small) // 2
-    (up, up_steps), (down, down_steps) = _path_costs(small[half::-1]), _path_costs(small[half:])
-    costs = (up + down - small[half]) / stroke_width
+    crossed = small + np.float32(HOLE_COST) * find_holes(small)
+    (up, up_steps), (down, down_steps) = _path_costs(crossed[half::-1]), _path_costs(crossed[half:])
+    costs = (up + down - crossed[half]) / stroke_width
     costs[:margin] = costs[-margin:] = np.inf
     cuts = []
     while costs.min() <= MAX_CUT_COST:
@@ -103,17 +105,25 @@ def find_cuts(mask: npt.NDArray[np.bool_], height: float) -> list[Cut]:
     return kept
 
 
-def _path_costs(mask: npt.NDArray[np.bool_]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int8]]:
-    """For each column of the first row, the cost of the best path to the last row; and each pixel's next step on it."""
-    rows, columns = mask.shape
+def find_holes(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
+    """The paper that ink surrounds: the inside of a loop."""
+    labels, _ = connected_components(np.pad(~mask, 1, constant_values=True))
+    inside: npt.NDArray[np.bool_] = ((labels != labels[0, 0]) & (labels != 0))[1:-1, 1:-1]
+    return inside
+
+
+def _path_costs(pixels: npt.NDArray[np.float32]) -> tuple[npt.NDArray[np.float32], npt.NDArray[np.int8]]:
+    """For each column of the first row, the cost of the best path to the last row, in the costs of its pixels; and each
+    pixel's next step on it."""
+    rows, columns = pixels.shape
     costs = np.full(columns + 2, np.inf, np.float32)  # of the paths from the row below, padded on both sides
-    costs[1:-1] = mask[-1]
-    steps = np.zeros(mask.shape, np.int8)
+    costs[1:-1] = pixels[-1]
+    steps = np.zeros(pixels.shape, np.int8)
     for row in range(rows - 2, -1, -1):
         left, right = costs[:-2] + DIAGONAL_COST, costs[2:] + DIAGONAL_COST
         diagonal = np.minimum(left, right)
         steps[row] = (diagonal < costs[1:-1]) * np.where(left <= right, -1, 1)
-        costs[1:-1] = np.minimum(diagonal, costs[1:-1]) + mask[row]
+        costs[1:-1] = np.minimum(diagonal, costs[1:-1]) + pixels[row]
     return costs[1:-1], steps
 
 
