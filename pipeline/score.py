@@ -1,36 +1,53 @@
-"""Stage `score`: evaluates the trained network on the test set and on the user's own handwriting.
+"""Stage `score`: evaluates the trained network on the test set, on what the test set does not have, and on the user's
+own handwriting.
 
-Reads    artifacts/train/model/; artifacts/download/: the test set; data/: own handwriting.
-Writes   artifacts/score/: metrics.json, predictions.csv; tables/: confusion_matrix.csv, per_class.csv, first.csv,
-         worst.csv, handwriting.csv; figures/: worst.png, handwriting.png. The two of handwriting are empty unless the
-         data set is of digits.
+Reads    artifacts/train/model/; artifacts/download/: the test set; artifacts/normalise/: the validation images, from
+         which outliers are made; data/: own handwriting.
+Writes   artifacts/score/: metrics.json, predictions.csv, reliability.csv, coverage.csv; tables/: confusion_matrix.csv,
+         per_class.csv, first.csv, worst.csv, slices.csv, corruptions.csv, handwriting.csv,
+         handwriting_reliability.csv; figures/: worst.png, reliability.png, coverage.png, handwriting.png. Those of
+         slices and handwriting are empty unless the data set is of digits.
 Decides  nothing: the test set is scored once, and nothing is chosen by it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from pydantic import Field
 
 from pipeline.core import config, entrypoint
 from pipeline.core.files import write_bytes, write_csv, write_json
 from pipeline.data import handwriting
-from pipeline.data.dataset import Split, load_description, load_split
+from pipeline.data.dataset import Description, Split, load_description, load_split
 from pipeline.model import classifier
-from pipeline.reports.contact_sheet import contact_sheet
-from pipeline.reports.metrics import confusion_matrix, cross_entropy, per_class
+from pipeline.reports.calibration import Bin, auroc, coverage_accuracy
+from pipeline.reports.metrics import confusion_matrix, per_class
+from pipeline.reports.plots import coverage_curve, reliability_diagram
+from pipeline.reports.predictions import (
+    Predictions,
+    compute_metrics,
+    draw_sheet,
+    header,
+    predict_split,
+    reliability_of,
+    rows,
+    worst_mistakes,
+)
+from pipeline.reports.robustness import SliceScore, score_corruptions, score_slices, spread
 from pipeline.training.device import set_threads
+from pipeline.training.outliers import make_outliers
 
 RAW: Final = Path("artifacts/download")
+NORMALISED: Final = Path("artifacts/normalise")
 TRAINED: Final = Path("artifacts/train/model")
 OWN: Final = Path("data")
 OUT: Final = Path("artifacts/score")
+SEED: Final = 1  # of slices, corruptions and outliers: two models are compared on the same ones
 
-Probabilities = npt.NDArray[np.float32]
+Predicted = Mapping[str, tuple[Split, Predictions]]  # by the name of the pictures: test, handwriting
 
 
 class Params(config.Section):
@@ -38,55 +55,38 @@ class Params(config.Section):
     """Number of test images, from the first on, whose labels and predictions are listed side by side."""
     worst: Annotated[int, Field(ge=1)]
     """Mistakes that are shown, the largest loss first."""
+    pictures: Annotated[int, Field(ge=1)]
+    """Test images of which each slice is made; a picture takes some milliseconds."""
+    corrupted: Annotated[int, Field(ge=1)]
+    """Test images to which each corruption is applied."""
+    outliers: Annotated[int, Field(ge=1)]
+    """Images of no class that are made from the validation images."""
 
 
-def predict_split(network: classifier.Classifier, split: Split) -> Probabilities:
-    return classifier.predict(network, torch.from_numpy(split.images))[0].numpy()
-
-
-def compute_metrics(split: Split, probabilities: Probabilities) -> dict[str, float]:
-    """Number of images, mean loss, accuracy and the macro averages of precision, recall and F1."""
-    digits = probabilities.argmax(axis=1)
-    classes = per_class(confusion_matrix(split.labels, digits, probabilities.shape[1]))
+def score_outliers(
+    network: classifier.Classifier, validation: Split, test: Predictions, count: int, is_digits: bool
+) -> dict[str, float]:
+    """Share of outliers that are refused, and how well the score tells test images from them (AUROC, 0.5 to 1)."""
+    pixels = torch.from_numpy(validation.images).unsqueeze(1).float() / 255
+    generator = torch.Generator().manual_seed(SEED)
+    made = make_outliers(pixels, torch.from_numpy(validation.labels), count, is_digits, generator)
+    images = (255 * made).round().to(torch.uint8).squeeze(1).numpy()
+    outliers = predict_split(network, Split(images, np.zeros(len(images), np.uint8)))
     return {
-        "images": len(split),
-        "loss": float(cross_entropy(probabilities, split.labels).mean()),
-        "accuracy": float((digits == split.labels).mean()),
-        "precision": float(classes.precision.mean()),
-        "recall": float(classes.recall.mean()),
-        "f1": float(classes.f1.mean()),
+        "images": len(images),
+        "refused": float(outliers.is_refused.mean()),
+        "auroc": auroc(test.scores, outliers.scores),
     }
 
 
-def worst_mistakes(split: Split, probabilities: Probabilities, count: int) -> npt.NDArray[np.int64]:
-    """Indices of at most `count` mistakes, starting with the one whose label got the lowest probability."""
-    losses = cross_entropy(probabilities, split.labels)
-    mistakes = np.flatnonzero(probabilities.argmax(axis=1) != split.labels)
-    return mistakes[np.argsort(-losses[mistakes], kind="stable")][:count]
+def accuracies(scores: Sequence[SliceScore]) -> dict[str, float]:
+    return {score.slice: score.accuracy for score in scores}
 
 
-def rows(names: Sequence[object], split: Split, probabilities: Probabilities) -> list[list[Any]]:
-    """Rows of name, label, prediction, confidence and all probabilities, rounded to the precision of float32."""
-    return [
-        [name, label, p.argmax(), f"{p.max():.6f}", *(f"{value:.7f}" for value in p)]
-        for name, label, p in zip(names, split.labels, probabilities, strict=True)
-    ]
-
-
-def draw_sheet(split: Split, probabilities: Probabilities, names: Sequence[str]) -> bytes:
-    digits = probabilities.argmax(axis=1)
-    captions = [
-        names[label] if label == digit else f"{names[label]} read as {names[digit]}"
-        for label, digit in zip(split.labels, digits, strict=True)
-    ]
-    return contact_sheet(split.images, captions, columns=12)
-
-
-def save_test(split: Split, probabilities: Probabilities, names: Sequence[str], params: Params) -> None:
-    digits = probabilities.argmax(axis=1)
+def save_test(split: Split, predictions: Predictions, names: Sequence[str], params: Params) -> None:
+    digits = predictions.digits
     confusion = confusion_matrix(split.labels, digits, len(names))
     classes = per_class(confusion)
-    header = ["label", "digit", "confidence", *(f"p{label}" for label in range(len(names)))]
     write_csv(OUT / "predictions.csv", ["label", "digit"], zip(split.labels, digits, strict=True))
     write_csv(
         OUT / "tables" / "confusion_matrix.csv",
@@ -101,21 +101,47 @@ def save_test(split: Split, probabilities: Probabilities, names: Sequence[str], 
         ),
     )
     first = np.arange(min(params.first, len(split)))
-    write_csv(
-        OUT / "tables" / "first.csv",
-        ["index", *header],
-        rows(first.tolist(), split.take(first), probabilities[first]),
-    )
-    index = worst_mistakes(split, probabilities, params.worst)
-    shown = split.take(index)
-    write_csv(OUT / "tables" / "worst.csv", ["index", *header], rows(index.tolist(), shown, probabilities[index]))
-    write_bytes(OUT / "figures" / "worst.png", draw_sheet(shown, probabilities[index], names))
+    worst = worst_mistakes(split, predictions, params.worst)
+    for name, index in (("first", first), ("worst", worst)):
+        listed = rows(index.tolist(), split.take(index), predictions.take(index))
+        write_csv(OUT / "tables" / f"{name}.csv", ["index", *header(len(names))], listed)
+    write_bytes(OUT / "figures" / "worst.png", draw_sheet(split.take(worst), predictions.take(worst), names))
 
 
-def save_own(own: handwriting.Handwriting, probabilities: Probabilities, names: Sequence[str]) -> None:
-    header = ["label", "digit", "confidence", *(f"p{label}" for label in range(len(names)))]
-    write_csv(OUT / "tables" / "handwriting.csv", ["file", *header], rows(own.files, own.split, probabilities))
-    write_bytes(OUT / "figures" / "handwriting.png", draw_sheet(own.split, probabilities, names))
+def save_own(own: handwriting.Handwriting, predictions: Predictions, names: Sequence[str]) -> None:
+    listed = rows(own.files, own.split, predictions)
+    write_csv(OUT / "tables" / "handwriting.csv", ["file", *header(len(names))], listed)
+    write_bytes(OUT / "figures" / "handwriting.png", draw_sheet(own.split, predictions, names))
+    write_csv(OUT / "tables" / "handwriting_reliability.csv", Bin._fields, reliability_of(own.split, predictions))
+
+
+def save_calibration(predicted: Predicted) -> None:
+    bins = {name: reliability_of(*pair) for name, pair in predicted.items()}
+    curves = {
+        name: coverage_accuracy(predictions.confidences, predictions.digits == split.labels)
+        for name, (split, predictions) in predicted.items()
+    }
+    write_csv(OUT / "reliability.csv", Bin._fields, bins["test"])
+    columns = ["coverage", *(f"{name}_accuracy_at_coverage" for name in curves)]
+    write_csv(OUT / "coverage.csv", columns, zip(range(1, 101), *curves.values(), strict=True))
+    write_bytes(OUT / "figures" / "reliability.png", reliability_diagram(bins))
+    write_bytes(OUT / "figures" / "coverage.png", coverage_curve(curves))
+
+
+def score_robustness(
+    network: classifier.Classifier, test: Split, predictions: Predictions, description: Description, params: Params
+) -> dict[str, Any]:
+    """Metrics of slices, corruptions and outliers; writes the tables of the first two."""
+    corruptions = score_corruptions(network, spread(test, params.corrupted), SEED)
+    slices = score_slices(network, spread(test, params.pictures), SEED) if description.is_digits else []
+    write_csv(OUT / "tables" / "corruptions.csv", SliceScore._fields, corruptions)
+    write_csv(OUT / "tables" / "slices.csv", SliceScore._fields, slices)
+    validation = load_split(NORMALISED, "validation", len(description.classes))
+    return {
+        "corruptions": accuracies(corruptions) | {"mean": float(np.mean([score.accuracy for score in corruptions]))},
+        "outliers": score_outliers(network, validation, predictions, params.outliers, description.is_digits),
+        **({"slices": accuracies(slices)} if slices else {}),
+    }
 
 
 def main() -> None:
@@ -125,15 +151,19 @@ def main() -> None:
     network = classifier.load(TRAINED)
     test = load_split(RAW, "test", len(description.classes))
     own = handwriting.read(OWN) if description.is_digits else handwriting.EMPTY
-    probabilities, own_probabilities = predict_split(network, test), predict_split(network, own.split)
-    scores = {"test": compute_metrics(test, probabilities)}
+    predicted = {"test": (test, predict_split(network, test))}
+    own_predictions = predict_split(network, own.split)
     if len(own.split):
-        scores["handwriting"] = compute_metrics(own.split, own_probabilities)
-    save_test(test, probabilities, description.classes, params)
-    save_own(own, own_probabilities, description.classes)
-    write_json(OUT / "metrics.json", scores)
+        predicted["handwriting"] = (own.split, own_predictions)
+    save_test(*predicted["test"], description.classes, params)
+    save_own(own, own_predictions, description.classes)
+    save_calibration(predicted)
+    scores: dict[str, Any] = {name: compute_metrics(*pair) for name, pair in predicted.items()}
+    robustness = score_robustness(network, *predicted["test"], description, params)
+    write_json(OUT / "metrics.json", scores | robustness)
     for name, values in scores.items():
         print(f"{name}: accuracy {values['accuracy']:.2%} of {values['images']:,} images, loss {values['loss']:.4f}")
+    print(f"corruptions: accuracy {robustness['corruptions']['mean']:.2%} on average")
 
 
 if __name__ == "__main__":

@@ -42,7 +42,11 @@ METRICS: Final = {
     "train": "artifacts/train/summary.json",
     "score": "artifacts/score/metrics.json",
 }
-CURVES: Final = {"artifacts/train/history.csv": "epoch", "artifacts/train/steps.csv": "step"}
+CURVES: Final = {
+    "artifacts/train/history.csv": "epoch",
+    "artifacts/train/steps.csv": "step",
+    "artifacts/score/coverage.csv": "coverage",
+}
 PARENT_METRICS: Final = ("test_accuracy", "test_loss", "handwriting_accuracy", "handwriting_loss")
 DATASET: Final = Path("artifacts/download/dataset.json")
 MODEL: Final = "artifacts/export/model.onnx"

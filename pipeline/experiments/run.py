@@ -129,7 +129,9 @@ def next_steps(ref: str, dataset: str) -> str:
     assert match  # `experiment_refs` filters by it
     name = match["name"]
     scores = json.loads(git.git("show", f"{ref}:./{METRICS}") or "{}")
-    accuracy = ", ".join(f"{images} {score['accuracy']:.2%}" for images, score in sorted(scores.items(), reverse=True))
+    accuracy = ", ".join(
+        f"{images} {scores[images]['accuracy']:.2%}" for images in ("test", "handwriting") if images in scores
+    )
     other = "" if read()["download"]["dataset"] == dataset else f"NAME={dataset} "
     first = [] if git.has_identity(os.environ) else [f"first, once    {git.SET_IDENTITY}"]
     return "\n  ".join(

@@ -1,11 +1,16 @@
-"""Charts of the data set as PNG. Without pyplot, which would keep every figure in memory."""
+"""Charts as PNG. Without pyplot, which would keep every figure in memory."""
 
 import io
+from collections.abc import Mapping, Sequence
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+
+from pipeline.reports.calibration import Bin
 
 COLOURS: Final = ("#3b6ea5", "#e2a03f")
 
@@ -51,4 +56,31 @@ def ink_by_class(ink: pd.DataFrame, names: tuple[str, ...]) -> bytes:
         boxprops={"color": COLOURS[0]},
     )
     axes.tick_params(axis="x", rotation=0 if max(map(len, names)) < 5 else 30)
+    return _to_png(figure)
+
+
+def reliability_diagram(bins: Mapping[str, Sequence[Bin]]) -> bytes:
+    """Accuracy over confidence, which are equal where a confidence means what it says; by the name of the pictures."""
+    figure, axes = _figure("How often an answer of a confidence is right", "accuracy")
+    axes.plot([0, 1], [0, 1], color="0.7", linestyle="dashed", linewidth=1)
+    for colour, (name, parts) in zip(COLOURS, bins.items(), strict=False):
+        confidences, accuracies = [part.confidence for part in parts], [part.accuracy for part in parts]
+        areas = [20 + 20 * np.log10(part.images) for part in parts]
+        axes.plot(confidences, accuracies, color=colour, linewidth=1)
+        axes.scatter(confidences, accuracies, areas, color=colour, label=name)
+    axes.set_xlabel("confidence; area by the logarithm of the number of images")
+    axes.set_xlim(0, 1.02)
+    axes.set_ylim(0, 1.02)
+    axes.legend(frameon=False, loc="upper left")
+    return _to_png(figure)
+
+
+def coverage_curve(curves: Mapping[str, npt.NDArray[np.float64]]) -> bytes:
+    """Accuracy over the share that is answered, the most confident answers first; by the name of the pictures."""
+    figure, axes = _figure("Accuracy of the most confident answers", "accuracy")
+    for colour, (name, accuracies) in zip(COLOURS, curves.items(), strict=False):
+        axes.plot(np.arange(1, len(accuracies) + 1) / len(accuracies), accuracies, color=colour, label=name)
+    axes.set_xlabel("share of pictures that is answered")
+    axes.set_xlim(0, 1)
+    axes.legend(frameon=False, loc="lower left")
     return _to_png(figure)
