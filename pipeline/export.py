@@ -154,7 +154,8 @@ def card(description: Description, layers: list[Layer], sha256: str) -> str:
     """The model card, from the metrics that the earlier stages wrote."""
     training = read_json(TRAINED / "summary.json", "parameters", "best_epoch", "best_validation_accuracy")
     statistics = read_json(NORMALISED / "statistics.json", "train_images", "validation_images")
-    return model_card(description, training, read_json(SCORED / "metrics.json"), statistics, layers, sha256)
+    scores = read_json(SCORED / "metrics.json", "test", "corruptions", "outliers")
+    return model_card(description, training, scores, statistics, layers, sha256)
 
 
 def main() -> None:

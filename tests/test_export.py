@@ -201,10 +201,15 @@ def test_the_drawing_is_well_formed_and_has_a_slab_per_layer(network: torch.nn.S
 
 def test_the_card_quotes_the_metrics_and_the_sha256_of_the_file() -> None:
     training = {"parameters": 203_530, "best_epoch": 12, "best_validation_accuracy": 0.9912}
-    scores = {"test": {"images": 10_000, "accuracy": 0.98765, "loss": 0.04321, "f1": 0.98701}}
+    test = {"images": 10_000, "accuracy": 0.98765, "loss": 0.04321, "f1": 0.98701, "refused": 0.0021, "ece": 0.0123}
+    made = {"corruptions": {"mean": 0.8765, "fog": 0.5}, "outliers": {"images": 900, "refused": 0.943, "auroc": 0.9}}
+    scores = {"test": test, **made, "slices": {"pen_thin": 0.9321}}
     counts = {"train_images": 55_000, "validation_images": 5_000}
     layers = list_layers(Classifier(mlp(TEXTBOOK, 10), 0, 1, 10).eval())
     card = model_card(Description("mnist", DIGITS, {}), training, scores, counts, layers, "c0ffee")
-    assert "| test | 10,000 | 98.77% | 0.0432 | 0.9870 |" in card
+    assert "| test | 10,000 | 98.77% | 0.0432 | 0.9870 | 0.21% | 0.0123 |" in card
+    assert "| pen thin | 93.2% |" in card
+    assert "94.3% of 900 images" in card
+    assert "87.6% on average" in card
     for text in ("fully connected", "203,530 parameters", "0.41 MFLOP", "number 12", "99.12%", "55,000", "c0ffee"):
         assert text in card

@@ -10,7 +10,7 @@ from pipeline.model.summary import Layer
 def model_card(
     description: Description,
     training: Mapping[str, Any],
-    scores: Mapping[str, Mapping[str, float]],
+    scores: Mapping[str, Mapping[str, Any]],
     statistics: Mapping[str, float],
     layers: list[Layer],
     sha256: str,
@@ -19,8 +19,10 @@ def model_card(
     convolutional = any(layer.kind.startswith("Conv2d") for layer in layers)
     multiplications = sum(layer.multiplications for layer in layers)
     rows = "\n".join(
-        f"| {name} | {values['images']:,} | {values['accuracy']:.2%} | {values['loss']:.4f} | {values['f1']:.4f} |"
-        for name, values in scores.items()
+        f"| {name} | {values['images']:,} | {values['accuracy']:.2%} | {values['loss']:.4f} | {values['f1']:.4f} "
+        f"| {values['refused']:.2%} | {values['ece']:.4f} |"
+        for name in ("handwriting", "test")
+        if (values := scores.get(name))
     )
     classes = ", ".join(description.classes)
     return f"""# Model card: {description.name}
@@ -29,7 +31,8 @@ A {"convolutional" if convolutional else "fully connected"} network that tells {
 in images of 28×28 pixels: {classes}.
 
 * Input `images`: uint8 `(N, 28, 28)`, 0 = paper, 255 = ink. The scaling of the pixels is inside the model.
-* Output `probabilities`: float32 `(N, {len(description.classes)})`, each row summing to 1.
+* Output `probabilities`: float32 `(N, {len(description.classes)})`, each row summing to 1: given that the image shows one of the classes.
+* Output `digit_scores`: float32 `(N,)`, 0 to 1: how probable it is that it shows one. Below the file's `threshold` it is refused. A confidence is the score times the largest probability.
 * {training["parameters"]:,} parameters, {2 * multiplications / 1e6:.2f} MFLOP an image.
 * `model.onnx` has the SHA-256 `{sha256}`.
 
@@ -41,19 +44,42 @@ were scored once, after that, and chose nothing.
 
 ## Figures
 
-| pictures | images | accuracy | mean loss | macro F1 |
-|---|---|---|---|---|
+| pictures | images | accuracy | mean loss | macro F1 | refused | calibration error |
+|---|---|---|---|---|---|---|
 {rows}
 
-`handwriting` is what lies in `data/`, brought to 28×28 as the service does it.
+`handwriting` is what lies in `data/`, brought to 28×28 as the service does it. The calibration error (ECE, 15 bins) is \
+the mean distance between the confidence of answers and how many of them are right.
+
+{_robustness(scores)}
 
 ## Limits
 
-* It always answers with one of its classes, also for a picture of something else. An empty page is caught before it \
-gets here; nothing else is.
+* It refuses {scores["outliers"]["refused"]:.1%} of {scores["outliers"]["images"]:,} images made to show none of its classes: parts of \
+the data set's images put together wrongly, noise, other characters (AUROC {scores["outliers"]["auroc"]:.4f}). Something else may \
+still be answered as one of its classes, and with confidence.
 * It reads one {"digit" if description.is_digits else "item"} that fills the image as in the data set: picture files go \
 through `pipeline/data/image.py` first.
 * The test images come from the same source as the training images. People elsewhere write otherwise (a 1 with a long \
 upstroke, a 7 with a bar): judge it on your own hand in `data/` before you rely on it.
 * A high probability is not a promise: the worst mistakes in `artifacts/score/tables/worst.csv` were made with confidence.
 """
+
+
+def _robustness(scores: Mapping[str, Mapping[str, Any]]) -> str:
+    """What is made from test images: the slices, if there are any, and the corruptions."""
+    corruptions = {name: value for name, value in scores["corruptions"].items() if name != "mean"}
+    worst = min(corruptions, key=lambda name: corruptions[name])
+    text = (
+        f"On images with the fifteen corruptions of MNIST-C (Mu and Gilmer, 2019) the accuracy is "
+        f"{scores['corruptions']['mean']:.1%} on average, refused images counted too; the lowest is "
+        f"{corruptions[worst]:.1%} ({_words(worst)})."
+    )
+    if "slices" not in scores:
+        return text
+    rows = "\n".join(f"| {_words(name)} | {value:.1%} |" for name, value in scores["slices"].items())
+    return f"| pictures made from test images | accuracy |\n|---|---|\n{rows}\n\n{text}"
+
+
+def _words(name: str) -> str:
+    return name.replace("_", " ")
