@@ -120,6 +120,11 @@ bench-serving: bento ## compare the service with baselines: requests per second,
 bench-reading: .venv/locked ## measure how many rows of digits are read without an error
 	@python -m benchmarks.row_accuracy
 
+judge: .venv/locked ## judge the model, or a service (URL=…), on labelled pictures: PICTURES=folder (MODEL=… OUT=… NO_MLFLOW=1)
+	@test -n "$(PICTURES)" || { echo "error: expected PICTURES=folder, a folder of labelled pictures"; exit 1; }
+	@python -m benchmarks.judge "$(PICTURES)" $(if $(URL),--url "$(URL)") $(if $(MODEL),--model "$(MODEL)") \
+		$(if $(OUT),--out "$(OUT)") $(if $(NO_MLFLOW),--no-mlflow)
+
 bench-training: .venv/locked ## compare the profiles with pytorch/examples: accuracy, seconds (half an hour; SEEDS=5)
 	@python -m benchmarks.training --whole 3 $(if $(SEEDS),--seeds $(SEEDS))
 
@@ -142,5 +147,5 @@ lock: .venv/locked ## update requirements.lock from pyproject.toml
 		--no-header --no-annotate --quiet --output-file serving/uv.lock
 
 .PHONY: help install demo repro check lint test-unit test test-e2e ui track bento serve container experiment \
-	best fast fastest fashion textbook fuzz kills attack flips bench-training bench-serving bench-reading bench-pipeline \
+	best fast fastest fashion textbook fuzz kills attack flips bench-training bench-serving bench-reading bench-pipeline judge \
 	screenshots handwriting lock

@@ -31,7 +31,16 @@ SERVING_MAY_IMPORT = {
     "pipeline.data.picture_file",
 }
 # Tests of benchmarks/ and docs/, with what each tests.
-TESTS_OF_SCRIPTS = {"tests.e2e.test_reading": "benchmarks.row_accuracy", "tests.e2e.test_ui": "docs.screenshots"}
+TESTS_OF_SCRIPTS = {
+    ("tests.e2e.test_reading", "benchmarks.row_accuracy"),
+    ("tests.e2e.test_ui", "docs.screenshots"),
+    ("tests.integration.test_judge", "benchmarks.judge"),
+    ("tests.integration.test_judge", "benchmarks.judgement"),
+    ("tests.integration.test_judge", "benchmarks.labelled_pictures"),
+    ("tests.test_judge", "benchmarks.judge"),
+    ("tests.test_judge", "benchmarks.judgement"),
+    ("tests.test_judge", "benchmarks.labelled_pictures"),
+}
 
 
 def packages_of(names: frozenset[str]) -> set[str]:
@@ -102,7 +111,7 @@ def test_tests_import_benchmarks_and_docs_only_to_test_them() -> None:
         if name.startswith(("benchmarks", "docs"))
     }
 
-    assert found <= {*TESTS_OF_SCRIPTS.items()}
+    assert found <= TESTS_OF_SCRIPTS
 
 
 @pytest.mark.parametrize("package", ["pipeline", *(f"pipeline.{name}" for name in MAY_IMPORT)])

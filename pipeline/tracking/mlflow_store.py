@@ -181,6 +181,13 @@ class MlflowStore:
         for start in range(0, len(missing), MAX_METRICS):
             self.client.log_batch(run.info.run_id, metrics=missing[start : start + MAX_METRICS])
 
+    def set_metrics(self, run: Run, values: Mapping[str, float]) -> None:
+        """Log numbers without a curve, of which those of an earlier time may differ: the latest ones count."""
+        now = int(time.time() * 1000)
+        changed = [Metric(name, value, now, 0) for name, value in values.items() if run.data.metrics.get(name) != value]
+        for start in range(0, len(changed), MAX_METRICS):
+            self.client.log_batch(run.info.run_id, metrics=changed[start : start + MAX_METRICS])
+
     def log_artifacts(self, run: Run, files: Iterable[Path], root: Path, *, compare_sizes: bool = True) -> None:
         """Upload the files, named by their paths below `root`, that the run lacks or has in another size."""
         run_id, logged = run.info.run_id, dict[str, int | None]()
