@@ -8,9 +8,9 @@ from torch import Tensor
 
 from pipeline.data.dataset import Split
 from pipeline.training import outliers
+from pipeline.training.drawn_characters import POINTS, draw_digits, draw_others, parse_templates
 from pipeline.training.outliers import make_outliers
 from pipeline.training.stroke_templates import DIGITS, OTHERS
-from pipeline.training.strokes import POINTS, draw_digits, draw_others, parse_templates
 
 CPU = torch.device("cpu")
 

@@ -14,7 +14,6 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageFilter
 
-from pipeline.core.errors import PictureError
 from pipeline.data.image import preprocess
 from pipeline.data.limits import SIDE
 
@@ -42,10 +41,8 @@ def see(picture: Grey) -> tuple[Images, bool]:
     """The `(28, 28)` image of a picture, all paper if nothing was found on it, and whether a digit was found."""
     buffer = io.BytesIO()
     Image.fromarray(picture.round().clip(0, 255).astype(np.uint8)).save(buffer, "BMP")
-    try:
-        return preprocess(buffer.getvalue()), True
-    except PictureError:
-        return np.zeros((SIDE, SIDE), np.uint8), False
+    image, reason, _ = preprocess(buffer.getvalue())
+    return image, reason is None
 
 
 def enlarge(image: Images) -> Ink:

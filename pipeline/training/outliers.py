@@ -11,7 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pipeline.data.limits import SIDE
-from pipeline.training.strokes import draw_others
+from pipeline.training.drawn_characters import draw_others
 
 DRAWN: Final = 0.55  # share of drawn characters, if the classes are digits
 NOISE_SIDES: Final = (3, 5, 8, 14, 28)  # pixels of noise, enlarged to the image

@@ -24,10 +24,10 @@ from pipeline.training.augmentation import augment
 from pipeline.training.config import TrainConfig
 from pipeline.training.device import Precision, autocast
 from pipeline.training.distributed import SINGLE_PROCESS, ProcessGroup
+from pipeline.training.drawn_characters import draw_digits
 from pipeline.training.optimizers import build_lr_scheduler, build_optimizer
 from pipeline.training.outliers import make_outliers
 from pipeline.training.state import EpochRow, Row, StepRow, TrainState
-from pipeline.training.strokes import draw_digits
 
 MAX_STEP_ROWS = 400  # more points than a chart of the loss has pixels to show
 
