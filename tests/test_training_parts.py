@@ -20,6 +20,7 @@ from pipeline.training import checkpoint, device
 from pipeline.training.augmentation import AugmentationParams, augment
 from pipeline.training.config import TrainConfig
 from pipeline.training.optimizers import OptimizerParams, ScheduleParams, build_lr_scheduler, build_optimizer
+from pipeline.training.outliers import make_outliers
 from pipeline.training.state import Row, TrainState
 from pipeline.training.trainer import MAX_STEP_ROWS, Trainer, to_device
 
@@ -82,7 +83,8 @@ def trainer(
         model | {"classes": 10, "outliers": True, "subtract": 0.13, "divide_by": 0.31}
     )
     splits = to_device(digits, CPU), to_device(validation or digits, CPU)
-    return Trainer(Classifier.from_architecture(architecture), *splits, TrainConfig.model_validate(config | changes))
+    params = TrainConfig.model_validate(config | changes)
+    return Trainer(Classifier.from_architecture(architecture), *splits, params, is_digits=True)
 
 
 def train(
@@ -214,6 +216,29 @@ def test_a_small_network_learns_the_digits_in_a_few_epochs(digits: Split) -> Non
     assert found.epochs[-1].train_accuracy > 0.8
 
 
+def test_a_network_learns_what_is_not_a_digit(digits: Split) -> None:
+    trained = trainer(digits, epochs=20, outliers=0.5)
+    trained.run(lambda row: None, lambda: None)
+    pixels, labels = trained.train_split.images.unsqueeze(1).float() / 255, trained.train_split.labels
+    outliers = make_outliers(pixels, labels, 200, True, generator(99)).mul(255).round().to(torch.uint8)[:, 0]
+    network = trained.classifier.eval()
+    with torch.inference_mode():
+        (_, of_digits), (_, of_outliers) = network(trained.train_split.images), network(outliers)
+    assert of_digits.median() > 0.8
+    assert of_outliers.median() < 0.3
+
+
+def test_digits_that_are_drawn_are_added_only_if_the_classes_are_digits(digits: Split) -> None:
+    both = trainer(digits, drawn_digits=0.5, outliers=0.25)
+    pixels, labels = both.train_split.images[:20, None].float() / 255, both.train_split.labels[:20]
+    made, made_labels = both.with_made_images(pixels, labels)
+    assert torch.equal(made[:20], pixels)
+    assert made_labels[20:30].max() <= 9
+    assert made_labels[30:].tolist() == [10] * 5
+    others = Trainer(both.classifier, both.train_split, both.validation_split, both.config, is_digits=False)
+    assert others.with_made_images(pixels, labels)[1][20:].tolist() == [10] * 5
+
+
 def test_the_same_seed_gives_the_same_weights(digits: Split) -> None:
     one, other = train(digits, epochs=1), train(digits, epochs=1)
     assert all(torch.equal(one.weights[name], other.weights[name]) for name in one.weights)
@@ -287,6 +312,7 @@ def same(one: Any, other: Any) -> bool:
 def test_a_training_killed_at_any_step_resumes_to_the_same_bytes(optimizer: str, digits: Split, tmp_path: Path) -> None:
     settings: dict[str, Any] = {"optimizer": optimizer, "rate": 0.01, "averaging": 0.9, "dropout": 0.2}
     settings |= {"epochs": 2, "checkpoint_steps": 3, "augmentation": USUAL.model_dump()}
+    settings |= {"drawn_digits": 0.2, "outliers": 0.2}
     uninterrupted = train(digits, **settings)
     path, kills = tmp_path / "checkpoint", random.Random(optimizer)
     for attempt in range(30):

@@ -12,8 +12,11 @@ WORKING_SIDE: Final = 512  # pixels; larger pictures are reduced to this before 
 MAX_BORDER_DEVIATION: Final = 1.0  # grey levels, standard deviation of a drawing's border; a photo's varies more
 MIN_CONTRAST: Final = (10, 40)  # grey levels between the strongest ink and its paper; less is blank paper
 NOISE_CONTRAST: Final = 12  # standard deviations of the paper's noise; within MIN_CONTRAST, less is blank paper
+PAPER_SIDE: Final = 64  # pixels, of the picture of the paper
+CLOSING: Final = 17  # of these; what is dark and narrower is ink
 NOISE_FLOOR: Final = 0.2  # of the strongest ink's contrast; weaker in a photo is paper texture and camera noise
 INK_THRESHOLD: Final = 64  # of 255; pixels above count as ink where boxes and components are measured
+LEVEL_SIDE: Final = 128  # pixels; of larger pictures, each second, third … pixel tells which of ink and paper is darker
 PLANE_ROUNDS: Final = 3  # of fitting a plane to the border without what is far from the plane
 OUTLYING: Final = 2.5  # standard deviations from the plane: no paper
 # A sheet on a desk, a window on a screen or a photo on a page fills its box, and has something on it.
@@ -39,8 +42,9 @@ def extract_ink(picture: Image.Image) -> Ink:
     if max(picture.size) > WORKING_SIDE:
         picture = ImageOps.contain(picture, (WORKING_SIDE, WORKING_SIDE), Image.Resampling.BOX)
     grey = np.asarray(picture, dtype=np.float32)
-    level = _level(grey)
-    sheet = _find_sheet(level.difference > SHEET_DIFFERENCE * level.strongest)
+    step = max(1, max(grey.shape) // LEVEL_SIDE)
+    level = _level(grey[::step, ::step])
+    sheet = _find_sheet(level.difference > SHEET_DIFFERENCE * level.strongest, step)
     on_sheet = None if sheet is None else _ink_on_sheet(grey[sheet])
     if sheet is None or on_sheet is None:
         return _ink_of(grey, level)
@@ -65,7 +69,8 @@ def _dust(grey: Grey) -> int:
 
 
 def _level(grey: Grey) -> _Level:
-    plane, noise = _fit_plane(grey.shape, _border(grey))
+    border = _border(grey)
+    plane, noise = _fit_plane(grey.shape, border) if np.ptp(border) else (border[0], 0.0)
     difference, dust = plane - grey, _dust(grey)
     lightest, darkest = np.partition(difference, (dust, -1 - dust), axis=None)[[dust, -1 - dust]].tolist()
     is_light = -lightest > darkest
@@ -108,7 +113,8 @@ def _fit_plane(shape: tuple[int, ...], border: npt.NDArray[np.float32]) -> tuple
         distance = np.abs(border - terms @ coefficients)
         noise = 1.4826 * float(np.median(distance))
         near = distance <= max(1.0, OUTLYING * noise)
-        coefficients = np.linalg.lstsq(terms[near], border[near], rcond=None)[0].astype(np.float32)
+        chosen = terms[near]
+        coefficients = np.linalg.lstsq(chosen.T @ chosen, chosen.T @ border[near], rcond=None)[0].astype(np.float32)
     level, right, down = coefficients
     return level + right * x + down * y[:, None], noise
 
@@ -116,13 +122,26 @@ def _fit_plane(shape: tuple[int, ...], border: npt.NDArray[np.float32]) -> tuple
 def _estimate_paper(grey: Grey) -> Grey:
     """Brightness of the paper at each pixel, by morphological closing, then smoothing. Closing fills whatever is dark
     and narrower than a quarter of the picture, and leaves gradients of light as they are."""
-    small = ImageOps.contain(Image.fromarray(grey.astype(np.uint8)), (64, 64), Image.Resampling.BOX)
-    closed = small.filter(ImageFilter.MaxFilter(17)).filter(ImageFilter.MinFilter(17)).filter(ImageFilter.BoxBlur(2))
-    return np.asarray(closed.resize(grey.shape[::-1], Image.Resampling.BICUBIC), dtype=np.float32)
+    small = np.asarray(
+        ImageOps.contain(Image.fromarray(grey.astype(np.uint8)), (PAPER_SIDE, PAPER_SIDE), Image.Resampling.BOX)
+    )
+    closed = 255 - _largest_nearby(255 - _largest_nearby(small))
+    smooth = Image.fromarray(closed).filter(ImageFilter.BoxBlur(2))
+    return np.asarray(smooth.resize(grey.shape[::-1], Image.Resampling.BICUBIC), dtype=np.float32)
 
 
-def _find_sheet(mask: npt.NDArray[np.bool_]) -> tuple[slice, slice] | None:
-    """The inside of the box of all that differs from the border, if it fills the box as a sheet does and no character.
+def _largest_nearby(values: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """The largest value in the square of CLOSING pixels around each; much faster than Pillow's filter of that size."""
+    for axis in (0, 1):
+        around = [(CLOSING // 2, CLOSING // 2) if this == axis else (0, 0) for this in (0, 1)]
+        padded = np.pad(values, around, mode="edge")
+        values = np.lib.stride_tricks.sliding_window_view(padded, CLOSING, axis=axis).max(axis=-1)
+    return values
+
+
+def _find_sheet(mask: npt.NDArray[np.bool_], step: int) -> tuple[slice, slice] | None:
+    """The inside of the box of all that differs from the border, if it fills the box as a sheet does and no character;
+    in pixels of the picture, of which the mask has each `step`th.
 
     A few rows and columns that hardly differ are no part of it.
     """
@@ -134,13 +153,14 @@ def _find_sheet(mask: npt.NDArray[np.bool_]) -> tuple[slice, slice] | None:
     box = slice(rows[0], rows[-1] + 1), slice(columns[0], columns[-1] + 1)
     inside = mask[box]
     is_small = any(
-        side < max(MIN_SHEET, MIN_SHEET_SIDE * whole) for side, whole in zip(inside.shape, mask.shape, strict=True)
+        side < max(MIN_SHEET / step, MIN_SHEET_SIDE * whole)
+        for side, whole in zip(inside.shape, mask.shape, strict=True)
     )
     if is_small or inside.mean() < MIN_SHEET_FILL:
         return None
-    margins = [1 + round(SHEET_MARGIN * side) for side in inside.shape]
-    top, left = (part.start + margin for part, margin in zip(box, margins, strict=True))
-    bottom, right = (part.stop - margin for part, margin in zip(box, margins, strict=True))
+    margins = [step * (1 + round(SHEET_MARGIN * side)) for side in inside.shape]
+    top, left = (step * part.start + margin for part, margin in zip(box, margins, strict=True))
+    bottom, right = (step * part.stop - margin for part, margin in zip(box, margins, strict=True))
     return slice(top, bottom), slice(left, right)
 
 

@@ -20,6 +20,7 @@ MAX_THICKNESS: Final = 0.04  # of the picture's side
 CROSSING: Final = 2.0  # thicknesses of a rule, and two pixels: higher ink in a column is a stroke that crosses it
 AT_BORDER: Final = 0.01  # of the picture's longer side; what begins as near to its border reaches it
 MIN_CHARACTER: Final = 0.15  # of the picture's longer side; with less left, the rule was a stroke
+MARKS_SIDE: Final = 128  # pixels; in larger pictures, marks are measured in squares of two, three … pixels
 # The constants below are in sides of the character, the longer one of its box.
 SPECK: Final = 0.15  # smaller marks that are farther than NEAR are left out
 SMALL: Final = 0.25  # of the character's area: likewise
@@ -46,17 +47,29 @@ def isolate(ink: Ink) -> Character:
     """The character in `ink`, `(H, W) uint8, 0 = paper`: its largest mark, with all others but rules, specks, and what
     reaches into the picture from outside."""
     ink = remove_rules(ink)
-    mask = ink > INK_THRESHOLD
+    step = max(1, max(ink.shape) // MARKS_SIDE)
+    mask = _pooled(ink > INK_THRESHOLD, step)
     labels, components = connected_components(mask)
     if len(components) < 2:
         return Character(ink, len(components), len(components))
-    main = max(components, key=lambda component: _weight(component, ink.shape))
-    dropped = [mark for mark in components if mark is not main and _is_foreign(mark, main, ink.shape)]
+    main = max(components, key=lambda component: _weight(component, mask.shape))
+    dropped = [mark for mark in components if mark is not main and _is_foreign(mark, main, mask.shape)]
     parts = [mark for mark in components if mark not in dropped and mark.area >= DUST * main.area]
     candidates = [mark for mark in parts if mark is main or _is_rival(mark, main)]
     if dropped:
-        ink = np.where(_with_fringe(labels, dropped), 0, ink).astype(np.uint8)
+        erased = _with_fringe(labels, dropped).repeat(step, axis=0).repeat(step, axis=1)
+        ink = np.where(erased[: ink.shape[0], : ink.shape[1]], 0, ink).astype(np.uint8)
     return Character(ink, len(parts), len(candidates))
+
+
+def _pooled(mask: Mask, step: int) -> Mask:
+    """Whether there is any ink in each square of `step` pixels."""
+    if step == 1:
+        return mask
+    height, width = (-(-side // step) for side in mask.shape)
+    padded = np.pad(mask, ((0, height * step - mask.shape[0]), (0, width * step - mask.shape[1])))
+    squares: Mask = padded.reshape(height, step, width, step).any(axis=(1, 3))
+    return squares
 
 
 def _weight(mark: Component, shape: tuple[int, ...]) -> float:
@@ -142,6 +155,9 @@ def remove_rules(ink: Ink) -> Ink:
 def _find_rules(mask: Mask) -> list[tuple[int, float, int]]:
     """Row at the left border, slope in rows per column, and thickness in rows, of each line across the mask."""
     height, width = mask.shape
+    ends = max(1, width // SAMPLES)
+    if not (mask[:, :ends].any() and mask[:, -ends:].any()):
+        return []
     columns = np.unique(np.linspace(0, width - 1, SAMPLES).astype(int))
     near = mask[:, columns]
     near = near | np.roll(near, 1, 0) | np.roll(near, -1, 0)  # a line that slopes is a stair of pixels

@@ -45,8 +45,8 @@ class Classifier(nn.Module):
         return cls(network, architecture.subtract, architecture.divide_by, architecture.classes)
 
     def forward(self, images: Tensor) -> tuple[Tensor, Tensor]:
-        logits = self.logits(images)
-        probabilities = (logits[:, : self.classes] / self.temperature).softmax(dim=1)
+        logits = self.logits(images) / self.temperature
+        probabilities = logits[:, : self.classes].softmax(dim=1)
         return probabilities, 1 - logits.softmax(dim=1)[:, self.classes :].sum(dim=1)
 
     def logits(self, images: Tensor) -> Tensor:

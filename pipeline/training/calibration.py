@@ -23,7 +23,7 @@ def calibrate(classifier: Classifier, validation: TensorSplit, refused: float) -
     with torch.inference_mode():
         logits = torch.cat([classifier.logits(batch) for batch in torch.split(validation.images, 250)]).double()
     temperature = fit_temperature(logits[:, : classifier.classes], validation.labels)
-    scores = 1 - logits.softmax(dim=1)[:, classifier.classes :].sum(dim=1)
+    scores = 1 - (logits / temperature).softmax(dim=1)[:, classifier.classes :].sum(dim=1)
     has_scores = logits.shape[1] > classifier.classes
     threshold = min(MAX_THRESHOLD, highest_threshold(scores, refused)) if has_scores else 0.0
     classifier.temperature.fill_(temperature)

@@ -83,10 +83,11 @@ class Trainer:
         self.outliers = round(config.outliers * config.batch)
         self.images_per_step = config.batch + self.drawn + self.outliers
         if not group.world_size <= config.batch <= len(train_split.labels) or self.images_per_step % group.world_size:
-            multiple = f" and a multiple of {group.world_size}, the number of processes" if group.world_size > 1 else ""
+            made = self.images_per_step - config.batch
+            multiple = f" and, with {made} made images, a multiple of {group.world_size}, the number of processes"
             raise TrainingError(
                 f"params.yaml: train.batch: got {config.batch}, expected at most {len(train_split.labels)}, one epoch"
-                f"{multiple}"
+                f"{multiple if group.world_size > 1 else ''}"
             )
         self.steps_per_epoch = len(train_split.labels) // config.batch
         self.optimizer = build_optimizer(config.optimizer, classifier)
@@ -132,7 +133,7 @@ class Trainer:
         seed = derive_seed(self.config.seed, "step", self.step)
         self.generator.manual_seed(seed)
         torch.manual_seed(seed + self.group.rank)  # dropout draws from torch's global generator
-        pixels, labels = self._with_made_images(images.unsqueeze(1).float() / 255, labels)
+        pixels, labels = self.with_made_images(images.unsqueeze(1).float() / 255, labels)
         pixels = augment(pixels, self.config.augmentation, self.generator)
         pixels, labels = self.group.shard(pixels), self.group.shard(labels)
         with autocast(self.device, self.config.precision):
@@ -173,7 +174,7 @@ class Trainer:
         self.sums.copy_(state["sums"])
         self.state = TrainState.from_dict(state["progress"])
 
-    def _with_made_images(self, pixels: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+    def with_made_images(self, pixels: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
         """The batch with drawn digits and outliers, whose label is the one after those of the classes."""
         made = [(pixels, labels)]
         if self.drawn:
