@@ -177,6 +177,7 @@ def make(folder: Path) -> Clone:
     clone = copy(folder)
     put_archives(folder / ".cache" / "archives" / "mnist")
     clone.set("train", **SMALL)
+    clone.set("score", pictures=5)
     clone.commit()
     return clone
 
