@@ -5,8 +5,9 @@ Reads    artifacts/train/model/; artifacts/download/: the test set; artifacts/no
          which outliers are made; data/: own handwriting.
 Writes   artifacts/score/: metrics.json, predictions.csv, reliability.csv, coverage.csv; tables/: confusion_matrix.csv,
          per_class.csv, first.csv, worst.csv, slices.csv, corruptions.csv, handwriting.csv,
-         handwriting_reliability.csv; figures/: worst.png, reliability.png, coverage.png, handwriting.png. Those of
-         slices and handwriting are empty unless the data set is of digits.
+         handwriting_reliability.csv; figures/: worst.png, reliability.png, coverage.png, handwriting.png. That of
+         slices is empty unless pictures are preprocessed by their ink, those of handwriting unless the data set is of
+         digits.
 Decides  nothing: the test set is scored once, and nothing is chosen by it.
 """
 
@@ -133,7 +134,8 @@ def score_robustness(
 ) -> dict[str, Any]:
     """Metrics of slices, corruptions and outliers; writes the tables of the first two."""
     corruptions = score_corruptions(network, spread(test, params.corrupted), SEED)
-    slices = score_slices(network, spread(test, params.pictures), SEED) if description.is_digits else []
+    is_ink = description.preprocessing == "ink"
+    slices = score_slices(network, spread(test, params.pictures), SEED) if is_ink else []
     write_csv(OUT / "tables" / "corruptions.csv", SliceScore._fields, corruptions)
     write_csv(OUT / "tables" / "slices.csv", SliceScore._fields, slices)
     validation = load_split(NORMALISED, "validation", len(description.classes))
