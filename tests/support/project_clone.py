@@ -192,5 +192,5 @@ def put_archives(folder: Path) -> None:
         for name, array in ((f"{part}-images-idx3-ubyte.gz", images), (f"{part}-labels-idx1-ubyte.gz", labels)):
             (folder / name).write_bytes(idx(array))
             sources[name] = hashlib.md5(idx(array)).hexdigest()
-    description = {"name": "mnist", "classes": list("0123456789"), "sources": sources}
+    description = {"name": "mnist", "classes": list("0123456789"), "sources": sources, "preprocessing": "ink"}
     (folder / "dataset.json").write_text(json.dumps(description))
