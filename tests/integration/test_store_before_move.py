@@ -18,6 +18,7 @@ from mlflow.entities import Metric, Param, RunTag
 
 from pipeline.core.config import SECTIONS
 from pipeline.core.files import read_yaml, write_csv, write_json
+from pipeline.data.dataset import DIGITS, Description
 from pipeline.track import CARD, CURVES, DATASET, METRICS, log_version
 from pipeline.tracking.dvc_lock import read_lock
 from pipeline.tracking.mlflow_store import PARENT, MlflowStore
@@ -67,7 +68,7 @@ def write_new_lock() -> None:
 
 def write_stand_ins() -> None:
     """Write the files that are read for a run that is not in the store yet."""
-    write_json(DATASET, {"name": "digits", "classes": list("0123456789"), "sources": {}})
+    Description("digits", DIGITS, {}).save(DATASET)
     for path in METRICS.values():
         write_json(Path(path), {"test": {"accuracy": 0.5}})
     for path, axis in CURVES.items():
