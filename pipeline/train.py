@@ -22,7 +22,7 @@ from pipeline.core.files import read_json, write_csv, write_json
 from pipeline.data.dataset import load_description, load_split
 from pipeline.model import classifier
 from pipeline.model.classifier import Classifier
-from pipeline.model.networks import Architecture, CnnParams, MlpParams, ModelName, ResnetParams
+from pipeline.model.networks import Architecture, NetworkParams
 from pipeline.tracking import dvc_lock, live_writer
 from pipeline.training import checkpoint
 from pipeline.training.calibration import calibrate
@@ -38,11 +38,7 @@ STATISTICS: Final = NORMALISED / "statistics.json"
 OUT: Final = Path("artifacts/train")
 
 
-class Params(TrainConfig):
-    model: ModelName
-    mlp: MlpParams
-    cnn: CnnParams
-    resnet: ResnetParams
+class Params(TrainConfig, NetworkParams):
     device: DeviceName
     threads: Threads
     """CPU threads."""
@@ -51,9 +47,9 @@ class Params(TrainConfig):
 def build_architecture(params: Params, classes: int, statistics: Mapping[str, float]) -> Architecture:
     """Raises DataError if the statistics are not numbers to scale pixels with."""
     scaling = {name: statistics[name] for name in ("subtract", "divide_by")}
-    values = params.model_dump(include={"model", "mlp", "cnn", "resnet"})
+    network = params.model_dump(include=set(NetworkParams.model_fields))
     try:
-        return Architecture.model_validate(values | scaling | {"classes": classes, "outliers": params.outliers > 0})
+        return Architecture.model_validate(network | scaling | {"classes": classes, "outliers": params.outliers > 0})
     except ValidationError as error:
         raise DataError(f"{STATISTICS}: expected numbers to scale pixels with, got {scaling}") from error
 

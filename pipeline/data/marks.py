@@ -68,8 +68,7 @@ def _pooled(mask: Mask, step: int) -> Mask:
         return mask
     height, width = (-(-side // step) for side in mask.shape)
     padded = np.pad(mask, ((0, height * step - mask.shape[0]), (0, width * step - mask.shape[1])))
-    squares: Mask = padded.reshape(height, step, width, step).any(axis=(1, 3))
-    return squares
+    return np.asarray(padded.reshape(height, step, width, step).any(axis=(1, 3)))
 
 
 def _weight(mark: Component, shape: tuple[int, ...]) -> float:

@@ -13,7 +13,6 @@ from pipeline.data.limits import SIDE
 
 Width = Annotated[int, Field(ge=1, le=4096)]
 Share = Annotated[float, Field(ge=0, lt=1)]
-ModelName = Literal["mlp", "cnn", "resnet"]
 Activation = Literal["none", "relu", "gelu", "tanh", "sigmoid"]
 
 ACTIVATIONS: Final = {"relu": nn.ReLU, "gelu": nn.GELU, "tanh": nn.Tanh, "sigmoid": nn.Sigmoid}
@@ -44,13 +43,18 @@ class ResnetParams(Section):
     dropout: Share
 
 
-class Architecture(Section):
-    """All that is needed to rebuild a classifier, except its weights: architecture.json."""
+class NetworkParams(Section):
+    """The network by name, and the parameters of each."""
 
-    model: ModelName
+    model: Literal["mlp", "cnn", "resnet"]
     mlp: MlpParams
     cnn: CnnParams
     resnet: ResnetParams
+
+
+class Architecture(NetworkParams):
+    """All that is needed to rebuild a classifier, except its weights: architecture.json."""
+
     classes: Annotated[int, Field(ge=2)]
     outliers: bool
     """Whether one more output stands for images that show none of the classes."""
