@@ -39,6 +39,6 @@ def resize(picture: Image.Image) -> Ink:
     """`(28, 28) uint8`: the picture, its longer side scaled to 28, in the middle of black."""
     fitted = ImageOps.contain(picture, (SIDE, SIDE), Image.Resampling.BICUBIC)
     image = np.zeros((SIDE, SIDE), np.uint8)
-    top, left = (SIDE - fitted.height) // 2, (SIDE - fitted.width) // 2
+    top, left = (SIDE - fitted.height + 1) // 2, (SIDE - fitted.width + 1) // 2  # rounded as in the data set
     image[top : top + fitted.height, left : left + fitted.width] = np.asarray(fitted)
     return image
