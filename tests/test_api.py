@@ -4,6 +4,7 @@ import asyncio
 import io
 import json
 import pickle
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -137,6 +138,29 @@ def test_what_scores_below_the_threshold_is_not_a_digit(
     assert read["rejected"][0]["left"] < read["rejected"][1]["left"]
 
 
+def test_a_row_that_is_refused_names_the_boxes_that_it_would_have_read(
+    client: TestClient, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read = client.post("/read", content=FIVE, headers=PNG).json()
+    monkeypatch.setattr(model, "threshold", 1.0)
+    refused = client.post("/read", content=FIVE, headers=PNG).json()
+
+    assert (read["reason"], read["rejected"]) == (None, [])
+    assert refused["rejected"] == [digit["box"] for digit in read["digits"]]
+
+
+def test_the_models_preprocessing_decides_how_a_picture_becomes_an_image(
+    client: TestClient, model: Model, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(model, "preprocessing", "none")
+    answer = client.post("/predict", content=FIVE, headers=PNG).json()
+
+    (probabilities,), _ = model.classify(preprocess(FIVE, "none").image[None])
+    assert answer["probabilities"] == pytest.approx(probabilities.tolist())
+    about = client.get("/model").json()
+    assert (about["preprocessing"], about["threshold"]) == ("none", model.threshold)
+
+
 def test_a_page_of_marks_is_no_digit_whatever_the_network_makes_of_it(client: TestClient) -> None:
     page = np.full((300, 300), 255, np.uint8)
     for top in range(20, 280, 40):
@@ -179,6 +203,23 @@ def test_a_blank_image_in_a_batch_has_no_digit(client: TestClient, digits: Split
     assert answer["digits"][0] is None
     assert answer["digit_scores"][0] == 0 < answer["digit_scores"][1]
     assert answer["digits"][1] == np.argmax(answer["probabilities"][1])
+
+
+def test_each_image_of_a_batch_is_judged_by_its_own_score(
+    client: TestClient, model: Model, monkeypatch: pytest.MonkeyPatch, digits: Split
+) -> None:
+    images = digits.images[:20]
+    probabilities, scores = model.classify(images)
+    monkeypatch.setattr(model, "threshold", float(np.median(scores)))
+    answer = client.post("/predict_batch?shape=20,28,28", content=images.tobytes(), headers=RAW).json()
+
+    refused = scores < model.threshold
+    assert answer["reasons"] == ["not_a_digit" if none else None for none in refused]
+    assert answer["digits"] == [
+        None if none else digit for none, digit in zip(refused, probabilities.argmax(axis=1), strict=True)
+    ]
+    assert answer["digit_scores"] == pytest.approx(scores.tolist())
+    assert len(answer["probabilities"]) == 20
 
 
 PUNYCODE, UNDEFINED = ({"content-type": f"{MULTIPART['content-type']}; charset={c}"} for c in ("punycode", "undefined"))
@@ -379,7 +420,7 @@ def test_the_metrics_count_requests_digits_and_refusals(client: TestClient) -> N
     names = (
         'digits_requests_total{path="/predict",status="200"}', "digits_predictions_total{", "digits_confidence_count",
         "digits_none_total{", 'digits_rejected_total{code="not_a_picture"}',
-        'digits_request_seconds_count{path="/predict"}',
+        'digits_request_seconds_count{path="/predict"}', "digits_score_count",
     )  # fmt: skip
     before = [value(name) for name in names]
 
@@ -388,7 +429,22 @@ def test_the_metrics_count_requests_digits_and_refusals(client: TestClient) -> N
     client.post("/predict", content=b"hello", headers=PNG)
     client.post("/predict_batch?shape=2,28,28", content=b"\0" * 784 + b"\x7f" * 784, headers=RAW)
 
-    assert [value(name) - was for name, was in zip(names, before, strict=True)] == [2, 2, 2, 2, 1, 3]
+    assert [value(name) - was for name, was in zip(names, before, strict=True)] == [2, 2, 2, 2, 1, 3, 4]
+
+
+def test_what_is_no_digit_is_counted_once(
+    client: TestClient, model: Model, monkeypatch: pytest.MonkeyPatch, digits: Split
+) -> None:
+    def value() -> float:
+        return sum(map(float, re.findall(r'digits_none_total{reason="not_a_digit"} (.*)', client.get("/metrics").text)))
+
+    monkeypatch.setattr(model, "threshold", 1.0)
+    before = value()
+    for path in ("/predict", "/read"):
+        client.post(path, content=FIVE, headers=PNG)
+    client.post("/predict_batch?shape=3,28,28", content=digits.images[:3].tobytes(), headers=RAW)
+
+    assert value() - before == 5
 
 
 def resolved(schema: Any, root: Any) -> Any:

@@ -18,7 +18,9 @@ from serving.http.errors import Problem, to_problem
 from serving.model import Images, Model
 from serving.rows import reader
 
-REFUSED_SCORE: Final = 0.1  # factor of a digit score if the picture's marks alone show that it is no digit
+# Factor of the digit score where the picture's marks alone show that it is no digit: the network has seen them together
+# in one image and may score it highly. Below a tenth, such a picture ranks behind every digit.
+REFUSED_SCORE: Final = 0.1
 
 Shares = npt.NDArray[np.float32]
 
@@ -80,15 +82,15 @@ def predict_batch(model: Model, images: Images) -> dict[str, Any]:
     probabilities, scores = model.classify(images)
     digits: list[int | None] = probabilities.argmax(axis=1).tolist()
     reasons: list[Reason | None] = [None] * len(digits)
-    refused = scores < model.threshold
-    is_blank = ~np.asarray(images.any(axis=(1, 2)))
-    for index in np.flatnonzero(refused | is_blank).tolist():
-        digits[index], reasons[index] = None, "blank_page" if is_blank[index] else "not_a_digit"
+    has_ink = images.any(axis=(1, 2))
+    scores = scores * has_ink
+    for index in np.flatnonzero((scores < model.threshold) | ~has_ink).tolist():
+        digits[index], reasons[index] = None, "not_a_digit" if has_ink[index] else "blank_page"
     return {
         "model": model.tag,
         "digits": digits,
         "reasons": reasons,
-        "digit_scores": np.where(is_blank, np.float32(0), scores),
+        "digit_scores": scores,
         "probabilities": probabilities,
     }
 

@@ -44,11 +44,11 @@ def no_digit(reason: str) -> Counter:
 
 
 def count_picture(answer: Mapping[str, Any]) -> None:
-    """Count the answer to a picture: of `/predict`, or of `/read` with each of its digits."""
-    if answer["reason"]:
-        no_digit(answer["reason"]).inc()
+    """Count the answer to a picture: of `/predict`, or of `/read` with each of its digits and of what it left out."""
     if rejected := answer.get("rejected"):
         no_digit("not_a_digit").inc(len(rejected))
+    elif answer["reason"]:
+        no_digit(answer["reason"]).inc()
     for digit in answer.get("digits", [answer]):
         SCORE.observe(float(digit["digit_score"]))
         if digit["digit"] is not None:
@@ -58,17 +58,14 @@ def count_picture(answer: Mapping[str, Any]) -> None:
 
 def count_batch(answer: Mapping[str, Any], classes: tuple[str, ...]) -> None:
     """Count the answer of `/predict_batch`."""
-    for reason, number in Tally(answer["reasons"]).items():
-        if reason is not None:
-            no_digit(reason).inc(number)
-    highest = answer["probabilities"].max(axis=1)
-    for digit, score, probability in zip(
-        answer["digits"], answer["digit_scores"].tolist(), highest.tolist(), strict=True
-    ):
+    digits, scores = answer["digits"], answer["digit_scores"]
+    for (digit, reason), number in Tally(zip(digits, answer["reasons"], strict=True)).items():
+        (no_digit(reason) if digit is None else predictions(classes[digit])).inc(number)
+    confidences = scores * answer["probabilities"].max(axis=1)
+    for digit, score, confidence in zip(digits, scores.tolist(), confidences.tolist(), strict=True):
         SCORE.observe(score)
         if digit is not None:
-            predictions(classes[digit]).inc()
-            CONFIDENCE.observe(score * probability)
+            CONFIDENCE.observe(confidence)
 
 
 def page() -> bytes:

@@ -263,7 +263,7 @@ def test_on_sigterm_it_answers_what_it_has_accepted_and_exits_though_a_client_ha
         live.process.wait(timeout=60)
 
     assert answer.startswith("HTTP/1.1 200")
-    assert json.loads(answer.partition("\r\n\r\n")[2])["is_blank"] is False
+    assert json.loads(answer.partition("\r\n\r\n")[2])["reason"] != "blank_page"
 
 
 def test_make_serve_prints_the_urls() -> None:
