@@ -39,6 +39,12 @@ export class Drawing {
     this.#change({ strokes: [], picture });
   }
 
+  /** Replace the content by that of another drawing, moved to the right by `shift`. */
+  copy({ strokes, picture }, shift) {
+    const moved = strokes.map(({ width, points }) => ({ width, points: points.map(([x, y]) => [x + shift, y]) }));
+    this.#change({ strokes: moved, picture });
+  }
+
   clear() {
     this.#change(BLANK);
   }

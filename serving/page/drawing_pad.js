@@ -4,8 +4,15 @@ import { Drawing } from "./drawing.js";
 import { frameOf, paintPicture, paintStrokes } from "./paint.js";
 
 export class DrawingPad extends EventTarget {
-  /** The digits that were read: objects with `class`, `confidence`, `probabilities`, `seen` and, from a line, `box`. */
+  /**
+   * The digits that were read: objects with `class`, `confidence`, `reason`, `probabilities`, `seen` and, from a line,
+   * `box`. With a reason it is none.
+   */
   digits = [];
+  /** The boxes of marks in a line that are no digits. */
+  rejected = [];
+  /** Whether the drawing is a line in which no digit was found. */
+  isUnread = false;
   /** The Problem for which the service refused the drawing, or null. */
   refusal = null;
   drawing = new Drawing();
@@ -69,6 +76,12 @@ export class DrawingPad extends EventTarget {
     this.#changed("start");
   }
 
+  /** Show what another pad shows, in the middle. */
+  copy({ drawing, aspect }) {
+    this.drawing.copy(drawing, (this.aspect - aspect) / 2);
+    this.#changed("start");
+  }
+
   clear() {
     this.drawing.clear();
     this.#changed("clear");
@@ -82,8 +95,8 @@ export class DrawingPad extends EventTarget {
 
   #changed(kind) {
     if (kind !== "extend") this.refusal = null;
-    if (kind !== "extend") this.showBoxes([]);
-    if (this.drawing.isBlank) this.digits = [];
+    if (kind !== "extend") this.showBoxes([], []);
+    if (this.drawing.isBlank) Object.assign(this, { digits: [], rejected: [], isUnread: false });
     this.paint();
     this.dispatchEvent(new CustomEvent("change", { detail: kind }));
   }
@@ -101,11 +114,13 @@ export class DrawingPad extends EventTarget {
     this.hint.hidden = !this.drawing.isBlank;
   }
 
-  /** Draw the boxes of `digits`, whose lengths are shares of the sides of `frame`. */
-  showBoxes(digits, frame) {
+  /** Draw the boxes of `digits` and of `rejected` marks, whose lengths are shares of the sides of `frame`. */
+  showBoxes(digits, rejected, frame) {
     const inPercent = (length, whole) => `${(100 * length) / whole}%`;
-    const elements = digits.map(({ box, class: name }) => {
+    const marks = rejected.map((box) => ({ box, class: "", isRejected: true }));
+    const elements = [...digits, ...marks].map(({ box, class: name, isRejected }) => {
       const element = document.createElement("div");
+      element.classList.toggle("rejected", Boolean(isRejected));
       element.append(Object.assign(document.createElement("span"), { textContent: name }));
       element.style.left = inPercent(frame.left + box.left * frame.width, this.aspect);
       element.style.top = inPercent(frame.top + box.top * frame.height, 1);

@@ -2,7 +2,7 @@
 
 import { getModel } from "./api.js";
 import { LiveRegion } from "./live_region.js";
-import { advice, announcement } from "./messages.js";
+import { advice, announcement, isDigits, NOTHING_READ } from "./messages.js";
 import { Mode, MODES } from "./mode.js";
 import { fileOf, frameOf } from "./paint.js";
 import * as pictures from "./pictures.js";
@@ -25,15 +25,15 @@ let classes = [..."0123456789"];
 let fileError = ""; // the message about a file that could not be opened
 
 function render() {
-  const { digits, selected } = mode;
+  const { digits, rejected, selected } = mode;
   const isNumber = mode !== modes.one;
   const isStale = queue.problem !== null && !mode.isBlank;
-  const prompt = isStale ? "…" : mode.prompt;
+  const prompt = isStale ? "…" : mode.isUnread ? NOTHING_READ : mode.prompt;
   const select = (index) => {
     mode.selected = index;
     render();
   };
-  panel.render({ digits, isNumber, isStale, selected, classes, prompt, select });
+  panel.render({ digits, rejected, isNumber, isStale, selected, classes, prompt, select });
   for (const [index, pad] of mode.pads.entries()) {
     if (mode.pads.length === 1) continue;
     pad.element.classList.toggle("selected", index === selected);
@@ -48,7 +48,7 @@ function render() {
   element("notice").hidden = !message;
   element("panel").ariaBusy = String(queue.isBusy);
   const isBlank = digits.every((digit) => digit === null);
-  liveRegion.announce(message || (isBlank ? prompt : announcement(digits, classes)));
+  liveRegion.announce(message || (isBlank ? prompt : announcement(digits, classes, rejected)));
 }
 
 /** Queue a request to read a pad, unless it is blank. */
@@ -66,16 +66,14 @@ function submit(mode, pad) {
       if (picture) return pictures.send(picture, (file) => mode.classify(file));
       return mode.classify(await fileOf(pad.drawing, pad.aspect));
     },
-    onAnswer(digits) {
-      pad.digits = digits;
-      pad.refusal = null;
-      pad.showBoxes(mode.name === "line" ? digits : [], frame);
+    onAnswer(reading) {
+      Object.assign(pad, reading, { refusal: null });
+      pad.showBoxes(mode.name === "line" ? pad.digits : [], pad.rejected, frame);
       render();
     },
     onRefusal(problem) {
-      pad.digits = [];
-      pad.refusal = problem;
-      pad.showBoxes([]);
+      Object.assign(pad, { digits: [], rejected: [], isUnread: false, refusal: problem });
+      pad.showBoxes([], []);
       render();
     },
   });
@@ -100,6 +98,15 @@ function setMode(name) {
   render();
 }
 
+/** Read the drawing of one digit as a line. */
+function readAsLine() {
+  const radio = element("modes").querySelector("[value=line]");
+  radio.checked = true;
+  setMode("line");
+  mode.pads[0].copy(modes.one.pads[0]);
+  radio.focus(); // the button disappears
+}
+
 function loadModel() {
   queue.add("model", { send: getModel, onAnswer: setModel, onRefusal: console.error });
 }
@@ -108,7 +115,7 @@ function setModel(model) {
   element("model").textContent = model.model;
   classes = model.classes;
   panel.setClasses(classes);
-  if (classes.join("") !== "0123456789") {
+  if (!isDigits(classes)) {
     element("title").textContent = document.title = "What is it?";
     element("modes").hidden = true;
     modes.one.prompt = `Draw one of these: ${classes.join(", ")}`;
@@ -138,6 +145,7 @@ queue.addEventListener("state", render);
 pictures.listen(addFile);
 element("undo").addEventListener("click", () => mode.undo());
 element("clear").addEventListener("click", () => mode.clear());
+element("as-line").addEventListener("click", readAsLine);
 element("modes").addEventListener("change", ({ target }) => setMode(target.value));
 addEventListener("keydown", onKey);
 for (const query of ["(prefers-color-scheme: dark)", "(forced-colors: active)"]) {

@@ -17,20 +17,22 @@ const ADVICE = {
   body_too_large: "This picture is too large to send.",
 };
 
+/** In place of the prompt, for a line in which no digit was found. */
+export const NOTHING_READ = "Nothing here looks like a digit";
+
 /** "99.8 %". Rounded down, and never 100: no answer is certain. */
 export const percent = (share) => `${Math.floor(1000 * Math.min(share, 0.9999)) / 10} %`;
 
 export const isSure = (digit) => digit.confidence >= MIN_SURE;
 
-const isDigits = (classes) => classes.join("") === "0123456789";
+export const isDigits = (classes) => classes.join("") === "0123456789";
 
-/** What a picture of none of the classes is. */
-const none = (classes) => (isDigits(classes) ? "not a digit" : "none of these");
+/** Whether the drawing is one picture of several digits, which the mode "A line" reads. */
+export const isSeveral = (digits, classes) =>
+  digits.length === 1 && digits[0]?.reason === "several_digits" && isDigits(classes);
 
-/** The class with the largest probability, whatever the digit score. */
-export function closest({ probabilities }, classes) {
-  return classes[probabilities.indexOf(Math.max(...probabilities))];
-}
+/** The index of the class with the largest probability, also of what shows none of them. */
+export const closest = ({ probabilities }) => probabilities.indexOf(Math.max(...probabilities));
 
 /** "4, 7 or 9": the two or three most likely classes, the most likely first. */
 export function candidates({ probabilities }, classes) {
@@ -39,33 +41,42 @@ export function candidates({ probabilities }, classes) {
   return `${names.slice(0, -1).join(", ")} or ${names.at(-1)}`;
 }
 
-/** The answer in large type, with a dot for each blank box and a cross for what is not a digit. */
+/** Whether the answer is one picture that shows none of the classes. */
+export const isRefused = (digits) => digits.length === 1 && Boolean(digits[0]?.reason);
+
+/** The answer in large type, or a sentence for what is not a digit; of several, with a dot for each blank box and a cross for what is not a digit. */
 export function headline(digits, classes) {
-  if (digits.length === 1 && digits[0].reason) return none(classes);
+  if (isSeveral(digits, classes)) return "Several digits?";
+  if (isRefused(digits)) return `This does not look like ${isDigits(classes) ? "a digit" : "any of these"}`;
   if (digits.length === 1) return digits[0].class + (isSure(digits[0]) ? "" : "?");
   return digits.map((digit) => (digit?.reason ? "×" : (digit?.class ?? "·"))).join("");
 }
 
-/** The line below it: "99.8 % sure", or the candidates for each unsure digit. Empty for several digits, all sure. */
-export function remark(digits, classes) {
-  if (digits.length === 1 && digits[0].reason) return refusal(digits[0], classes);
-  const unsure = digits.filter((digit) => digit && !digit.reason && !isSure(digit));
-  if (unsure.length) return `not sure: ${unsure.map((digit) => candidates(digit, classes)).join("; ")}`;
-  return digits.length === 1 ? `${percent(digits[0].confidence)} sure` : "";
-}
-
-/** What to do about a picture that shows none of the classes. */
-function refusal(digit, classes) {
-  if (digit.reason === "several_digits" && isDigits(classes)) {
-    return "There seem to be several digits. Choose “a line” to read them.";
+/**
+ * The line below it: "99.8 % sure", the candidates for each unsure digit, the class that is closest to what is none,
+ * and how many marks of a line were left out. Empty for several digits, all sure.
+ */
+export function remark(digits, classes, rejected = []) {
+  if (isSeveral(digits, classes)) return "";
+  if (isRefused(digits)) {
+    const index = closest(digits[0]);
+    return `closest ${classes[index]}, ${Math.floor(100 * digits[0].probabilities[index])}\u00a0%`;
   }
-  return `If it is one, it is most likely ${closest(digit, classes)}. Draw it larger, or with clearer strokes.`;
+  const parts = [];
+  const unsure = digits.filter((digit) => digit && !digit.reason && !isSure(digit));
+  if (unsure.length) parts.push(`not sure: ${unsure.map((digit) => candidates(digit, classes)).join("; ")}`);
+  else if (digits.length === 1) parts.push(`${percent(digits[0].confidence)} sure`);
+  if (digits.some((digit) => digit?.reason)) parts.push("×: does not look like a digit");
+  if (rejected.length) parts.push(`left out: ${rejected.length} ${rejected.length === 1 ? "mark" : "marks"}, not a digit`);
+  return parts.join("; ");
 }
 
 /** The text for screen readers: the digits one by one, so that 2026 is not read as two thousand and twenty-six. */
-export function announcement(digits, classes) {
-  const names = digits.map((digit) => (digit?.reason ? none(classes) : (digit?.class ?? "blank"))).join(" ");
-  return [names, remark(digits, classes)].filter(Boolean).join(", ");
+export function announcement(digits, classes, rejected) {
+  if (isSeveral(digits, classes)) return "There seem to be several digits. They can be read as a line.";
+  if (isRefused(digits)) return `${headline(digits, classes)}, ${remark(digits, classes)}`;
+  const names = digits.map((digit) => (digit?.reason ? "unknown" : (digit?.class ?? "blank"))).join(" ");
+  return [names, remark(digits, classes, rejected).replace("×", "unknown")].filter(Boolean).join(", ");
 }
 
 /** What to do about a problem. */

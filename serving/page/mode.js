@@ -91,11 +91,25 @@ export class Mode extends EventTarget {
     this.current = this.pads[0];
   }
 
-  /** The digits in a file, read by the endpoint of this mode; one with a reason is none. Throws Problem. */
+  /** The boxes of marks in a line that are no digits. */
+  get rejected() {
+    return this.pads[0].rejected;
+  }
+
+  /** Whether there is a line in which no digit was found. */
+  get isUnread() {
+    return this.pads.some((pad) => pad.isUnread);
+  }
+
+  /**
+   * What the endpoint of this mode reads in a file: `digits`, of which one with a reason is none, `rejected` and
+   * `isUnread` as a pad has them. Throws Problem.
+   */
   async classify(file) {
     const answer = await (this.name === "line" ? read : predict)(file);
     this.dispatchEvent(new CustomEvent("model", { detail: answer.model }));
-    if (this.name === "line") return answer.digits;
-    return answer.reason === "blank_page" ? [] : [answer];
+    const { digits = [answer], rejected = [], reason } = answer;
+    if (reason === "blank_page") return { digits: [], rejected, isUnread: false };
+    return { digits, rejected, isUnread: digits.length === 0 };
   }
 }

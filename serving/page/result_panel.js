@@ -1,6 +1,6 @@
 /** The result: the answer in large type, the model's input, and a table of probabilities. */
 
-import { closest, headline, percent, remark } from "./messages.js";
+import { closest, headline, isRefused, isSeveral, percent, remark } from "./messages.js";
 
 const element = (id) => document.getElementById(id);
 
@@ -19,18 +19,20 @@ export function setClasses(classes) {
 }
 
 /**
- * Show `digits`, null for a blank box; a number can have several. The one at index `selected` is shown in full, and
+ * Show `digits`, null for a blank box, and `rejected` marks; a number can have several. The one at index `selected` is shown in full, and
  * `select(index)` is called when the user picks another one. If there are none, `prompt` is shown. A result is stale
  * while the service cannot read the current drawing.
  */
-export function render({ digits, isNumber, isStale, selected, classes, prompt, select }) {
+export function render({ digits, rejected, isNumber, isStale, selected, classes, prompt, select }) {
   const isBlank = digits.every((digit) => digit === null);
   const text = isBlank ? prompt : headline(digits, classes);
   const answer = element("answer");
   answer.textContent = text;
-  answer.classList.toggle("prompt", isBlank || (digits.length === 1 && digits[0].reason !== null));
+  answer.classList.toggle("prompt", isBlank || isRefused(digits));
   answer.style.setProperty("--length", Math.max(text.length, 1));
-  element("remark").textContent = isBlank ? "" : remark(digits, classes);
+  element("remark").textContent = isBlank ? "" : remark(digits, classes, rejected);
+  element("remark").hidden = isSeveral(digits, classes); // the button takes its place
+  element("as-line").hidden = !isSeveral(digits, classes);
   element("panel").classList.toggle("number", isNumber);
   element("panel").classList.toggle("wide", isNumber || classes.some((name) => name.length > 1));
   element("panel").classList.toggle("stale", isStale);
@@ -67,7 +69,7 @@ function renderDigit(digit, classes) {
   element("bars").classList.toggle("refused", Boolean(digit?.reason));
   for (const [index, row] of [...element("bars").rows].entries()) {
     const share = digit?.probabilities[index] ?? 0;
-    row.classList.toggle("best", Boolean(digit) && classes[index] === closest(digit, classes));
+    row.classList.toggle("best", Boolean(digit) && index === closest(digit));
     row.querySelector(".bar").style.setProperty("--share", share);
     row.querySelector(".value").textContent = digit ? percent(share) : "";
   }

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import pytest
 from playwright.sync_api import Browser, Page, Response, expect
@@ -19,6 +19,8 @@ ADD_FILE: Final = """([action, name, type, bytes]) => {
     if (action === "drop") target.dispatchEvent(new DragEvent("drop", { ...options, dataTransfer: files }));
     else target.dispatchEvent(new ClipboardEvent("paste", { ...options, clipboardData: files }));
 }"""  # Playwright can neither drag nor copy a file from a file manager
+
+SEEN: Final = "data:image/gif;base64,R0lGODlhAQABAIAAAP///wAAACwAAAAAAQABAAACAkQBADs="  # of one pixel
 
 
 def answer(page: Page) -> str:
@@ -42,6 +44,13 @@ def picture(digit: int) -> Path:
 def add_file(page: Page, action: str, path: Path, media_type: str = "image/png") -> None:
     """Drop or paste a file."""
     page.evaluate(ADD_FILE, [action, path.name, media_type, list(path.read_bytes())])
+
+
+def refused(reason: str) -> dict[str, Any]:
+    """An answer of `/predict` without a digit, but for its model; the sixth class is the closest."""
+    shares = [0.7 if label == 6 else 0.3 / 9 for label in range(10)]
+    none = dict.fromkeys(("digit", "class", "confidence"))
+    return none | {"reason": reason, "digit_score": 0.02, "probabilities": shares, "seen": SEEN}
 
 
 @contextmanager

@@ -13,7 +13,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
-from tests.e2e.page_actions import add_file, answer, best_two, picture, tab_to
+from tests.e2e.page_actions import add_file, answer, best_two, picture, refused, tab_to
 from tests.support.browser import draw, pad, stroke_paths, wait_for_answer
 
 PHONE = {"width": 360, "height": 740}
@@ -21,6 +21,13 @@ INK = """canvas => {
     const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
     return data.filter((value, index) => index % 4 === 3 && value > 127).length;
 }"""  # pixels
+
+DIGITS = [*"0123456789"]
+ITEMS = ["Top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Boot"]
+TEXTS = """async ([digit, classes]) => {
+    const { headline, remark, announcement } = await import("/page/messages.js");
+    return [headline, remark, announcement].map((text) => text([digit], classes));
+}"""
 
 
 def test_drawn_digits_are_read(page: Page) -> None:
@@ -167,13 +174,44 @@ def test_an_unsure_answer_is_a_question_and_none_is_certain(
 ) -> None:
     (digit,) = (digit for digit, share in probabilities.items() if share == max(probabilities.values()))
     shares = [probabilities.get(label, 0.0) for label in range(10)]
-    result = {"class": str(digit), "confidence": probabilities[digit], "probabilities": shares}
-    texts = """async digit => {
-        const messages = await import("/page/messages.js");
-        return [messages.headline([digit]), messages.remark([digit], [..."0123456789"])];
-    }"""
+    result = {"class": str(digit), "confidence": probabilities[digit], "reason": None, "probabilities": shares}
 
-    assert page.evaluate(texts, result) == [headline, remark]
+    assert page.evaluate(TEXTS, [result, DIGITS])[:2] == [headline, remark]
+
+
+@pytest.mark.parametrize(
+    ("reason", "classes", "headline", "remark", "announcement"),
+    [
+        ("not_a_digit", DIGITS, "This does not look like a digit", "closest 6, 70\xa0%", None),
+        (
+            "several_digits",
+            DIGITS,
+            "Several digits?",
+            "",
+            "There seem to be several digits. They can be read as a line.",
+        ),
+        ("several_digits", ITEMS, "This does not look like any of these", "closest Shirt, 70\xa0%", None),
+    ],
+)
+def test_what_is_no_digit_gets_a_sentence_and_the_closest_class(
+    page: Page, reason: str, classes: list[str], headline: str, remark: str, announcement: str | None
+) -> None:
+    texts = page.evaluate(TEXTS, [refused(reason), classes])
+
+    assert texts == [headline, remark, announcement or f"{headline}, {remark}"]
+
+
+def test_what_is_no_digit_is_shown_with_dimmed_bars(page: Page) -> None:
+    model = page.locator("#model").inner_text()
+    page.route("**/predict?*", lambda route: route.fulfill(json={"model": model, **refused("not_a_digit")}))
+    draw(pad(page), 6)
+
+    assert answer(page) == "This does not look like a digit"
+    expect(page.locator("#bars.refused .best th")).to_have_text("6")
+    expect(page.get_by_role("button", name="Read as a line")).to_be_hidden()
+    page.keyboard.press("Delete")
+    assert answer(page) == "Draw a digit"
+    expect(page.locator("#bars.refused")).to_have_count(0)
 
 
 @pytest.mark.parametrize("mode", ["One digit", "Four boxes", "A line"])

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from playwright.sync_api import Page, Route, expect
 
-from tests.e2e.page_actions import answer, picture, tab_to
+from tests.e2e.page_actions import SEEN, answer, picture, refused, tab_to
 from tests.support.browser import draw, pad, stroke_paths, wait_for_answer
 
 
@@ -89,9 +89,11 @@ def result(digit: int, confidence: float, left: float) -> dict[str, Any]:
         "digit": digit,
         "class": str(digit),
         "confidence": confidence,
+        "reason": None,
+        "digit_score": 1.0,
         "probabilities": probabilities,
         "box": {"left": left, "top": 0.2, "width": 0.2, "height": 0.5},
-        "seen": "data:image/gif;base64,R0lGODlhAQABAIAAAP///wAAACwAAAAAAQABAAACAkQBADs=",
+        "seen": SEEN,
     }
 
 
@@ -100,7 +102,7 @@ def test_the_least_certain_digit_of_a_line_is_shown_in_full_until_the_user_selec
 
     def fulfill(route: Route) -> None:
         model = page.locator("#model").inner_text()
-        route.fulfill(json={"model": model, "is_blank": False, "text": "497", "digits": digits})
+        route.fulfill(json={"model": model, "reason": None, "text": "497", "digits": digits, "rejected": []})
 
     page.route("**/read?*", fulfill)
     page.get_by_role("radio", name="A line").check()
@@ -125,3 +127,39 @@ def test_the_last_of_four_boxes_drawn_in_is_shown_in_full(page: Page) -> None:
 
     expect(page.get_by_role("button", name="Box 2", pressed=True)).to_be_visible()
     expect(page.locator("#bars .best th")).to_have_text("6")
+
+
+def test_several_digits_in_place_of_one_are_read_as_a_line_by_a_button(page: Page) -> None:
+    model = page.locator("#model").inner_text()
+    page.route("**/predict?*", lambda route: route.fulfill(json={"model": model, **refused("several_digits")}))
+    draw(pad(page), 4, left=0.1, height=0.4)
+    draw(pad(page), 7, left=0.6, height=0.4)
+    assert answer(page) == "Several digits?"
+
+    page.get_by_role("button", name="Read as a line").press("Enter")
+
+    assert answer(page) == "47"
+    expect(page.get_by_role("radio", name="A line", checked=True)).to_be_focused()
+    page.keyboard.press("Control+z")
+    assert answer(page) == "Write a number"
+    page.get_by_role("radio", name="One digit").check()
+    assert answer(page) == "Several digits?"
+
+
+def test_marks_in_a_line_that_are_no_digits_are_counted_and_get_dashed_boxes(page: Page) -> None:
+    reading: dict[str, Any] = {"model": page.locator("#model").inner_text(), "reason": None, "text": "7"}
+    reading |= {"digits": [result(7, 0.99, 0.7)], "rejected": [result(0, 0.5, 0.1)["box"]]}
+    page.route("**/read?*", lambda route: route.fulfill(json=reading))
+    page.get_by_role("radio", name="A line").check()
+    draw(pad(page), 7)
+
+    assert answer(page) == "7"
+    expect(page.locator("#remark")).to_have_text("99 % sure; left out: 1 mark, not a digit")
+    expect(page.locator(".boxes .rejected")).to_have_css("border-style", "dashed")
+
+    reading |= {"reason": "not_a_digit", "text": "", "digits": []}
+    draw(pad(page), 7)
+    assert answer(page) == "Nothing here looks like a digit"
+    page.keyboard.press("Delete")
+    assert answer(page) == "Write a number"
+    expect(page.locator(".boxes > div")).to_have_count(0)
