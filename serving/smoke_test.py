@@ -1,8 +1,10 @@
-"""A smoke test of a Bento: `python -m serving.smoke_test BENTO PICTURE` serves it and sends one request.
+"""A smoke test of a Bento: `python -m serving.smoke_test BENTO PICTURE` serves it and sends a picture of a digit, which
+must get one, and an empty picture, which must get none. `/readyz` has checked the golden pictures before.
 
 Tests, benchmarks and the screenshots start services in the same way.
 """
 
+import io
 import json
 import os
 import signal
@@ -15,6 +17,9 @@ import urllib.request
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
+
+from PIL import Image
 
 READY_SECONDS = 180  # for the service to become ready: usually 3, many more on a busy machine
 GRACE = 8  # seconds for accepted requests to be answered after SIGTERM
@@ -74,17 +79,32 @@ def read_log(log: Path) -> str:
     return log.read_text(encoding="utf-8", errors="replace")
 
 
+def predict(url: str, picture: bytes) -> dict[str, Any]:
+    """The answer of `/predict`. Raises URLError."""
+    request = urllib.request.Request(f"{url}/predict", picture, {"Content-Type": "application/octet-stream"})
+    with urllib.request.urlopen(request, timeout=10) as response:
+        answer: dict[str, Any] = json.load(response)
+    return answer
+
+
+def empty_picture() -> bytes:
+    """A PNG of white paper."""
+    buffer = io.BytesIO()
+    Image.new("L", (64, 64), 255).save(buffer, "PNG")
+    return buffer.getvalue()
+
+
 def main() -> None:
     if len(sys.argv) != 3:
         sys.exit("error: expected a Bento and a picture to send to it: is data/ empty?")
     bento, picture = sys.argv[1], Path(sys.argv[2])
     log = Path(".cache/service.log")
     with running(bento, log) as url:
-        request = urllib.request.Request(
-            f"{url}/predict", picture.read_bytes(), {"Content-Type": "application/octet-stream"}
-        )
-        with urllib.request.urlopen(request, timeout=10) as response:
-            answer = json.load(response)
+        answer, blank = predict(url, picture.read_bytes()), predict(url, empty_picture())
+    if blank["reason"] != "blank_page":
+        sys.exit(f"error: POST /predict of an empty picture: got {blank}, expected the reason blank_page")
+    if answer["reason"]:
+        sys.exit(f"error: POST /predict {picture}: got {answer}, expected a digit")
     print(f"POST /predict {picture}: digit {answer['digit']}, confidence {answer['confidence']:.3f}, {answer['model']}")
 
 
