@@ -451,7 +451,11 @@ def resolved(schema: Any, root: Any) -> Any:
     return schema | {"components": root["components"]}
 
 
-def test_answers_and_refusals_match_the_description(client: TestClient) -> None:
+@pytest.mark.parametrize("threshold", [0.0, 1.0])
+def test_answers_and_refusals_match_the_description(
+    client: TestClient, model: Model, monkeypatch: pytest.MonkeyPatch, threshold: float
+) -> None:
+    monkeypatch.setattr(model, "threshold", threshold)
     description = client.get("/docs.json").json()
     posts = {
         "/predict": [(FIVE, PNG), (BLANK, PNG), (b"hello", PNG)],

@@ -158,7 +158,7 @@ def describe(tag: str, dataset: str, classes: tuple[str, ...]) -> Json:
     read = operation(
         "read",
         f"a picture of up to {MAX_DIGITS} digits in a row: the number, and each digit with its box in shares of the "
-        "sides of the picture as it stands upright",
+        "sides of the picture as it stands upright; marks that are no digits are left out",
         parameters=[SEEN],
         requestBody=picture_body(),
         responses=responses(

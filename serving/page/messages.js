@@ -34,8 +34,9 @@ export const isSeveral = (digits, classes) =>
 /** The index of the class with the largest probability, also of what shows none of them. */
 export const closest = ({ probabilities }) => probabilities.indexOf(Math.max(...probabilities));
 
-/** "4, 7 or 9": the two or three most likely classes, the most likely first. */
-export function candidates({ probabilities }, classes) {
+/** "4, 7 or 9": the two or three most likely classes, the most likely first; "4 or no digit" if only that is in doubt. */
+export function candidates({ probabilities, class: name }, classes) {
+  if (Math.max(...probabilities) >= MIN_SURE) return `${name} or ${isDigits(classes) ? "no digit" : "none of these"}`;
   const order = [...probabilities.keys()].sort((a, b) => probabilities[b] - probabilities[a]).slice(0, 3);
   const names = order.filter((index, rank) => rank < 2 || probabilities[index] >= MIN_CANDIDATE).map((index) => classes[index]);
   return `${names.slice(0, -1).join(", ")} or ${names.at(-1)}`;

@@ -179,6 +179,13 @@ def test_an_unsure_answer_is_a_question_and_none_is_certain(
     assert page.evaluate(TEXTS, [result, DIGITS])[:2] == [headline, remark]
 
 
+def test_a_digit_that_may_be_none_is_a_question(page: Page) -> None:
+    result = refused("") | {"class": "6", "confidence": 0.6 * 0.8, "digit_score": 0.6}
+    result["probabilities"] = [0.8 if label == 6 else 0.2 / 9 for label in range(10)]
+
+    assert page.evaluate(TEXTS, [result, DIGITS])[:2] == ["6?", "not sure: 6 or no digit"]
+
+
 @pytest.mark.parametrize(
     ("reason", "classes", "headline", "remark", "announcement"),
     [
