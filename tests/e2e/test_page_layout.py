@@ -10,6 +10,7 @@ import pytest
 from PIL import Image
 from playwright.sync_api import FloatRect, Locator, Page
 
+from tests.e2e.page_actions import refused
 from tests.support.browser import NUMBER, draw, pad, wait_for_answer
 
 TOUCH: Final = {"has_touch": True, "is_mobile": True, "device_scale_factor": 2}
@@ -19,6 +20,12 @@ LOW: Final[dict[str, dict[str, Any]]] = {
     "a phone on its side": {"viewport": {"width": 844, "height": 390}, **TOUCH},
     "a small phone on its side": {"viewport": {"width": 667, "height": 375}, **TOUCH},
     "a low window": {"viewport": {"width": 1280, "height": 600}},
+}
+REFUSALS: Final[dict[str, dict[str, Any]]] = {
+    "a phone": {"viewport": {"width": 360, "height": 740}, **TOUCH},
+    "a low phone": {"viewport": {"width": 360, "height": 640}, **TOUCH},
+    "a desktop": {"viewport": {"width": 1280, "height": 720}},
+    "a phone on its side": LOW["a phone on its side"],
 }
 MODES: Final = ("One digit", "Four boxes", "A line")
 SHADES: Final = 60  # of 255; a smaller difference does not count as visible
@@ -169,3 +176,36 @@ def test_with_forced_colours_the_selected_box_and_tile_are_outlined(forced: Page
     ):
         assert forced.locator(selected).evaluate(outline) >= 2
         assert forced.locator(other).first.evaluate(outline) == 0
+
+
+@pytest.mark.parametrize("window", ["a phone", "a desktop"])
+def test_a_refusal_takes_the_place_of_the_answer_and_moves_nothing(
+    open_page: Callable[..., Page], page_url: str, window: str
+) -> None:
+    page = open_page(page_url, **REFUSALS[window])
+    draw(pad(page), 3)
+    wait_for_answer(page)
+    before = [box_of(page.locator(part)) for part in ("#seen", "#bars")]
+
+    model = page.locator("#model").inner_text()
+    page.route("**/predict?*", lambda route: route.fulfill(json={"model": model, **refused("not_a_digit")}))
+    draw(pad(page), 3)
+    wait_for_answer(page)
+
+    assert [box_of(page.locator(part)) for part in ("#seen", "#bars")] == before
+
+
+@pytest.mark.parametrize("window", REFUSALS)
+def test_the_button_for_several_digits_is_large_enough_and_beside_the_bars(
+    open_page: Callable[..., Page], page_url: str, window: str
+) -> None:
+    page = open_page(page_url, **REFUSALS[window])
+    model = page.locator("#model").inner_text()
+    page.route("**/predict?*", lambda route: route.fulfill(json={"model": model, **refused("several_digits")}))
+    draw(pad(page), 3)
+    wait_for_answer(page)
+
+    button, bars = box_of(page.get_by_role("button", name="Read as a line")), box_of(page.locator("#bars"))
+    assert min(button["width"], button["height"]) >= 44
+    assert button["x"] + button["width"] <= bars["x"]
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
