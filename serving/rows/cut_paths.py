@@ -14,9 +14,11 @@ from pipeline.data.components import Box, Component, Labels, connected_component
 from serving.rows.components import estimate_stroke_width
 from serving.rows.limits import MAX_CUTS
 
-MAX_CUT_COST: Final = 4.0  # stroke widths of ink that a cut crosses
+MAX_CUT_COST: Final = 2.0  # stroke widths of ink that a cut crosses
+CONTACT_HOLE_COST: Final = 1.5  # likewise, of cuts beside loops
+MAX_CONTACT: Final = 0.8  # of the row's height, the ink that such a cut crosses
 MIN_CUT_DISTANCE: Final = 0.15  # of the row's height, between two cuts
-HOLE_COST: Final = 0.5  # pixels of ink, of a pixel inside a loop: digits are cut beside loops
+HOLE_COST: Final = 0.3  # pixels of ink, of a pixel inside a loop
 DIAGONAL_COST: Final = 0.3  # pixels of ink, of a path's step to a neighbouring column
 MAX_PATH_ROWS: Final = 64  # ink is subsampled to this; more rows give no better paths
 BACKGROUND: Final = -1  # in the segment image
@@ -75,7 +77,8 @@ def find_cuts(mask: npt.NDArray[np.bool_], height: float) -> list[Cut]:
     """Possible cuts of a component `(h, w)`, from left to right.
 
     Through each column at half height, the path that crosses the least ink is found by dynamic programming; it steps
-    straight or diagonally. The paths of least cost are kept, MIN_CUT_DISTANCE apart.
+    straight or diagonally. The paths of least cost are kept, MIN_CUT_DISTANCE apart. Paths that avoid loops may cross
+    more ink: loops that touch, such as those of two zeros, share it over a part of their height.
     """
     h, w = mask.shape
     step = -(-h // MAX_PATH_ROWS)
@@ -84,17 +87,18 @@ def find_cuts(mask: npt.NDArray[np.bool_], height: float) -> list[Cut]:
     if small.shape[1] < 3 * margin:
         return []
     stroke_width = estimate_stroke_width(small)
-    half = len(small) // 2
-    crossed = small + np.float32(HOLE_COST) * find_holes(small)
-    (up, up_steps), (down, down_steps) = _path_costs(crossed[half::-1]), _path_costs(crossed[half:])
-    costs = (up + down - crossed[half]) / stroke_width
-    costs[:margin] = costs[-margin:] = np.inf
+    holes = find_holes(small)
+    limits = (MAX_CUT_COST, MAX_CONTACT * height / step / stroke_width)
+    paths = [_Paths(small + np.float32(cost) * holes) for cost in (HOLE_COST, CONTACT_HOLE_COST)]
+    costs = np.stack([some.costs / stroke_width for some in paths])
+    shares = costs / np.array(limits)[:, None]
+    shares[:, :margin] = shares[:, -margin:] = np.inf
     cuts = []
-    while costs.min() <= MAX_CUT_COST:
-        column = int(costs.argmin())
-        path = step * np.concatenate([_trace_path(up_steps, column)[::-1], _trace_path(down_steps, column)[1:]])
-        cuts.append((float(costs[column]), np.repeat(path, step)[:h]))
-        costs[max(0, column - margin) : column + margin + 1] = np.inf
+    while shares.min() <= 1:
+        kind, column = np.unravel_index(int(shares.argmin()), shares.shape)
+        path = step * paths[kind].trace(int(column))
+        cuts.append((float(costs[kind, column]), np.repeat(path, step)[:h]))
+        shares[:, max(0, column - margin) : column + margin + 1] = np.inf
     cuts.sort(key=lambda cut: int(cut[1].sum()))
     kept = []
     for cost, path in cuts:
@@ -103,6 +107,19 @@ def find_cuts(mask: npt.NDArray[np.bool_], height: float) -> list[Cut]:
             kept.append((cost, path))
             mask = mask & ~segment
     return kept
+
+
+class _Paths:
+    """The cheapest path through each column at half height, from the first row to the last, and its cost."""
+
+    def __init__(self, pixels: npt.NDArray[np.float32]) -> None:
+        half = len(pixels) // 2
+        up, self._up = _path_costs(pixels[half::-1])
+        down, self._down = _path_costs(pixels[half:])
+        self.costs = up + down - pixels[half]
+
+    def trace(self, column: int) -> npt.NDArray[np.int64]:
+        return np.concatenate([_trace_path(self._up, column)[::-1], _trace_path(self._down, column)[1:]])
 
 
 def find_holes(mask: npt.NDArray[np.bool_]) -> npt.NDArray[np.bool_]:
