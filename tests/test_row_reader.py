@@ -13,6 +13,7 @@ from pipeline.data.image import scale_and_center
 from pipeline.data.ink import INK_THRESHOLD
 from serving.rows.limits import MAX_DIGITS
 from serving.rows.reader import DetectedDigit, read_row
+from serving.rows.rules import erase_rules
 from tests.support.pictures import DIGIT_HEIGHT, Pixels, compose, digit_ink, row, stroke
 from tests.support.synthetic_digits import synthetic_images
 
@@ -119,6 +120,47 @@ def test_points_commas_and_hyphens_are_not_digits(model: SimilarityModel, width:
 def test_an_underline_is_not_a_digit(model: SimilarityModel, fall: int) -> None:
     line = [(stroke(10, 4), 15 + 10 * part, 165 + fall * (part // 3)) for part in range(24)]
     assert text(read_row(model, np.maximum(row("402"), compose(*line)))) == "402"
+
+
+@pytest.mark.parametrize("inset", [0, 1, 3])
+def test_an_underline_may_touch_the_digits(model: SimilarityModel, inset: int) -> None:
+    ink = row("6803")
+    lowest = int(np.flatnonzero(ink.any(axis=1))[-1])
+    ink[lowest - inset + 1 :][:4, 10:-10] = 255
+    assert text(read_row(model, ink)) == "6803"
+
+
+@pytest.mark.parametrize("fall", [0.0, 0.05, -0.05])
+def test_the_lines_of_ruled_paper_are_not_digits(model: SimilarityModel, fall: float) -> None:
+    ink = row("4083")
+    columns = np.arange(ink.shape[1])
+    for top in (30, 112, 190):
+        for depth in range(2):
+            rows = (top + depth + fall * columns).astype(int)
+            ink[rows, columns] = np.maximum(ink[rows, columns], 150)
+    ink[:, 8:10] = np.maximum(ink[:, 8:10], 150)
+    assert text(read_row(model, ink)) == "4083"
+
+
+def test_the_grid_of_squared_paper_is_not_a_digit(model: SimilarityModel) -> None:
+    ink = row("2057")
+    ink[27::40] = np.maximum(ink[27::40], 120)
+    ink[:, ::40] = np.maximum(ink[:, ::40], 120)
+    assert text(read_row(model, ink)) == "2057"
+
+
+@pytest.mark.parametrize("number", ["1", "7", "77", "111", "4"])
+def test_the_strokes_of_digits_are_not_rules(number: str) -> None:
+    ink = row(number, gap=2)
+    rows, columns = np.flatnonzero(ink.any(axis=1)), np.flatnonzero(ink.any(axis=0))
+    for margin in (0, 20):
+        cropped = np.pad(ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1], margin)
+        assert (erase_rules(cropped) == cropped).all()
+
+
+@pytest.mark.parametrize("overlap", [1, 4, 7])
+def test_zeros_whose_loops_touch_are_cut(model: SimilarityModel, overlap: int) -> None:
+    assert text(read_row(model, row("3000", gap=-overlap))) == "3000"
 
 
 def test_dust_is_not_a_digit(model: SimilarityModel) -> None:

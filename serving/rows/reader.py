@@ -19,10 +19,10 @@ from pipeline.core.errors import PictureError
 from pipeline.data.components import Box, Labels
 from pipeline.data.image import scale_and_center
 from pipeline.data.ink import Ink
-from pipeline.data.marks import remove_rules
 from serving.rows.components import find_components
 from serving.rows.cut_paths import BACKGROUND, Segment, split_into_segments
 from serving.rows.limits import MAX_DIGITS, MAX_SEGMENTS
+from serving.rows.rules import erase_rules
 
 MAX_GAP: Final = 0.12  # of the row's height, between strokes of one digit
 # By digit, mean and standard deviation over MNIST's training images of `shape_features`: log(width / height) of the
@@ -80,7 +80,7 @@ def read_row(model: DigitModel, ink: Ink) -> list[DetectedDigit]:
 
     Raises PictureError `more_than_one_line` or `too_many_digits`.
     """
-    ink = remove_rules(ink)
+    ink = erase_rules(ink)
     labels, components, height = find_components(ink)
     if len(components) > MAX_DIGITS:
         raise _too_many(f"{len(components)} separate shapes")
