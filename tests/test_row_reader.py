@@ -163,6 +163,15 @@ def test_zeros_whose_loops_touch_are_cut(model: SimilarityModel, overlap: int) -
     assert text(read_row(model, row("3000", gap=-overlap))) == "3000"
 
 
+def test_the_edges_of_the_lines_above_and_below_belong_to_no_digit(model: SimilarityModel) -> None:
+    ink = row("6053")[70:160]
+    for x in (25, 80, 135, 185):
+        ink[:5, x : x + 20] = ink[-4:, x + 5 : x + 15] = 255
+    found = read_row(model, ink)
+    assert text(found) == "6053"
+    assert all(digit.box[1] > 5 and digit.box[3] < len(ink) - 4 for digit in found)
+
+
 def test_dust_is_not_a_digit(model: SimilarityModel) -> None:
     ink = row("64")
     ink[::50, ::50] = 200

@@ -1,6 +1,7 @@
 """Connected components of ink in a picture of a row of digits: the candidates for a digit or a stroke of one.
 
-Uses shapes and positions only, no model. Not covered: lines that touch each other, underlines that touch their digits.
+Uses shapes and positions only, no model. Not covered: lines of digits that touch each other. Rules that touch digits
+are erased by `serving.rows.rules`.
 """
 
 from functools import reduce
@@ -42,7 +43,7 @@ def find_components(ink: Ink) -> tuple[Labels, list[Component], float]:
     # The largest strokes first: a smaller one may be near no digit but only near a larger stroke.
     for stroke in sorted(components, key=lambda component: -component.area):
         if stroke not in large and max(stroke.width, stroke.height) >= MIN_STROKE_SIZE * height:
-            owner = _owner(stroke, large, height)
+            owner = _owner(stroke, large, height, _at_border(stroke, mask.shape))
             large = [component | stroke if component is owner else component for component in large]
     return labels, sorted(large, key=lambda component: (component.box[0] + component.box[2], component.box)), height
 
@@ -118,9 +119,15 @@ def _is_one_line(boxes: npt.NDArray[np.float64], slope: float, height: float) ->
     return bool((tops[1:] - np.maximum.accumulate(bottoms)[:-1] <= 0.15 * height).all())
 
 
-def _owner(stroke: Component, components: list[Component], height: float) -> Component | None:
+def _at_border(component: Component, shape: tuple[int, ...]) -> bool:
+    left, top, right, bottom = component.box
+    return min(left, top, shape[1] - right, shape[0] - bottom) <= 1
+
+
+def _owner(stroke: Component, components: list[Component], height: float, at_border: bool) -> Component | None:
     """The component that a small stroke belongs to: the one that shares most columns with it, or is very near. None for
-    a point or a comma, which is small in both directions and at the bottom of the line, beside the digits."""
+    a point or a comma, which is small in both directions and at the bottom of the line, beside the digits; nor for what
+    reaches into the picture from its border, such as the line above, unless it is very near."""
     max_gap = MAX_STROKE_GAP * height
     best, most_shared = None, -max_gap
     for component in components:
@@ -130,6 +137,11 @@ def _owner(stroke: Component, components: list[Component], height: float) -> Com
         is_small = max(stroke.width, stroke.height) < MIN_DIGIT_HEIGHT * height
         is_point = is_beside and is_small and y0 > top + 0.6 * (bottom - top)
         gap = max(y0 - bottom, top - y1)
-        if not is_point and shared > most_shared and gap < 0.5 * height and (not is_beside or gap < max_gap):
+        if (
+            not is_point
+            and shared > most_shared
+            and gap < 0.5 * height
+            and (gap < max_gap or not (is_beside or at_border))
+        ):
             best, most_shared = component, shared
     return best
