@@ -26,7 +26,7 @@ from serving.rows.reader import read_row, shape_features
 from tests.support.stroke_templates import fit, render, write
 from tests.support.synthetic_digits import MEDIA
 
-KINDS = ("alone", "spaced", "touching", "zeros", "slanted", "sizes", "photo", "ruled", "underlined")
+KINDS = ("alone", "spaced", "touching", "zeros", "slanted", "sizes", "photo", "ruled", "underlined", "squared", "marks")
 TOUCHING = {"touching": 0.6, "zeros": 0.8}  # share of the gaps
 Ink = npt.NDArray[np.float64]  # (H, W), 0 = paper, 1 = ink
 Pixels = npt.NDArray[np.uint8]
@@ -114,6 +114,10 @@ def finish(canvas: Ink, kind: str, height: float, rng: np.random.Generator) -> I
     if kind == "underlined":
         lowest = np.flatnonzero(ink.any(axis=1))[-1]
         ink[lowest - int(rng.integers(-6, 3)) :][:2, margin // 2 : -margin // 2] = 1
+    if kind == "squared":
+        ink = np.maximum(ink, grid(ink.shape, height, rng))
+    if kind == "marks":
+        ink = add_marks(ink, height, rng)
     if kind == "photo":
         return MEDIA["photo"].finish(ink, rng)
     return Image.fromarray(np.round(255 - 255 * ink).astype(np.uint8))
@@ -125,6 +129,32 @@ def rules(shape: tuple[int, ...], height: float, rng: np.random.Generator) -> In
     for top in np.arange(rng.uniform(0, height), shape[0] - 1, rng.uniform(1.1, 1.6) * height).astype(int):
         ink[top : top + max(1, int(height / 30))] = rng.uniform(0.4, 0.9)
     ink[:, 2:4] = rng.uniform(0.4, 0.9)
+    return ink
+
+
+def grid(shape: tuple[int, ...], height: float, rng: np.random.Generator) -> Ink:
+    """Squares of half to all of a digit's height, fainter than the digits."""
+    ink = np.zeros(shape)
+    side, width = int(rng.uniform(0.5, 1) * height), max(1, int(height / 40))
+    for lines in (ink, ink.T):
+        for start in range(int(rng.integers(side)), len(lines), side):
+            lines[start : start + width] = rng.uniform(0.3, 0.6)
+    return ink
+
+
+def add_marks(ink: Ink, height: float, rng: np.random.Generator) -> Ink:
+    """A dash before the row, a point after it, specks, and the edges of other lines at the border."""
+    space, pen = int(0.8 * height), max(2, int(0.08 * height))
+    ink = np.pad(ink, ((pen, pen), (space, space)))
+    middle, (rows, columns) = len(ink) // 2, ink.shape
+    ink[middle : middle + pen, space // 3 : space // 3 + int(rng.uniform(0.15, 0.3) * height)] = 1
+    ink[middle + int(0.3 * height) :, -space // 2 :][:pen, :pen] = 1
+    for _ in range(20):
+        y, x, size = rng.integers(rows), rng.integers(columns), rng.integers(1, pen + 1)
+        ink[y : y + size, x : x + size] = 1
+    for edge in (ink[:pen], ink[-pen:]):
+        start = rng.integers(columns - space)
+        edge[:, start : start + int(rng.uniform(0.1, 0.4) * height)] = 1
     return ink
 
 
