@@ -157,11 +157,13 @@ def _render(line: Tensor, width: Tensor, generator: torch.Generator) -> Tensor:
     block = _uniform((count, 1, 1), 1.3, 2.6, generator)
     width = torch.where(is_block[:, 0, 0], 0.6 * width, width)
     centres = torch.where(is_block, ((grid / block).floor() + 0.5) * block, grid)
-    squared = centres.square().sum(2)[:, :, None] + line.square().sum(2)[:, None] - 2 * centres @ line.transpose(1, 2)
-    pressure = _uniform((count, 1, 2), 0.8, 1.2, generator)  # at the start and at the end
-    share = torch.linspace(0, 1, POINTS, device=line.device)
-    radius = width[:, None, None] / 2 * torch.lerp(pressure[..., :1], pressure[..., 1:], share)
-    depth = (radius - squared.clamp_min(0).sqrt()).amax(dim=2)
+    start, end = _uniform((2, count, 1), 0.8, 1.2, generator)  # the pressure, which widens the stroke
+    pressure = torch.lerp(start, end, torch.linspace(0, 1, POINTS, device=line.device))
+    # The nearest point, in units of the pressure: |c - p|² / q² = (|c|² - 2 c·p + |p|²) / q², as one matrix product.
+    of_centres = torch.cat([centres, centres.square().sum(2, keepdim=True), torch.ones_like(centres[..., :1])], dim=2)
+    of_points = torch.cat([-2 * line, torch.ones_like(line[..., :1]), line.square().sum(2, keepdim=True)], dim=2)
+    squared = of_centres.expand(count, -1, -1) @ (of_points / pressure[..., None] ** 2).transpose(1, 2)
+    depth = width[:, None] / 2 - squared.amin(dim=2).clamp_min(0).sqrt()
     softness = _uniform((count, 1), 0.5, 2.0, generator)
     ink = (depth / softness + 0.5).clamp(0, 1)
     blocks = ((depth + 0.3 * block[:, :, 0]) > 0).float()
