@@ -82,7 +82,7 @@ def predict_batch(model: Model, images: Images) -> dict[str, Any]:
     probabilities, scores = model.classify(images)
     digits: list[int | None] = probabilities.argmax(axis=1).tolist()
     reasons: list[Reason | None] = [None] * len(digits)
-    has_ink = images.any(axis=(1, 2))
+    has_ink = np.asarray(images.any(axis=(1, 2)))
     scores = scores * has_ink
     for index in np.flatnonzero((scores < model.threshold) | ~has_ink).tolist():
         digits[index], reasons[index] = None, "not_a_digit" if has_ink[index] else "blank_page"
