@@ -15,10 +15,10 @@ from serving.rows.components import estimate_stroke_width
 from serving.rows.limits import MAX_CUTS
 
 MAX_CUT_COST: Final = 2.0  # stroke widths of ink that a cut crosses
-CONTACT_HOLE_COST: Final = 1.5  # likewise, of cuts beside loops
-MAX_CONTACT: Final = 0.8  # of the row's height, the ink that such a cut crosses
 MIN_CUT_DISTANCE: Final = 0.15  # of the row's height, between two cuts
 HOLE_COST: Final = 0.3  # pixels of ink, of a pixel inside a loop
+CONTACT_HOLE_COST: Final = 1.5  # likewise, of cuts beside loops
+MAX_CONTACT: Final = 0.8  # of the row's height, the ink that such a cut crosses
 DIAGONAL_COST: Final = 0.3  # pixels of ink, of a path's step to a neighbouring column
 MAX_PATH_ROWS: Final = 64  # ink is subsampled to this; more rows give no better paths
 BACKGROUND: Final = -1  # in the segment image
