@@ -45,12 +45,12 @@ def test_two_processes_train_the_same_network_as_one_up_to_rounding(clone: Clone
 
 
 def test_a_batch_size_that_the_processes_cannot_share_is_an_error(clone: Clone) -> None:
-    clone.set("train", batch=51)
+    clone.set("train", batch=52)  # and 19 made images
 
     done = clone.run(*TORCHRUN, *TRAIN, **NO_MLFLOW)
 
     assert done.returncode == 1
-    assert "train.batch: got 51, expected at most" in done.stderr
+    assert "train.batch: got 52, expected at most" in done.stderr
     assert "a multiple of 2, the number of processes" in done.stderr
 
 
