@@ -94,7 +94,7 @@ def show_runs(page: Page, folder: Path) -> None:
     page.get_by_role("button", name="Columns", exact=True).click()
     for column in ("Dataset", "Source", *COLUMNS):
         page.get_by_placeholder("Search columns").fill(column)
-        page.get_by_role("dialog").locator("strong").get_by_text(column, exact=True).click()
+        page.get_by_role("dialog").locator("strong").get_by_text(column, exact=True).first.click()
     page.keyboard.press("Escape")
     for column in COLUMNS:  # as wide as its name
         page.locator(f".ag-header-cell[col-id*='{column}'] .ag-header-cell-resize").dblclick()

@@ -20,6 +20,7 @@ import numpy as np
 import psutil
 import pytest
 
+from pipeline.core.files import read_json
 from serving.http import limits
 from serving.http.limits import DEFAULT_LIMITS
 from serving.smoke_test import free_port, running, serve_command, wait_until_ready
@@ -106,6 +107,7 @@ def test_the_test_images_get_over_http_what_score_has_written(mnist: Clone, serv
     images = np.load(mnist.folder / "artifacts/download/test_images.npy")
     with (mnist.folder / "artifacts/score/predictions.csv").open(newline="") as file:
         digits = [int(row["digit"]) for row in csv.DictReader(file)]
+    refused = 0
 
     with httpx2.Client(base_url=service_url, timeout=60) as client:
         for start in range(0, len(images), 2000):
@@ -114,7 +116,11 @@ def test_the_test_images_get_over_http_what_score_has_written(mnist: Clone, serv
             answer = client.post(
                 f"/predict_batch?shape={len(part)},28,28", content=part.tobytes(), headers=headers
             ).json()
-            assert answer["digits"] == digits[start : start + 2000]
+            expected = zip(answer["digits"], answer["reasons"], digits[start : start + 2000], strict=True)
+            assert all(digit == (None if reason else scored) for digit, reason, scored in expected)
+            refused += 2000 - answer["reasons"].count(None)
+    scores = read_json(mnist.folder / "artifacts/score/metrics.json")["test"]
+    assert refused == pytest.approx(scores["refused"] * len(images), abs=1)
 
 
 def test_the_service_returns_its_models_tag_and_origin(mnist: Clone, service_url: str) -> None:
