@@ -121,7 +121,7 @@ def compare(page: Page, folder: Path) -> None:
     for key in ("ArrowUp", "Enter", "Escape"):  # from the first option round to the last, validation_loss
         page.keyboard.press(key)
     page.get_by_role("switch").last.click()  # logarithmic
-    expect(page.locator(".ytick").get_by_text("0.01", exact=True)).to_be_visible()
+    expect(page.locator(".ytick").get_by_text("0.1", exact=True)).to_be_visible()
     save(page, folder / "mlflow-compare.png", 900)
 
 
