@@ -25,6 +25,7 @@ SERVING_MAY_IMPORT = {
     "pipeline.data.image",
     "pipeline.data.ink",
     "pipeline.data.limits",
+    "pipeline.data.lines",
     "pipeline.data.marks",
     "pipeline.data.objects",
     "pipeline.data.picture",

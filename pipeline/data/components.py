@@ -70,3 +70,11 @@ def _from_runs(indices: Indices, rows: Indices, left: Indices, lengths: Indices)
     areas = np.add.reduceat(lengths, at)
     largest = np.argsort(areas, kind="stable")[-MAX_COMPONENTS:]
     return [Component((i + 1,), tuple(boxes[i].tolist()), int(areas[i])) for i in largest.tolist()]
+
+
+def estimate_stroke_width(mask: npt.NDArray[np.bool_], components: int = 1) -> float:
+    """Width in pixels, from area and perimeter, as if each component were one straight stroke."""
+    edges = np.count_nonzero(mask[1:] != mask[:-1]) + np.count_nonzero(mask[:, 1:] != mask[:, :-1])
+    half = edges * np.pi / 8  # of the perimeter; the edges of pixels are longer by 4 / pi
+    root = np.sqrt(max(0.0, half**2 - 4 * components * np.count_nonzero(mask)))
+    return max(1.0, float(half - root) / (2 * components))

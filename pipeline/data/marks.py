@@ -3,21 +3,12 @@
 from typing import Final, NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 
-from pipeline.data.components import Component, Labels, connected_components
+from pipeline.data.components import Component, Labels, connected_components, estimate_stroke_width
 from pipeline.data.ink import INK_THRESHOLD, Ink
+from pipeline.data.lines import FAINT, Mask, clear, find_rules
 
-Mask = npt.NDArray[np.bool_]
-
-# A rule is a straight line from one side of the picture to the other.
 MIN_RULED: Final = 64  # pixels, of the longer side; smaller pictures hold a character and no rules
-SLOPES: Final = np.linspace(-0.1, 0.1, 21)
-SAMPLES: Final = 64  # columns of the picture in which rules are looked for
-MIN_COVERED: Final = 0.95  # of these columns
-FAINT: Final = INK_THRESHOLD // 2  # of 255; rules are often fainter than ink
-MAX_THICKNESS: Final = 0.04  # of the picture's side
-CROSSING: Final = 2.0  # thicknesses of a rule, and two pixels: higher ink in a column is a stroke that crosses it
 AT_BORDER: Final = 0.01  # of the picture's longer side; what begins as near to its border reaches it
 MIN_CHARACTER: Final = 0.15  # of the picture's longer side; with less left, the rule was a stroke
 MARKS_SIDE: Final = 128  # pixels; in larger pictures, marks are measured in squares of two, three … pixels
@@ -134,64 +125,16 @@ def remove_rules(ink: Ink) -> Ink:
     if max(ink.shape) < MIN_RULED:
         return ink
     mask = ink > FAINT
-    cleaned = mask.copy()
-    for some in (cleaned, cleaned.T):
-        for top, slope, thickness in _find_rules(some):
-            _erase(some, top, slope, thickness)
-    removed = mask & ~cleaned
+    stroke_width = estimate_stroke_width(mask)
+    kept = mask.copy()
+    for some in (kept, kept.T):  # the upright rules are found whole where the level ones have been cleared
+        for rule in find_rules(some, stroke_width):
+            some &= ~rule.pixels
+    removed = mask & ~kept
     if not removed.any():
         return ink
-    _, components = connected_components(cleaned)
     side = MIN_CHARACTER * max(mask.shape)
-    if not any(max(mark.width, mark.height) >= side and not _at_border(mark, mask.shape) for mark in components):
+    _, marks = connected_components(kept)
+    if not any(max(mark.width, mark.height) >= side and not _at_border(mark, mask.shape) for mark in marks):
         return ink
-    fringe = removed.copy()
-    for axis, step in ((0, 1), (0, -1), (1, 1), (1, -1)):
-        fringe |= np.roll(removed, step, axis)
-    return np.where(fringe & ~cleaned, 0, ink).astype(np.uint8)
-
-
-def _find_rules(mask: Mask) -> list[tuple[int, float, int]]:
-    """Row at the left border, slope in rows per column, and thickness in rows, of each line across the mask."""
-    height, width = mask.shape
-    ends = max(1, width // SAMPLES)
-    if not (mask[:, :ends].any() and mask[:, -ends:].any()):
-        return []
-    columns = np.unique(np.linspace(0, width - 1, SAMPLES).astype(int))
-    near = mask[:, columns]
-    near = near | np.roll(near, 1, 0) | np.roll(near, -1, 0)  # a line that slopes is a stair of pixels
-    rows, samples = np.nonzero(near)
-    limit = max(1, round(MAX_THICKNESS * max(mask.shape))) + 2
-    best: list[tuple[float, int, float, int]] = []
-    for slope in SLOPES:
-        offset = np.round(rows - slope * columns[samples]).astype(int) + height
-        covered = np.bincount(offset, minlength=3 * height) >= MIN_COVERED * len(columns)
-        bounds = np.flatnonzero(np.diff(np.pad(covered, 1).astype(np.int8)))
-        for first, last in zip(bounds[::2], bounds[1::2], strict=True):
-            if last - first <= limit:
-                best.append((last - first, first - height + 1, float(slope), max(1, int(last - first) - 2)))
-    rules: list[tuple[int, float, int]] = []
-    for _, top, slope, thickness in sorted(best, key=lambda rule: (-rule[0], abs(rule[2]))):
-        middle = top + slope * width / 2
-        if all(abs(middle - other - tilt * width / 2) > 2 * size + 2 for other, tilt, size in rules):
-            rules.append((int(top), slope, thickness))
-    return rules
-
-
-def _erase(mask: Mask, top: int, slope: float, thickness: int) -> None:
-    """Clear the runs of each column that lie on the line, unless they are higher than it."""
-    height, width = mask.shape
-    reach = int(CROSSING * thickness) + 2
-    at = top + np.round(slope * np.arange(width)).astype(int) + thickness // 2
-    window = at[:, None] + np.arange(-reach, reach + 1)  # (W, rows around the line)
-    inside = (window >= 0) & (window < height)
-    values = mask[np.clip(window, 0, height - 1), np.arange(width)[:, None]] & inside
-    on_line = values[:, reach - 1 : reach + 2].any(axis=1)  # a line that slopes is a stair of pixels
-    values[:, reach - 1 : reach + 2] |= on_line[:, None]
-    upper, lower = values[:, :reach][:, ::-1], values[:, reach + 1 :]
-    above = np.cumprod(upper, axis=1).sum(axis=1)
-    below = np.cumprod(lower, axis=1).sum(axis=1)
-    is_rule = on_line & (above + below + 1 <= int(CROSSING * thickness) + 2)
-    for column in np.flatnonzero(is_rule):
-        first, last = at[column] - above[column], at[column] + below[column] + 1
-        mask[max(0, first) : last, column] = False
+    return clear(ink, removed, kept)

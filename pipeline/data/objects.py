@@ -12,7 +12,6 @@ from pipeline.data.limits import SIDE
 
 BACKGROUND: Final = 0.05  # of the range of grey levels; what differs less from the border is background
 MIN_CONTRAST: Final = 10  # grey levels; with less, nothing is on the picture
-MARGIN: Final = 0.02  # of a side that may be left by rows and columns with little of the object
 
 
 def crop_object(picture: Image.Image) -> Ink:

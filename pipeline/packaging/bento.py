@@ -30,17 +30,13 @@ from pipeline.tracking.mlflow_store import MlflowStore, configure_mlflow, mlflow
 from pipeline.tracking.registry import ModelVersion, Registry
 
 SERVICE: Final = "serving.service:Digits"
+PREPROCESSING: Final = (  # the modules of pipeline/data/ that the service imports
+    *("__init__", "components", "image", "ink", "limits", "lines", "marks", "objects", "picture", "picture_file"),
+)
 BUNDLED_FILES: Final = (
     "serving/**/*",
     *("pipeline/__init__.py", "pipeline/core/__init__.py", "pipeline/core/errors.py"),
-    "pipeline/data/__init__.py",
-    *("pipeline/data/components.py", "pipeline/data/image.py", "pipeline/data/ink.py", "pipeline/data/limits.py"),
-    *(
-        "pipeline/data/marks.py",
-        "pipeline/data/objects.py",
-        "pipeline/data/picture.py",
-        "pipeline/data/picture_file.py",
-    ),
+    *(f"pipeline/data/{module}.py" for module in PREPROCESSING),
 )
 SUMS: Final = "SHA256SUMS"  # in the Bento's folder
 TAG_FILE: Final = Path(".cache/bento")  # read by `make serve` and `make container`

@@ -45,7 +45,7 @@ export function candidates({ probabilities, class: name }, classes) {
 /** Whether the answer is one picture that shows none of the classes. */
 export const isRefused = (digits) => digits.length === 1 && Boolean(digits[0]?.reason);
 
-/** The answer in large type, or a sentence for what is not a digit; of several, with a dot for each blank box and a cross for what is not a digit. */
+/** The answer in large type, or a sentence for what is not a digit; of several, a dot is a blank box, a cross no digit. */
 export function headline(digits, classes) {
   if (isSeveral(digits, classes)) return "Several digits?";
   if (isRefused(digits)) return `This does not look like ${isDigits(classes) ? "a digit" : "any of these"}`;

@@ -19,9 +19,9 @@ export function setClasses(classes) {
 }
 
 /**
- * Show `digits`, null for a blank box, and `rejected` marks; a number can have several. The one at index `selected` is shown in full, and
- * `select(index)` is called when the user picks another one. If there are none, `prompt` is shown. A result is stale
- * while the service cannot read the current drawing.
+ * Show `digits`, null for a blank box, and `rejected` marks; a number can have several. The one at index `selected` is
+ * shown in full, and `select(index)` is called when the user picks another one. If there are none, `prompt` is shown. A
+ * result is stale while the service cannot read the current drawing.
  */
 export function render({ digits, rejected, isNumber, isStale, selected, classes, prompt, select }) {
   const isBlank = digits.every((digit) => digit === null);

@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.core.errors import PictureError
-from pipeline.data.components import Component, Labels, connected_components
+from pipeline.data.components import Component, Labels, connected_components, estimate_stroke_width
 from pipeline.data.ink import INK_THRESHOLD, Ink
 
 # The constants below are in row heights.
@@ -46,14 +46,6 @@ def find_components(ink: Ink) -> tuple[Labels, list[Component], float]:
             owner = _owner(stroke, large, height, _at_border(stroke, mask.shape))
             large = [component | stroke if component is owner else component for component in large]
     return labels, sorted(large, key=lambda component: (component.box[0] + component.box[2], component.box)), height
-
-
-def estimate_stroke_width(mask: npt.NDArray[np.bool_], components: int = 1) -> float:
-    """Width in pixels, from area and perimeter, as if each component were one straight stroke."""
-    edges = np.count_nonzero(mask[1:] != mask[:-1]) + np.count_nonzero(mask[:, 1:] != mask[:, :-1])
-    half = edges * np.pi / 8  # of the perimeter; the edges of pixels are longer by 4 / pi
-    root = np.sqrt(max(0.0, half**2 - 4 * components * np.count_nonzero(mask)))
-    return max(1.0, float(half - root) / (2 * components))
 
 
 def remove_rules(components: list[Component], stroke_width: float) -> list[Component]:

@@ -10,8 +10,7 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from pipeline.data.components import Box, Component, Labels, connected_components
-from serving.rows.components import estimate_stroke_width
+from pipeline.data.components import Box, Component, Labels, connected_components, estimate_stroke_width
 from serving.rows.limits import MAX_CUTS
 
 MAX_CUT_COST: Final = 2.0  # stroke widths of ink that a cut crosses
