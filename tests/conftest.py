@@ -4,6 +4,7 @@ import contextlib
 import json
 import os
 import shutil
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -28,6 +29,11 @@ from tests.support.synthetic_digits import synthetic_images
 
 # The environment of a terminal that supports only ASCII, in the locale and in Python's own streams.
 ASCII_ONLY = {"LC_ALL": "C", "PYTHONCOERCECLOCALE": "0", "PYTHONUTF8": "0", "PYTHONIOENCODING": "ascii"}
+
+
+def pytest_configure() -> None:
+    """In the background of a shell SIGINT is ignored, and so it would be by the processes that tests start and stop."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -132,7 +132,7 @@ def test_a_photo_of_blank_paper_is_not_a_digit(seed: int) -> None:
 def test_dots_that_vanish_in_the_scaling_are_not_a_digit() -> None:
     paper = np.full((512, 512), 255, np.uint8)
     paper[15::30, 15::30] = 0
-    assert preprocess(encoded(paper)).reason is not None
+    assert preprocess(encoded(paper)).reason == "blank_page"
 
 
 def test_no_ink_is_not_a_digit() -> None:
