@@ -53,7 +53,8 @@ def without_metadata(content: bytes) -> PictureFile:
 def _parts() -> Iterator[int]:
     """As many steps as a file may have parts; then raises PictureError."""
     yield from range(MAX_PARTS)
-    raise PictureError("damaged_picture", f"a picture file of more than {MAX_PARTS} parts", "an ordinary one")
+    expected = f"at most {MAX_PARTS:,} segments, chunks or blocks"
+    raise PictureError("damaged_picture", f"a picture file of more than {MAX_PARTS:,} parts", expected)
 
 
 def _strip_jpeg(content: bytes, parts: Iterator[int]) -> tuple[bytes, bytes]:
