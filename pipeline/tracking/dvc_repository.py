@@ -1,0 +1,293 @@
+"""A DVC repository at one revision, read through DVC's own classes: templates, several dvc.yaml, imports, `.dvc` files.
+
+Files are read by their hash: from the workspace or the commit, from the cache, or from a remote, whichever has the
+contents that dvc.lock names.
+"""
+
+import contextlib
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+from types import TracebackType
+from typing import Any, Final, Self
+
+from dvc.dependency.param import read_param_file
+from dvc.dvcfile import PROJECT_FILE
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+from dvc.stage import PipelineStage
+from dvc_data.hashfile.hash import file_md5
+from dvc_objects.errors import ObjectDBError, ObjectFormatError
+from scmrepo.exceptions import SCMError
+
+from pipeline.core.errors import TrackingError
+from pipeline.core.files import parse_json
+from pipeline.tracking.version import Artifact, Plot, Source, Stage, Version, is_code
+
+DIRECTORY: Final = ".dir"
+LEGACY: Final = "md5-dos2unix"  # the hash of text in files of DVC 2
+
+
+class DvcRepository:
+    """The repository around `path` at `revision`; None is the workspace. A context: it holds copies of files."""
+
+    def __init__(self, path: Path, revision: str | None = None) -> None:
+        self.missing: dict[str, str] = {}
+        """Files that could not be had, with the reason."""
+        with dvc_errors(path, revision):
+            self.repo = Repo(str(path), rev=revision)
+            self.is_workspace = revision is None
+            self.root = Path(self.repo.root_dir if self.is_workspace else path).resolve()
+            self._legacy = {out.hash_name for out in self.repo.index.outs} == {LEGACY}
+        self._copies = tempfile.TemporaryDirectory(prefix="tracking-")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._copies.cleanup()
+        self.repo.close()
+
+    def version(self) -> Version:
+        """What DVC knows of this revision, without the stages whose meta says `mlflow: false`.
+
+        Raises TrackingError if dvc.yaml or dvc.lock cannot be read.
+        """
+        with dvc_errors(self.root, None):
+            index = self.repo.index
+            stages, incomplete = list[Stage](), list[str]()
+            for stage in index.stages:
+                if not isinstance(stage, PipelineStage) or (stage.meta or {}).get("mlflow") is False:
+                    continue
+                read = self._stage(stage)
+                if read is None:
+                    incomplete.append(self._name(stage))
+                else:
+                    stages.append(read)
+            return Version(
+                tuple(_in_order(stages)),
+                tuple(incomplete),
+                tuple(self._artifacts()),
+                tuple(self._sources()),
+                tuple(path for file, paths in index._metrics.items() for path in self._beside(file, paths)),
+                tuple(self._top_level_plots()),
+                self._params(),
+                tuple(self._files()),
+            )
+
+    def changed_stages(self) -> list[str]:
+        """The stages whose parameters or code in the workspace are not those in dvc.lock."""
+        with dvc_errors(self.root, None):
+            return [
+                self._name(stage)
+                for stage in self.repo.index.stages
+                if isinstance(stage, PipelineStage)
+                and any(dep.workspace_status() for dep in stage.deps if dep in stage.params or is_code(str(dep)))
+            ]
+
+    def _name(self, stage: PipelineStage) -> str:
+        """The stage as a target of DVC's commands: its name, after the path of a dvc.yaml that is not at the top."""
+        file = self._path(stage.path)
+        return str(stage.name) if file == PROJECT_FILE else f"{file}:{stage.name}"
+
+    def _path(self, path: str) -> str:
+        return PurePosixPath(self.repo.fs.relpath(path, self.repo.root_dir)).as_posix()
+
+    def _beside(self, dvc_file: str, paths: list[str]) -> Iterator[str]:
+        """Paths that a dvc.yaml names, relative to the repository."""
+        for path in paths:
+            yield self._path(self.repo.fs.normpath(self.repo.fs.join(self.repo.fs.parent(dvc_file), path)))
+
+    def _stage(self, stage: PipelineStage) -> Stage | None:
+        """The stage's result; None if dvc.lock lacks a part of it."""
+        params = {self._path(dep.fs_path): dep.hash_info.value for dep in stage.params}
+        deps = {self._path(dep.fs_path): dep.hash_info.value for dep in stage.deps if dep not in stage.params}
+        outs = {self._path(out.fs_path): out.hash_info.value for out in stage.outs}
+        if any(value is None for value in (*params.values(), *deps.values(), *outs.values())):
+            return None
+        plots = [(out, out.plot if isinstance(out.plot, dict) else {}) for out in stage.outs if out.plot]
+        return Stage(
+            self._name(stage),
+            params,
+            deps,
+            outs,
+            stage.desc,
+            stage.meta or {},
+            tuple(self._path(out.fs_path) for out in stage.outs if out.metric),
+            tuple(_plot(self._path(out.fs_path), properties) for out, properties in plots),
+            tuple(self._path(out.fs_path) for out in stage.outs if out.annot.type),
+        )
+
+    def _sources(self) -> Iterator[Source]:
+        for stage in self.repo.index.stages:
+            if isinstance(stage, PipelineStage):
+                continue
+            origin: dict[str, Any] = {}
+            for dep in stage.deps if stage.is_import else ():
+                origin |= {str(key): value for key, value in dep.dumpd().items()}
+            for out in stage.outs:
+                if out.hash_info.value:
+                    yield Source(self._path(out.fs_path), str(out.hash_info.value), origin)
+
+    def _artifacts(self) -> Iterator[Artifact]:
+        for file, entries in self.repo.index._artifacts.items():
+            for name, entry in entries.items():
+                (path,) = self._beside(file, [entry["path"]])
+                labels = tuple(entry.get("labels", ()))
+                yield Artifact(name, path, entry.get("type"), entry.get("desc"), labels, entry.get("meta") or {})
+
+    def _top_level_plots(self) -> Iterator[Plot]:
+        for file, entries in self.repo.index._plots.items():
+            for entry in entries:
+                for name, properties in ({entry: {}} if isinstance(entry, str) else entry).items():
+                    for plot in _plots(name, properties or {}):
+                        (path,) = self._beside(file, [plot.path])
+                        yield Plot(path, plot.x, plot.y, plot.template)
+
+    def _params(self) -> dict[str, Mapping[str, Any]]:
+        """The values of all parameters that stages or the top level of dvc.yaml name."""
+        found: dict[str, dict[str, Any]] = {}
+        for dep in self.repo.index.params:
+            found.setdefault(self._path(dep.fs_path), {}).update(dep.hash_info.value or {})
+        for file, paths in self.repo.index._params.items():
+            for path in self._beside(file, paths):
+                values = read_param_file(self.repo.fs, self.repo.fs.join(self.repo.root_dir, path))
+                found[path] = {**(values if isinstance(values, dict) else {}), **found.get(path, {})}
+        return {path: values for path, values in found.items() if values}
+
+    def _files(self) -> Iterator[str]:
+        files = {stage.path for stage in self.repo.index.stages if isinstance(stage, PipelineStage)}
+        params = {dep.fs_path for dep in self.repo.index.params}
+        for path in sorted({*files, *(path.removesuffix("yaml") + "lock" for path in files), *params}):
+            if self.repo.fs.isfile(path):
+                yield self._path(path)
+
+    def read(self, path: str) -> Path | None:
+        """A file of the workspace or commit as it is there, without a hash; None if it is not."""
+        source = self.repo.fs.join(self.repo.root_dir, path)
+        return self._copy(path, source) if self.repo.fs.isfile(source) else None
+
+    def file(self, path: str, md5: str) -> Path | None:
+        """A local copy of a file with this hash, named like it; None, and an entry in `missing`, if there is none."""
+        target = Path(self._copies.name) / md5 / path
+        if target.is_file():
+            return target
+        own = self.repo.fs.join(self.repo.root_dir, path)
+        reason = (
+            "not in the workspace, the cache or a remote" if self.is_workspace else "not in git, the cache or a remote"
+        )
+        for fs, source in ((self.repo.fs, own), *self._objects(md5)):
+            with contextlib.suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
+                try:
+                    if self.is_workspace and source == own and self._hash(Path(own)) == md5:
+                        return Path(own)
+                    copy = self._copy(path, source, md5, fs)
+                except (OSError, DvcException, ObjectFormatError) as error:
+                    if not isinstance(error, FileNotFoundError):
+                        reason = " ".join(str(error).split())[:200]
+                    continue
+                if self._hash(copy) == md5:
+                    return copy
+                copy.unlink()
+                reason = "its contents are not those in dvc.lock"
+        self.missing[path] = reason
+        return None
+
+    def files(self, path: str, md5: str) -> dict[str, Path]:
+        """The files of an output, by path: of a file itself, of a folder those in it. What is missing is left out."""
+        if not md5.endswith(DIRECTORY):
+            copy = self.file(path, md5)
+            return {path: copy} if copy else {}
+        listing = self._listing(path, md5)
+        if listing is None:
+            return {}
+        copies = {name: self.file(name, each) for name, each in listing.items()}
+        return {name: copy for name, copy in copies.items() if copy}
+
+    def _listing(self, path: str, md5: str) -> dict[str, str] | None:
+        """The files in a folder with their hashes, from DVC's object of the folder or else the folder itself."""
+        for fs, source in self._objects(md5):
+            with contextlib.suppress(OSError, ValueError, DvcException):
+                with fs.open(source, "rb") as file:
+                    entries = parse_json(file.read())
+                return {f"{path}/{entry['relpath']}": str(entry["md5"]) for entry in entries}
+        folder = self.root / path
+        if self.is_workspace and folder.is_dir():
+            found = sorted(file for file in folder.rglob("*") if file.is_file())
+            return {file.relative_to(self.root).as_posix(): self._hash(file) for file in found}
+        self.missing[path] = "its listing is neither in the cache nor in a remote"
+        return None
+
+    def _objects(self, md5: str) -> Iterator[tuple[Any, str]]:
+        """Where the contents with this hash can be: the cache's object, and the default remote's."""
+        cache = self.repo.cache.legacy if self._legacy else self.repo.cache.local
+        with contextlib.suppress(DvcException):
+            yield cache.fs, cache.oid_to_path(md5)
+        with contextlib.suppress(DvcException, ObjectDBError):
+            remote = self.repo.cloud.get_remote_odb(hash_name=LEGACY if self._legacy else "md5")
+            yield remote.fs, remote.oid_to_path(md5)
+
+    def _hash(self, path: Path) -> str:
+        return str(file_md5(str(path), name=LEGACY if self._legacy else "md5"))
+
+    def _copy(self, path: str, source: str, md5: str = "", fs: Any = None) -> Path:
+        target = Path(self._copies.name) / md5 / path
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with (fs or self.repo.fs).open(source, "rb") as file, target.open("wb") as copy:
+            shutil.copyfileobj(file, copy)
+        return target
+
+
+@contextlib.contextmanager
+def dvc_errors(path: Path, revision: str | None) -> Iterator[None]:
+    """Convert every error of DVC to a TrackingError of one sentence."""
+    try:
+        yield
+    except (DvcException, SCMError, ValueError, KeyError) as error:
+        reasons = [
+            " ".join(str(each).split())
+            for each in (error, error.__cause__, getattr(error, "__context__", None))
+            if each
+        ]
+        where = f"{path} at {revision}" if revision else str(path)
+        raise TrackingError(
+            f"{where}: expected a DVC repository that DVC can read, got: {': '.join(dict.fromkeys(reasons))}"
+        ) from error
+
+
+def _in_order(stages: list[Stage]) -> Iterator[Stage]:
+    """The stages, each after those whose outputs it reads."""
+    rest = list(stages)
+    while rest:
+        written = {out for stage in rest for out in stage.outs}
+        ready = [
+            stage
+            for stage in rest
+            if not any(_overlap(dep, out) for dep in stage.deps for out in written - set(stage.outs))
+        ] or rest
+        yield from ready
+        rest = [stage for stage in rest if stage not in ready]
+
+
+def _overlap(one: str, other: str) -> bool:
+    return PurePosixPath(one).is_relative_to(other) or PurePosixPath(other).is_relative_to(one)
+
+
+def _plot(path: str, properties: Mapping[str, Any]) -> Plot:
+    """A plot of one file. `y` can be a column or a list of columns."""
+    y = properties.get("y")
+    columns = (y,) if isinstance(y, str) else tuple(y or ())
+    return Plot(path, properties.get("x"), columns, properties.get("template"))
+
+
+def _plots(name: str, properties: Mapping[str, Any]) -> Iterator[Plot]:
+    """The plots of one top-level entry: of the file `name`, or of those that its `y` or `x` map to columns."""
+    x, y = properties.get("x"), properties.get("y")
+    files = y if isinstance(y, Mapping) else {}
+    if not files:
+        yield _plot(name, {**properties, "x": next(iter(x.values())) if isinstance(x, Mapping) else x})
+    for file, columns in files.items():
+        yield _plot(file, {**properties, "y": columns, "x": x.get(file) if isinstance(x, Mapping) else x})
