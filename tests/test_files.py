@@ -290,7 +290,7 @@ def test_text_files_are_read_and_written_as_utf_8_whatever_the_locale(path: Path
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Attribute):
             arguments = {keyword.arg for keyword in node.keywords}
-            mode = node.args[0].value if node.args and isinstance(node.args[0], ast.Constant) else ""
+            mode = node.args[-1].value if node.args and isinstance(node.args[-1], ast.Constant) else ""
             is_text = node.func.attr in ("read_text", "write_text") or (
                 node.func.attr == "open" and "b" not in str(mode)
             )
