@@ -77,8 +77,8 @@ ui: .venv/locked ## start MLflow on http://127.0.0.1:5000 (PORT=…)
 	@python -m serving.port "$(PORT)"
 	@python -m pipeline.tracking.ui "$(PORT)"
 
-track: .venv/locked ## sync MLflow with dvc.lock, even if DVC has nothing to run
-	@python -m pipeline.track
+track: .venv/locked ## sync MLflow with dvc.lock, even if DVC has nothing to run (REV=v1..main: with commits of git)
+	@python -m $(if $(REV),pipeline.tracking --rev '$(REV)',pipeline.track)
 
 bento: .venv/locked ## build a Bento of the registered champion (NAME=… VERSION=… ALIAS=…)
 	@python -m pipeline.packaging.bento $(BENTO)

@@ -7,10 +7,10 @@ contents that dvc.lock names.
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final, Self, TypeVar
 
 from dvc.dependency.param import read_param_file
 from dvc.dvcfile import PROJECT_FILE
@@ -18,7 +18,7 @@ from dvc.exceptions import DvcException
 from dvc.repo import Repo
 from dvc.stage import PipelineStage
 from dvc_data.hashfile.hash import file_md5
-from dvc_objects.errors import ObjectDBError, ObjectFormatError
+from dvc_objects.errors import ObjectDBError
 from scmrepo.exceptions import SCMError
 
 from pipeline.core.errors import TrackingError
@@ -26,6 +26,7 @@ from pipeline.core.files import parse_json
 from pipeline.tracking.version import Artifact, Plot, Source, Stage, Version, is_code
 
 DIRECTORY: Final = ".dir"
+Result = TypeVar("Result")
 LEGACY: Final = "md5-dos2unix"  # the hash of text in files of DVC 2
 
 
@@ -35,6 +36,8 @@ class DvcRepository:
     def __init__(self, path: Path, revision: str | None = None) -> None:
         self.missing: dict[str, str] = {}
         """Files that could not be had, with the reason."""
+        self._failure = ""
+        """Why the remote could not be read, which is then not asked again."""
         with dvc_errors(path, revision):
             self.repo = Repo(str(path), rev=revision)
             self.is_workspace = revision is None
@@ -85,6 +88,7 @@ class DvcRepository:
                 self._name(stage)
                 for stage in self.repo.index.stages
                 if isinstance(stage, PipelineStage)
+                and (stage.meta or {}).get("mlflow") is not False
                 and any(dep.workspace_status() for dep in stage.deps if dep in stage.params or is_code(str(dep)))
             ]
 
@@ -154,7 +158,11 @@ class DvcRepository:
             found.setdefault(self._path(dep.fs_path), {}).update(dep.hash_info.value or {})
         for file, paths in self.repo.index._params.items():
             for path in self._beside(file, paths):
-                values = read_param_file(self.repo.fs, self.repo.fs.join(self.repo.root_dir, path))
+                try:
+                    values = read_param_file(self.repo.fs, self.repo.fs.join(self.repo.root_dir, path))
+                except FileNotFoundError:
+                    self.missing[path] = self._not_found()
+                    continue
                 found[path] = {**(values if isinstance(values, dict) else {}), **found.get(path, {})}
         return {path: values for path, values in found.items() if values}
 
@@ -176,56 +184,73 @@ class DvcRepository:
         if target.is_file():
             return target
         own = self.repo.fs.join(self.repo.root_dir, path)
-        reason = (
-            "not in the workspace, the cache or a remote" if self.is_workspace else "not in git, the cache or a remote"
-        )
+        if self.is_workspace and Path(own).is_file() and self._hash(Path(own)) == md5:
+            return Path(own)
+        damaged = False
         for fs, source in ((self.repo.fs, own), *self._objects(md5)):
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError, IsADirectoryError):
-                try:
-                    if self.is_workspace and source == own and self._hash(Path(own)) == md5:
-                        return Path(own)
-                    copy = self._copy(path, source, md5, fs)
-                except (OSError, DvcException, ObjectFormatError) as error:
-                    if not isinstance(error, FileNotFoundError):
-                        reason = " ".join(str(error).split())[:200]
-                    continue
-                if self._hash(copy) == md5:
-                    return copy
+            copy = self._try(lambda fs=fs, source=source: self._copy(path, source, md5, fs))  # type: ignore[misc]
+            if copy and self._hash(copy) == md5:
+                self.missing.pop(path, None)
+                return copy
+            if copy:
+                damaged |= source != own
                 copy.unlink()
-                reason = "its contents are not those in dvc.lock"
-        self.missing[path] = reason
+        self.missing[path] = "its object in the cache or remote is damaged" if damaged else self._not_found()
         return None
+
+    def _try(self, read: Callable[[], Result]) -> Result | None:
+        """What `read` returns; None if there is no such file, or the remote fails, which is then not asked again."""
+        try:
+            return read()
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            return None
+        except Exception as error:  # each kind of remote has errors of its own, such as aiohttp's
+            self._failure = _one_line(error)
+            return None
+
+    def _not_found(self) -> str:
+        places = "the workspace" if self.is_workspace else "git"
+        return f"not in {places}, the cache or a remote{f' ({self._failure})' if self._failure else ''}"
 
     def files(self, path: str, md5: str) -> dict[str, Path]:
         """The files of an output, by path: of a file itself, of a folder those in it. What is missing is left out."""
         if not md5.endswith(DIRECTORY):
             copy = self.file(path, md5)
             return {path: copy} if copy else {}
-        listing = self._listing(path, md5)
+        listing = self.listing(path, md5)
         if listing is None:
             return {}
         copies = {name: self.file(name, each) for name, each in listing.items()}
         return {name: copy for name, copy in copies.items() if copy}
 
-    def _listing(self, path: str, md5: str) -> dict[str, str] | None:
+    def listing(self, path: str, md5: str) -> dict[str, str] | None:
         """The files in a folder with their hashes, from DVC's object of the folder or else the folder itself."""
         for fs, source in self._objects(md5):
-            with contextlib.suppress(OSError, ValueError, DvcException):
-                with fs.open(source, "rb") as file:
-                    entries = parse_json(file.read())
+            entries = self._try(lambda fs=fs, source=source: parse_json(fs.cat_file(source)))  # type: ignore[misc]
+            if entries:
                 return {f"{path}/{entry['relpath']}": str(entry["md5"]) for entry in entries}
         folder = self.root / path
         if self.is_workspace and folder.is_dir():
             found = sorted(file for file in folder.rglob("*") if file.is_file())
             return {file.relative_to(self.root).as_posix(): self._hash(file) for file in found}
-        self.missing[path] = "its listing is neither in the cache nor in a remote"
+        self.missing[path] = self._not_found()
         return None
+
+    def address(self, path: str, md5: str) -> str:
+        """Where a file or folder can be had: in the default remote, if there is one, or else in the repository."""
+        with contextlib.suppress(DvcException, ObjectDBError):
+            remote = self.repo.cloud.get_remote_odb(hash_name=LEGACY if self._legacy else "md5")
+            if remote.fs.protocol != "local":
+                return str(remote.fs.unstrip_protocol(remote.oid_to_path(md5)))
+        return str(self.root / path)
 
     def _objects(self, md5: str) -> Iterator[tuple[Any, str]]:
         """Where the contents with this hash can be: the cache's object, and the default remote's."""
         cache = self.repo.cache.legacy if self._legacy else self.repo.cache.local
         with contextlib.suppress(DvcException):
             yield cache.fs, cache.oid_to_path(md5)
+        if self._failure:
+            return
         with contextlib.suppress(DvcException, ObjectDBError):
             remote = self.repo.cloud.get_remote_odb(hash_name=LEGACY if self._legacy else "md5")
             yield remote.fs, remote.oid_to_path(md5)
@@ -256,6 +281,10 @@ def dvc_errors(path: Path, revision: str | None) -> Iterator[None]:
         raise TrackingError(
             f"{where}: expected a DVC repository that DVC can read, got: {': '.join(dict.fromkeys(reasons))}"
         ) from error
+
+
+def _one_line(error: Exception) -> str:
+    return (" ".join(str(error).split()) or type(error).__name__)[:200]
 
 
 def _in_order(stages: list[Stage]) -> Iterator[Stage]:

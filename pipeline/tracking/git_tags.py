@@ -2,13 +2,14 @@
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable
+from pathlib import Path
 from typing import Final
 
 from pipeline.core.git import SET_IDENTITY, git, has_identity, uncommitted
-from pipeline.tracking.dvc_lock import Stage
+from pipeline.tracking.version import Stage
 
-WRITTEN_BY_REPRO: Final = (":!dvc.lock", ":!data.dvc", ":!artifacts")
+WRITTEN_BY_REPRO: Final = (":!*dvc.lock", ":!*.dvc", ":!artifacts")
 DVC_FILES: Final = ("params.yaml", "dvc.yaml", "data.dvc", "dvc.lock")
 RESERVED_ALIASES: Final = ("champion", "challenger", "previous", "latest")  # the last one by MLflow
 
@@ -24,19 +25,20 @@ def alias(name: str | None) -> str | None:
     return name if valid and name and name.lower() not in RESERVED_ALIASES else None
 
 
-def origin_tags() -> dict[str, str]:
-    """MLflow tags. `git.dirty` ignores what `dvc repro` itself writes: the lock, data.dvc and committed artifacts."""
+def origin_tags(path: Path = Path()) -> dict[str, str]:
+    """MLflow tags of the repository around `path`. `git.dirty` ignores what `dvc repro` itself writes: the lock,
+    data.dvc and committed artifacts."""
     tags = {"mlflow.source.name": "dvc repro", "mlflow.source.type": "LOCAL"}
-    commit = git("rev-parse", "HEAD")
+    commit = git("-C", str(path), "rev-parse", "HEAD")
     if commit:
-        status = git("status", "--porcelain", "--", ".", *WRITTEN_BY_REPRO)
+        status = git("-C", str(path), "status", "--porcelain", "--", ".", *WRITTEN_BY_REPRO)
         tags |= {"mlflow.source.git.commit": commit, "git.dirty": "true" if status else "false"}
     if name := experiment_name():
         tags["dvc.experiment"] = name
     return tags
 
 
-def commit_advice(stages: Mapping[str, Stage]) -> str:
+def commit_advice(stages: Iterable[Stage]) -> str:
     """How to commit results that no commit contains yet, to print after a sentence; empty if there are none.
 
     As long as the last commit contains another dvc.lock, `git checkout` returns to results that this machine may not
@@ -44,7 +46,7 @@ def commit_advice(stages: Mapping[str, Stage]) -> str:
     """
     if git("rev-parse", "HEAD") is None:
         return "\nNo git commit is recorded, because there is none here"
-    used = {path.split("/")[0] for stage in stages.values() for path in (*stage.deps, *stage.outs)}
+    used = {path.split("/")[0] for stage in stages for path in (*stage.deps, *stage.outs)}
     changed = uncommitted(sorted({*used, *DVC_FILES}))
     if experiment_name() or not changed:
         return ""

@@ -3,13 +3,14 @@
 from pipeline.tracking.registry import ModelVersion
 
 
-def choose_alias(champion: ModelVersion | None, accuracy: float, images: str) -> str:
-    """`champion` or `challenger`, for a model of this accuracy on the validation images with this MD5 sum."""
+def choose_alias(champion: ModelVersion | None, version: ModelVersion) -> str:
+    """`champion` or `challenger`, by the accuracy on the same validation images."""
     if champion is None:
         return "champion"
-    if champion.tags.get("validation_images.md5") != images:
+    if champion.tags.get("validation_images.md5") != version.tags.get("validation_images.md5"):
         return "challenger"
     try:
-        return "champion" if accuracy >= float(champion.tags["validation_accuracy"]) else "challenger"
+        accuracy, best = (float(each.tags["validation_accuracy"]) for each in (version, champion))
     except (KeyError, ValueError):  # a person registered it, or changed the tag: not comparable
         return "challenger"
+    return "champion" if accuracy >= best else "challenger"

@@ -22,7 +22,9 @@ from pipeline.core.errors import TrackingError
 from pipeline.tracking.mlflow_store import MISSING, MlflowStore, Run
 from pipeline.tracking.tracking_uri import without_credentials
 
-FILE: Final = "model.onnx"
+ONNX: Final = ".onnx"
+FILE: Final = "model.onnx"  # in a model that `mlflow.onnx` saved
+MODEL_FOLDER: Final = "model"
 REQUIRED_TAGS: Final = ("sha256", "parent_run", "data.md5", "test_accuracy")
 UNKNOWN: Final = "unknown"  # no git repository, or a version that was registered before this was recorded
 CLAIMED_TAGS: Final = {  # with their names in the origin of a model
@@ -70,50 +72,102 @@ class Registry:
         newest = max(same, key=lambda version: int(version.version), default=None)
         return self.client.get_model_version(name, str(newest.version)) if newest else None
 
+    def sync(
+        self, run: Run, name: str, path: Path, tags: Mapping[str, str], description: str | None
+    ) -> ModelVersion | None:
+        """The version of model `name` with the file at `path`, which `run` wrote: found, completed or registered.
+
+        Tags that it has are kept, unless its run was deleted. None in a dry run that would register it.
+        """
+        version = self.find_version(name, tags["sha256"])
+        shown = f"model {name}"
+        if version is None:
+            if not self.store.changed(f"{shown}: register a version"):
+                return None
+            version = self.register(run, name, path, tags)
+        elif not self.is_intact(version) and self.store.changed(
+            f"{shown} version {version.version}: upload {path.name}"
+        ):
+            version = self.repair(version, run, path)
+        # A person, or an earlier sync, may have registered it with fewer tags.
+        missing = {tag: value for tag, value in tags.items() if tag not in version.tags}
+        if "parent_run" in version.tags and not self.store.is_active(version.tags["parent_run"]):
+            missing["parent_run"] = tags["parent_run"]
+        if missing and self.store.changed(f"{shown} version {version.version}: tags {', '.join(missing)}"):
+            self.set_tags(version, missing)
+        if description and not version.description and self.store.changed(f"{shown} version {version.version}: text"):
+            self.client.update_model_version(name, str(version.version), description)
+            if not self.client.get_registered_model(name).description:
+                self.client.update_registered_model(name, description)
+        return self.client.get_model_version(name, str(version.version))  # with its tags and aliases of now
+
     def register(self, run: Run, name: str, path: Path, tags: Mapping[str, str]) -> ModelVersion:
-        """Register the ONNX file at `path` as the next version of model `name`; log it to `run` unless it is logged."""
+        """Register the file at `path` as the next version of model `name`; an ONNX file is a logged model of `run`,
+        unless one has this file already, any other an artifact of it."""
+        if path.suffix != ONNX:
+            self.client.log_artifact(run.info.run_id, str(path), MODEL_FOLDER)
+            source = f"{self.client.get_run(run.info.run_id).info.artifact_uri}/{MODEL_FOLDER}"
+            self._create_registered_model(name)
+            return self.client.create_model_version(name, source, run.info.run_id, tags=dict(tags))
         # A filter by status finds nothing on SQLite, and is an error on PostgreSQL.
         same = self.client.search_logged_models([self.store.experiment_id], f"tags.sha256 = '{tags['sha256']}'")
         usable = [
-            model for model in same if model.status == LoggedModelStatus.READY and _holds_file(model.artifact_location)
+            model for model in same if model.status == LoggedModelStatus.READY and _find_file(model.artifact_location)
         ]
         model_id = usable[0].model_id if usable else self._log_model(run, name, path, tags)
         return mlflow.register_model(f"models:/{model_id}", name, tags=dict(tags))
 
+    def _create_registered_model(self, name: str) -> None:
+        try:
+            self.client.create_registered_model(name)
+        except MlflowException as error:
+            if error.error_code != "RESOURCE_ALREADY_EXISTS":
+                raise
+
     def _log_model(self, run: Run, name: str, path: Path, tags: Mapping[str, str]) -> str:
-        with mlflow.start_run(run_id=run.info.run_id):
-            info = mlflow.onnx.log_model(name=name, tags=dict(tags), **onnx_arguments(path))
-        return str(info.model_id)
+        """Log the ONNX file as a model of the run, whose status and times stay as they are; return its id."""
+        parameters = dict(list(run.data.params.items()))
+        model = self.client.create_logged_model(
+            self.store.experiment_id, name, run.info.run_id, dict(tags), parameters, model_type="onnx"
+        )
+        self._upload(model, path)
+        self.client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
+        self.store.log_model_output(run, model.model_id)
+        return str(model.model_id)
+
+    def _upload(self, model: LoggedModel, path: Path) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            saved = Path(folder) / "model"
+            configuration = Model(model.artifact_location, run_id=model.source_run_id, model_id=model.model_id)
+            mlflow.onnx.save_model(path=str(saved), mlflow_model=configuration, **onnx_arguments(path))
+            self.client.log_model_artifacts(model.model_id, str(saved))
 
     def is_intact(self, version: ModelVersion) -> bool:
-        """Whether the version's ONNX file exists and is the one that was registered."""
+        """Whether the version's file exists and is the one that was registered."""
         content = self._read_file(version)
         return content is not None and hashlib.sha256(content).hexdigest() == version.tags.get("sha256")
 
     def _read_file(self, version: ModelVersion) -> bytes | None:
-        """The version's ONNX file; None if it was lost."""
+        """The version's model file; None if it was lost."""
         location = self.client.get_model_version_download_uri(version.name, str(version.version))
-        if not _holds_file(location):
+        name = _find_file(location)
+        if name is None:
             return None
         with tempfile.TemporaryDirectory() as folder:
-            return (Path(mlflow.artifacts.download_artifacts(location, dst_path=folder)) / FILE).read_bytes()
+            return (Path(mlflow.artifacts.download_artifacts(location, dst_path=folder)) / name).read_bytes()
 
     def repair(self, version: ModelVersion, run: Run, path: Path) -> ModelVersion:
         """Upload the lost file of a version again; return the version.
 
         If its logged model was deleted as well, the file is registered as a new version, which takes over the aliases.
         """
-        model = self._logged_model(version)
+        model = self._logged_model(version) if path.suffix == ONNX else None
         if model is None:
             new = self.register(run, version.name, path, version.tags)
             for alias in version.aliases:
                 self.set_alias(new, alias)
             return new
-        with tempfile.TemporaryDirectory() as folder:
-            saved = Path(folder) / "model"
-            configuration = Model(model.artifact_location, run_id=model.source_run_id, model_id=model.model_id)
-            mlflow.onnx.save_model(path=str(saved), mlflow_model=configuration, **onnx_arguments(path))
-            self.client.log_model_artifacts(model.model_id, str(saved))
+        self._upload(model, path)
         return version
 
     def _logged_model(self, version: ModelVersion) -> LoggedModel | None:
@@ -219,7 +273,7 @@ class Registry:
         return content
 
 
-def _holds_file(location: str) -> bool:
-    """Whether FILE is in this artifact location."""
-    artifacts = mlflow.artifacts.list_artifacts(artifact_uri=location)
-    return any(PurePosixPath(file.path).name == FILE for file in artifacts)
+def _find_file(location: str) -> str | None:
+    """The model's file in this artifact location: FILE of a model in MLflow's format, else the only file there."""
+    names = [PurePosixPath(file.path).name for file in mlflow.artifacts.list_artifacts(artifact_uri=location)]
+    return FILE if FILE in names else names[0] if len(names) == 1 else None

@@ -1,0 +1,303 @@
+"""Syncs MLflow with one revision of a DVC repository: a parent run for the version, a child run for each result of a
+stage, the models that `artifacts:` in dvc.yaml declares.
+
+Every operation is idempotent. A result that has its run is linked, never logged again; a file that cannot be had is
+named in the tag `sync.missing` of the run, and the next sync completes it.
+"""
+
+import hashlib
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any, Final
+
+from pipeline.core.errors import PipelineError
+from pipeline.tracking.contents import IMAGES, Curves, flatten, parse, read_curves, read_metrics
+from pipeline.tracking.dvc_repository import DIRECTORY, DvcRepository
+from pipeline.tracking.executions import read_execution
+from pipeline.tracking.mlflow_store import PARENT, DataSet, MlflowStore, Run
+from pipeline.tracking.origin import Origin
+from pipeline.tracking.registry import ModelVersion, Registry
+from pipeline.tracking.version import Artifact, Plot, Stage, Version, named
+
+MISSING_TAG: Final = "sync.missing"
+NONE: Final = "none"  # the hash of what the version has not got
+HARDWARE: Final = ("device", "precision", "threads", "host")  # of the parent: those of the longest stage
+
+
+class Sync:
+    """One version of a repository, to be logged to a store. Methods may raise what `mlflow_errors` converts."""
+
+    def __init__(self, store: MlflowStore, repository: DvcRepository, origin: Origin) -> None:
+        self.store, self.repository, self.origin = store, repository, origin
+        self.version: Version = repository.version()
+        self.problems: dict[str, str] = {}
+        """Files that could not be read, with the reason; those that could not be had are in `repository.missing`."""
+        self.model_tags: dict[str, str] = {}
+        """Of the model that was registered last, as this version has them."""
+
+    def log(self) -> tuple[Run, list[ModelVersion]]:
+        """The parent run and the registered models, found, completed or created."""
+        children = {stage.name: self.log_stage(stage) for stage in self.version.stages}
+        parent = self.log_version(children)
+        for run in children.values():
+            self.store.set_tags(run, {PARENT: active_parent(self.store, run, parent.info.run_id)})
+        return parent, list(self._register(parent, children))
+
+    def log_stage(self, stage: Stage) -> Run:
+        """The finished child run of a stage's result."""
+        store = self.store
+        identity = {"dvc.stage": stage.name, "dvc.key": stage.key, "dvc.inputs_key": stage.inputs_key}
+        run = store.find_run({"dvc.stage": stage.name, "dvc.key": stage.key}, delete_others=True)
+        live = find_live_run(store, stage)
+        if run and live and store.changed(f"run {stage.name}: delete the one of a training with the same result"):
+            store.client.delete_run(live.info.run_id)
+        if run and run.info.status == "FINISHED" and MISSING_TAG not in run.data.tags:
+            if self.repository.is_workspace:
+                store.log_artifacts(run, self._reported(stage), _folder(stage))  # again, if they were lost
+            return run
+        execution = read_execution(self.origin.root, stage.name, stage.inputs_key)
+        start, end = execution.start or self.origin.time, execution.end or self.origin.time
+        run = run or (store.wait_until_finished(live) if live else store.create_run(stage.name, identity, start))
+        missing = set(self.repository.missing) | set(self.problems)
+        name = execution.user or self.origin.user
+        user = {"mlflow.user": name} if name else {}
+        origin = {tag: value for tag, value in (user | dict(self.origin.tags)).items() if tag not in run.data.tags}
+        store.set_tags(run, identity | origin | dict(execution.tags) | _declared(stage))
+        store.log_params(run, dict(flatten(named(stage.params))))
+        store.log_metrics(run, _points(self._metrics(stage.metrics) | dict(execution.metrics)), start)
+        store.log_metrics(run, self._curves(self._plots(stage)), start)
+        store.log_inputs(run, self._datasets(stage.data, stage.name) + self._datasets(stage.outs, "output"))
+        store.log_artifacts(run, self._reported(stage), _folder(stage))
+        self._name_missing(run, missing)
+        store.end_run(run, end)
+        return run if store.dry_run else store.client.get_run(run.info.run_id)
+
+    def log_version(self, children: Mapping[str, Run]) -> Run:
+        """The finished parent run of the version, whose stages have the runs `children`."""
+        store, version = self.store, self.version
+        start = min((run.info.start_time for run in children.values() if run.info.start_time), default=None)
+        identity = {"dvc.version": version.key}
+        parent = store.find_run(identity, delete_others=True) or store.create_run(self._name(), identity, start)
+        links = {f"stage.{name}": run.info.run_id for name, run in children.items()}
+        sources = {f"{source.path}.md5": source.md5 for source in version.sources}
+        is_clean = parent.data.tags.get("git.dirty") == "false"  # a clean commit is kept, a dirty one replaced
+        store.set_tags(parent, sources | links | ({} if is_clean else dict(self.origin.tags)))
+        is_finished = parent.info.status == "FINISHED"
+        # A finished run keeps its dvc.lock: later changes to it, such as those of `track`, are not of the version.
+        described = {path: file for path in version.files if (file := self.repository.read(path))}
+        store.log_artifacts(parent, described, compare_sizes=not is_finished)
+        if is_finished and MISSING_TAG not in parent.data.tags:
+            return parent
+        missing = set(self.repository.missing) | set(self.problems)
+        seconds = {name: run.data.metrics["seconds"] for name, run in children.items() if "seconds" in run.data.metrics}
+        total = {"seconds": sum(seconds.values())} if seconds else {}
+        longest = children[max(seconds, key=lambda name: seconds[name])] if seconds else None
+        hardware = {name: longest.data.tags[name] for name in HARDWARE if longest and name in longest.data.tags}
+        users = [run.data.tags["mlflow.user"] for run in children.values() if "mlflow.user" in run.data.tags]
+        user = (longest.data.tags.get("mlflow.user") if longest else None) or (users[-1] if users else None)
+        store.set_tags(parent, hardware | ({"mlflow.user": user} if user else {}))
+        store.log_params(parent, dict(flatten(named(version.params))))
+        paths = [path for stage in version.stages for path in stage.metrics]
+        metrics = self._metrics([*paths, *(path for path in version.metrics if path not in paths)])
+        store.log_metrics(parent, _points(metrics | total), start)
+        plots = [plot for stage in version.stages for plot in stage.plots]
+        store.log_metrics(parent, self._curves([*plots, *version.plots]), start)
+        store.log_inputs(parent, self._datasets({each.path: each.md5 for each in version.sources}, "source"))
+        store.set_tags(parent, {"mlflow.note.content": self._note(children)})
+        self._name_missing(parent, missing)
+        store.end_run(parent, start + round(1000 * total.get("seconds", 0)) if start else None)
+        return parent if store.dry_run else store.client.get_run(parent.info.run_id)
+
+    def _name(self) -> str:
+        """Of the parent run: that of the experiment, or of the model or repository with the version's key."""
+        models = [_model_name(artifact) for artifact in self._models()]
+        return self.origin.experiment or f"{models[0] if models else self.origin.root.name}-{self.version.key[:8]}"
+
+    def _note(self, children: Mapping[str, Run]) -> str:
+        """Text in the UI: links to the runs of the stages, then the models' descriptions."""
+        experiment = self.store.experiment_id
+        links = (f"[{name}](#/experiments/{experiment}/runs/{run.info.run_id})" for name, run in children.items())
+        texts = (self._description(artifact) for artifact in self._models())
+        return "\n\n".join([f"Stages: {' · '.join(links)}", *(text for text in texts if text)])
+
+    def _name_missing(self, run: Run, before: Iterable[str]) -> None:
+        """Set or remove the run's tag about what was found missing since `before`."""
+        missing = sorted({*self.repository.missing, *self.problems} - set(before))
+        if missing:
+            self.store.set_tags(run, {MISSING_TAG: ", ".join(missing)})
+        else:
+            self.store.delete_tag(run, MISSING_TAG)
+
+    # What the files of the version contain
+
+    def _file(self, path: str) -> Path | None:
+        """A file of the version by its hash; one without a hash, as it is in the workspace or commit."""
+        stage = self.version.writer(path)
+        md5 = self.version.hash_of(path)
+        if md5:
+            return self.repository.file(path, md5)
+        if stage is None:
+            return self.repository.read(path)
+        md5 = self.hash(path)
+        return self.repository.file(path, md5) if md5 else None
+
+    def hash(self, path: str) -> str | None:
+        """DVC's hash of a file or folder of the version, also of a file in a folder that a stage writes."""
+        stage = self.version.writer(path)
+        if (md5 := self.version.hash_of(path)) or stage is None:
+            return md5
+        out = next(out for out in stage.outs if path.startswith(f"{out}/"))
+        return (self.repository.listing(out, stage.outs[out]) or {}).get(path)
+
+    def _metrics(self, paths: Iterable[str]) -> dict[str, float]:
+        """The numbers in these files. A name that a file before has gets the file's name in front."""
+        found: dict[str, float] = {}
+        for path in paths:
+            if file := self._file(path):
+                try:
+                    values = read_metrics(file)
+                except (OSError, ValueError) as error:
+                    self.problems[path] = f"expected metrics, got: {error}"
+                    continue
+                stem = Path(path).stem
+                found |= {f"{stem}_{name}" if name in found else name: value for name, value in values.items()}
+        return found
+
+    def _plots(self, stage: Stage) -> list[Plot]:
+        """The plots of the stage, and those of the top level whose files it writes."""
+        return [*stage.plots, *(plot for plot in self.version.plots if self.version.writer(plot.path) is stage)]
+
+    def _tables(self, plots: Iterable[Plot]) -> Iterator[Plot]:
+        """The plots of one file each: those of a folder are of the files in it."""
+        for plot in plots:
+            inside = [path for path in self._below(plot.path) if path != plot.path]
+            yield from (replace(plot, path=path) for path in inside) if inside else [plot]
+
+    def _curves(self, plots: Iterable[Plot]) -> Curves:
+        """The columns of these plots as curves; a name that another file's column has gets the file's name in front."""
+        found: Curves = {}
+        owner: dict[str, str] = {}
+        for plot in self._tables(plots):
+            if plot.x is None or Path(plot.path).suffix.lower() in IMAGES or not (file := self._file(plot.path)):
+                continue
+            try:
+                curves = read_curves(file, plot)
+            except (OSError, ValueError) as error:
+                self.problems[plot.path] = f"expected a table, got: {error}"
+                continue
+            for name, points in curves.items():
+                own = name if owner.setdefault(name, plot.path) == plot.path else f"{Path(plot.path).stem}_{name}"
+                found[own] = points
+        return found
+
+    def _reported(self, stage: Stage) -> dict[str, Path]:
+        """The files of the stage to look at: metrics, plots, and the outputs with a `type`."""
+        paths = dict.fromkeys((*stage.metrics, *(plot.path for plot in self._plots(stage)), *stage.reports))
+        return {name: file for path in paths for name in self._below(path) if (file := self._file(name))}
+
+    def _below(self, path: str) -> list[str]:
+        """The files in a folder that a stage writes; a file itself."""
+        stage = self.version.writer(path)
+        out = next((out for out in stage.outs if f"{path}/".startswith(f"{out}/")), None) if stage else None
+        if not stage or not out or not stage.outs[out].endswith(DIRECTORY):
+            return [path]
+        listed = self.repository.listing(out, stage.outs[out]) or {}
+        return [name for name in listed if f"{name}/".startswith(f"{path}/")]
+
+    def _datasets(self, hashes: Mapping[str, str], context: str) -> list[DataSet]:
+        """Files or folders as MLflow's data sets: the name is the path, the digest DVC's hash."""
+        return [DataSet(path, md5, self.repository.address(path, md5), context) for path, md5 in hashes.items()]
+
+    # Models
+
+    def _models(self) -> list[Artifact]:
+        return [artifact for artifact in self.version.artifacts if artifact.type == "model"]
+
+    def _description(self, artifact: Artifact) -> str | None:
+        """The text of the file that the artifact's settings name, else its own `desc`."""
+        path = artifact.settings.get("description")
+        file = self._file(str(path)) if path else None
+        return file.read_text(encoding="utf-8", errors="replace") if file else artifact.desc
+
+    def _tags(self, artifact: Artifact) -> dict[str, str]:
+        """The tags that the artifact's settings declare: the hash of a path, or `file:key` for a value in the file."""
+        tags = {}
+        declared = artifact.settings.get("tags")
+        for name, value in declared.items() if isinstance(declared, Mapping) else ():
+            path, _, key = str(value).partition(":")
+            tags[str(name)] = self._value(path, key) if key else self.hash(path) or NONE
+        return tags
+
+    def _value(self, path: str, key: str) -> str:
+        file = self._file(path)
+        try:
+            tree: Any = parse(file) if file else {}
+            return str(dict(flatten(tree)).get(key, NONE)) if isinstance(tree, Mapping) else NONE
+        except (OSError, ValueError, PipelineError) as error:
+            self.problems[path] = f"expected metrics, got: {error}"
+            return NONE
+
+    def _register(self, parent: Run, children: Mapping[str, Run]) -> Iterator[ModelVersion]:
+        """The registered versions of the models that the version declares."""
+        registry = Registry(self.store)
+        for artifact in self._models():
+            file = self._file(artifact.path)
+            if file is None:
+                self.repository.missing.setdefault(artifact.path, "it is neither an output nor a file")
+                continue
+            if not file.is_file():
+                self.problems[artifact.path] = "expected a file to register, got a folder"
+                continue
+            writer = self.version.writer(artifact.path)
+            run = children[writer.name] if writer else parent
+            tags = {
+                "sha256": hashlib.sha256(file.read_bytes()).hexdigest(),
+                "parent_run": parent.info.run_id,
+                **self._tags(artifact),
+                **({"labels": ", ".join(artifact.labels)} if artifact.labels else {}),
+            }
+            self.model_tags = tags
+            version = registry.sync(run, _model_name(artifact), file, tags, self._description(artifact))
+            if version:
+                yield version
+
+
+def find_live_run(store: MlflowStore, stage: Stage) -> Run | None:
+    """The run that `live_follower` created for the stage, as long as its result is not logged."""
+    run = store.find_run({"dvc.stage": stage.name, "dvc.inputs_key": stage.inputs_key})
+    return run if run and "dvc.key" not in run.data.tags else None
+
+
+def active_parent(store: MlflowStore, run: Run, parent_id: str) -> str:
+    """The parent of the run; `parent_id` if it has none, or one that was deleted."""
+    current = run.data.tags.get(PARENT, parent_id)
+    return current if current == parent_id or store.is_active(current) else parent_id
+
+
+def _declared(stage: Stage) -> dict[str, str]:
+    """What dvc.yaml says about the stage: `desc` as MLflow's note, `meta` as tags."""
+    texts = {"mlflow.note.content": stage.desc} if stage.desc else {}
+    meta = {name: value for name, value in stage.meta.items() if name != "mlflow"}
+    return texts | {f"meta.{name}": str(value) for name, value in flatten(meta)}
+
+
+def _points(values: Mapping[str, float]) -> Curves:
+    return {name: {0: value} for name, value in values.items()}
+
+
+def _folder(stage: Stage) -> str:
+    """The folder in which all outputs of the stage are, so that its run need not show it; empty if there is none."""
+    parents = {Path(out).parts[:-1] for out in stage.outs}
+    common: list[str] = []
+    for level in zip(*parents, strict=False):
+        if len(set(level)) > 1:
+            break
+        common.append(level[0])
+    return "/".join(common)
+
+
+def _model_name(artifact: Artifact) -> str:
+    """The name of the registered model: that of the artifact, unless its settings give another."""
+    return re.sub(r"[/:]", "-", str(artifact.settings.get("name", artifact.name)))
