@@ -51,8 +51,8 @@ class Stage:
 
     @property
     def inputs_key(self) -> str:
-        """Identity of the inputs: parameters, code and data, as `dvc_lock` computes it before a stage runs."""
-        return digest(self.name, named(self.params), dict(self.deps))
+        """Identity of the inputs: parameters, code and data, as `core.stage_inputs` computes it before a stage runs."""
+        return digest(self.name, {file: dict(values) for file, values in self.params.items()}, dict(self.deps))
 
     @property
     def data(self) -> dict[str, str]:
