@@ -8,6 +8,7 @@ import pytest
 
 from pipeline.core.config import SECTIONS
 from pipeline.core.files import read_yaml
+from pipeline.core.stage_inputs import read_stage
 from pipeline.tracking import dvc_lock
 from pipeline.tracking.tracking_uri import get_tracking_uri
 from tests.support.dvc_output import commit_as_advised, stages_run, uncommitted
@@ -75,7 +76,7 @@ def test_the_inputs_key_before_a_training_is_the_one_in_dvc_lock_after_it(
 ) -> None:
     monkeypatch.chdir(computed.folder)
 
-    assert dvc_lock.read_stage("train").inputs_key == dvc_lock.read_lock()["train"].inputs_key
+    assert read_stage("train").inputs_key == dvc_lock.read_lock()["train"].inputs_key
 
 
 def test_the_champion_becomes_a_bento_once_and_the_bento_answers(clone: Clone, tmp_path: Path) -> None:
