@@ -76,7 +76,8 @@ def differences(pinned: Mapping[str, Any]) -> list[str]:
     try:
         versions = {package: (installed_version(package), pinned_version(pin)) for package, pin in pinned.items()}
     except (TypeError, AttributeError, ValueError) as error:
-        raise DataError(f"{PINS_FILE}: expected versions, got: {error}; `make lock` writes it") from error
+        reason = " ".join(str(error).split())
+        raise DataError(f"{PINS_FILE}: expected versions, got: {reason}; `make lock` writes it") from error
     return [
         f"{package}: got {installed or 'none'}, pinned {here or 'none'}"
         for package, (installed, here) in versions.items()
