@@ -142,13 +142,14 @@ screenshots: bento ## take the pictures in docs/images/ again (needs Chromium)
 handwriting: .venv/locked ## draw the pictures in data/ again
 	@python -m tests.support.draw_handwriting data --seed 0
 
-lock: .venv/locked ## update requirements.lock from pyproject.toml
+lock: .venv/locked ## update requirements.lock from pyproject.toml, and pipeline/environment.yaml from it
 	@uv pip compile pyproject.toml --group dev --universal --generate-hashes --no-emit-index-url --no-header --no-annotate \
 		--upgrade --quiet --output-file requirements.lock
 	@uv pip compile --group serving --constraint requirements.lock --universal --generate-hashes --no-emit-index-url \
 		--no-header --no-annotate --upgrade --quiet --output-file serving/requirements.lock
 	@echo uv | uv pip compile - --constraint requirements.lock --universal --generate-hashes --no-emit-index-url \
 		--no-header --no-annotate --quiet --output-file serving/uv.lock
+	@python -m pipeline.core.environment
 
 .PHONY: help install demo repro check lint test-unit test test-e2e ui track bento serve container experiment \
 	best fast fastest fashion textbook fuzz kills attack flips bench-training bench-serving bench-reading bench-pipeline judge \

@@ -2,15 +2,12 @@
 
 import os
 import platform
-import re
 from importlib.metadata import version
-from pathlib import Path
+
+from pipeline.core.execution import processor_name
 
 
 def hardware(*packages: str) -> str:
     """The processor, its cores, Python and the versions of `packages`, in one line."""
-    cpuinfo = Path("/proc/cpuinfo")
-    match = re.search(r"model name\s*: (.*)", cpuinfo.read_text()) if cpuinfo.is_file() else None
-    processor = match[1] if match else platform.machine()
     versions = ", ".join(f"{name} {version(name)}" for name in packages)
-    return f"{processor}, {os.cpu_count()} cores, Python {platform.python_version()}, {versions}"
+    return f"{processor_name()}, {os.cpu_count()} cores, Python {platform.python_version()}, {versions}"

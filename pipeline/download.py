@@ -13,7 +13,7 @@ from typing import Final, Literal
 import numpy as np
 from PIL import Image
 
-from pipeline.core import config, entrypoint
+from pipeline.core import config, execution
 from pipeline.data import mnist_archives
 from pipeline.data.dataset import DIGITS, Description, Split
 from pipeline.data.image import scale_and_center
@@ -61,4 +61,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    entrypoint.run(main)
+    execution.run_stage("download", main)

@@ -14,7 +14,7 @@ import numpy.typing as npt
 import pandas as pd
 from pydantic import Field
 
-from pipeline.core import config, entrypoint
+from pipeline.core import config, execution
 from pipeline.core.files import write_bytes, write_json, write_text
 from pipeline.data.dataset import Split, load_description, load_split
 from pipeline.reports import plots
@@ -143,4 +143,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    entrypoint.run(main)
+    execution.run_stage("eda", main)

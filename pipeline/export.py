@@ -25,7 +25,7 @@ from PIL import Image
 from pydantic import Field
 from torch.export import Dim, ExportedProgram
 
-from pipeline.core import config, entrypoint
+from pipeline.core import config, execution
 from pipeline.core.errors import ExportError
 from pipeline.core.files import read_json, write_files
 from pipeline.data.dataset import Description, Split, load_description, load_split
@@ -36,7 +36,7 @@ from pipeline.model.classifier import Classifier
 from pipeline.model.summary import Layer, list_layers, summary
 from pipeline.reports.model_card import model_card
 from pipeline.reports.network_svg import draw
-from pipeline.training.device import set_threads
+from pipeline.training.device import details, set_threads
 
 RAW: Final = Path("artifacts/download")
 NORMALISED: Final = Path("artifacts/normalise")
@@ -161,6 +161,7 @@ def card(description: Description, layers: list[Layer], sha256: str) -> str:
 def main() -> None:
     params = config.load("export", Params)
     set_threads()
+    execution.log_details(**details(torch.device("cpu"), "float32"))
     description = load_description(RAW / "dataset.json")
     classes = len(description.classes)
     test, validation = load_split(RAW, "test", classes), load_split(NORMALISED, "validation", classes)
@@ -192,4 +193,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    entrypoint.run(main)
+    execution.run_stage("export", main)

@@ -15,7 +15,7 @@ import numpy as np
 import numpy.typing as npt
 from pydantic import Field
 
-from pipeline.core import config, entrypoint
+from pipeline.core import config, execution
 from pipeline.core.errors import DataError
 from pipeline.core.files import write_json
 from pipeline.data.dataset import load_description, load_split
@@ -74,4 +74,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    entrypoint.run(main)
+    execution.run_stage("normalise", main)

@@ -19,7 +19,7 @@ import numpy as np
 import torch
 from pydantic import Field
 
-from pipeline.core import config, entrypoint
+from pipeline.core import config, execution
 from pipeline.core.files import write_bytes, write_csv, write_json
 from pipeline.data import handwriting
 from pipeline.data.dataset import Description, Split, load_description, load_split
@@ -38,7 +38,7 @@ from pipeline.reports.predictions import (
     worst_mistakes,
 )
 from pipeline.reports.robustness import SliceScore, score_corruptions, score_slices, spread
-from pipeline.training.device import set_threads
+from pipeline.training.device import details, set_threads
 from pipeline.training.outliers import make_outliers
 
 RAW: Final = Path("artifacts/download")
@@ -149,6 +149,7 @@ def score_robustness(
 def main() -> None:
     params = config.load("score", Params)
     set_threads()
+    execution.log_details(**details(torch.device("cpu"), "float32"))
     description = load_description(RAW / "dataset.json")
     network = classifier.load(TRAINED)
     test = load_split(RAW, "test", len(description.classes))
@@ -169,4 +170,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    entrypoint.run(main)
+    execution.run_stage("score", main)

@@ -16,18 +16,27 @@ from typing import Final
 import torch
 from pydantic import ValidationError
 
-from pipeline.core import config, entrypoint
+from pipeline.core import config, execution
 from pipeline.core.errors import DataError
 from pipeline.core.files import read_json, write_csv, write_json
+from pipeline.core.stage_inputs import read_stage
 from pipeline.data.dataset import load_description, load_split
 from pipeline.model import classifier
 from pipeline.model.classifier import Classifier
 from pipeline.model.networks import Architecture, NetworkParams
-from pipeline.tracking import dvc_lock, live_writer
+from pipeline.tracking import live_writer
 from pipeline.training import checkpoint
 from pipeline.training.calibration import calibrate
 from pipeline.training.config import TrainConfig
-from pipeline.training.device import DeviceName, Threads, describe, make_deterministic, select_device, set_threads
+from pipeline.training.device import (
+    DeviceName,
+    Threads,
+    describe,
+    details,
+    make_deterministic,
+    select_device,
+    set_threads,
+)
 from pipeline.training.distributed import ProcessGroup, process_group
 from pipeline.training.state import EpochRow, Row, StepRow, TrainState
 from pipeline.training.trainer import Trainer, to_device
@@ -52,6 +61,16 @@ def build_architecture(params: Params, classes: int, statistics: Mapping[str, fl
         return Architecture.model_validate(network | scaling | {"classes": classes, "outliers": params.outliers > 0})
     except ValidationError as error:
         raise DataError(f"{STATISTICS}: expected numbers to scale pixels with, got {scaling}") from error
+
+
+def announce(params: Params, trainer: Trainer, group: ProcessGroup) -> None:
+    """Print what is trained on which device, and log it to the execution."""
+    execution.log_details(**details(trainer.device, params.precision), processes=group.world_size)
+    parameters = sum(weight.numel() for weight in trainer.classifier.parameters())
+    processes = f", {group.world_size} processes" if group.world_size > 1 else ""
+    print(
+        f"training {params.model} with {parameters:,} parameters on {describe(trainer.device)}{processes}", flush=True
+    )
 
 
 def report(row: Row, live: live_writer.LiveWriter) -> None:
@@ -108,14 +127,12 @@ def main() -> None:
     make_deterministic()
     with process_group(device) as group:
         trainer = build_trainer(params, architecture, description.is_digits, device, group)
-        parameters = sum(weight.numel() for weight in trainer.classifier.parameters())
-        stage = dvc_lock.read_stage("train")
+        stage = read_stage("train")
         path = root / ".cache" / "checkpoints" / f"train-{stage.inputs_key[:16]}-{group.world_size}.safetensors"
         if group.rank:
             checkpoint.resume(trainer, path, lambda row: None)
             return
-        processes = f", {group.world_size} processes" if group.world_size > 1 else ""
-        print(f"training {params.model} with {parameters:,} parameters on {describe(device)}{processes}", flush=True)
+        announce(params, trainer, group)
         with live_writer.start(stage, root) as live:
             state = checkpoint.resume(trainer, path, lambda row: report(row, live))
     best = save(state, trainer, architecture)
@@ -125,4 +142,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    entrypoint.run(main)
+    execution.run_stage("train", main)

@@ -1,6 +1,8 @@
 """dvc.yaml, config.yaml, the modules and the README are kept honest with each other."""
 
 import ast
+import sys
+from importlib.metadata import packages_distributions
 from pathlib import Path
 from typing import Any
 
@@ -9,12 +11,18 @@ import pytest
 from pipeline import download, eda, export, normalise, score, train
 from pipeline.core import config
 from pipeline.core.config import SECTIONS
+from pipeline.core.environment import PINS_FILE
 from pipeline.core.files import read_yaml
-from tests.support.imports import closure, modules
+from pipeline.core.stage_inputs import declared_params
+from tests.support.imports import closure, modules, outside
 from tests.support.project_clone import ROOT
 
 DVC_YAML: dict[str, Any] = read_yaml(Path("dvc.yaml"))["stages"]
 PARAMS_YAML: dict[str, Any] = read_yaml(Path("params.yaml"))
+# What stages import although no byte of a result depends on it: it reads settings and markers, and shows progress.
+WITHOUT_EFFECT = {"packaging", "pydantic", "ruamel", "tqdm"}
+# Packages through which torch.onnx.export writes a model; no module imports them.
+IMPORTED_BY_TORCH = {"export": {"onnx", "onnx-ir", "onnxscript"}}
 
 
 def paths(entry: dict[str, Any], key: str) -> list[str]:
@@ -33,9 +41,18 @@ def test_a_stage_depends_on_exactly_the_modules_that_it_imports(stage: str) -> N
 
 
 @pytest.mark.parametrize("stage", SECTIONS)
+def test_a_stage_depends_on_the_versions_of_exactly_the_packages_that_its_result_comes_from(stage: str) -> None:
+    imported = {name for module in closure(f"pipeline.{stage}") for name in outside(module)}
+    of_results = imported - sys.stdlib_module_names - WITHOUT_EFFECT
+    packages = {packages_distributions()[name][0] for name in of_results} | IMPORTED_BY_TORCH.get(stage, set())
+
+    assert declared_params(DVC_YAML[stage])[str(PINS_FILE)] == sorted(packages)
+
+
+@pytest.mark.parametrize("stage", SECTIONS)
 def test_a_stage_has_one_name_for_its_file_section_command_and_folder(stage: str) -> None:
     assert DVC_YAML[stage]["cmd"] == f"python -m pipeline.{stage}"
-    assert DVC_YAML[stage]["params"] == [stage]
+    assert list(declared_params(DVC_YAML[stage])["params.yaml"]) == [stage]
     assert all(Path(path).is_relative_to(f"artifacts/{stage}") for path in written(stage))
 
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
-from pipeline.tracking.dvc_lock import Stage
+from pipeline.core.stage_inputs import StageInputs
 
 
 class LiveWriter:
@@ -45,7 +45,7 @@ class LiveWriter:
                 self._file.write(json.dumps(line).encode() + b"\n")
 
 
-def start(stage: Stage, root: Path) -> LiveWriter:
+def start(stage: StageInputs, root: Path) -> LiveWriter:
     """Open a stage's file under `root`/.cache/progress and start `python -m pipeline.tracking.live_follower` on it."""
     path = root / ".cache" / "progress" / f"{stage.name}-{stage.inputs_key[:12]}.jsonl"
     writer = LiveWriter(path)

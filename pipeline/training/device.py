@@ -42,6 +42,13 @@ def describe(device: torch.device) -> str:
     return f"CPU, {threads} thread{'s' if threads > 1 else ''}"
 
 
+def details(device: torch.device, precision: Precision) -> dict[str, str | int]:
+    """Threads, precision and GPU of a computation as its execution has them; without a GPU its device is the processor,
+    which is the default there."""
+    gpu = {"device": torch.cuda.get_device_name(device)} if device.type == "cuda" else {}
+    return {"threads": torch.get_num_threads(), "precision": select_precision(device, precision), **gpu}
+
+
 def set_threads(threads: int | Literal["auto"] = "auto") -> None:
     """Set the number of CPU threads; `auto` is one.
 
@@ -61,11 +68,18 @@ def make_deterministic() -> None:
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
 
 
-def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
-    """A context in which matrix products use bfloat16; with `auto`, only if the hardware has matrix units for it.
+def select_precision(device: torch.device, precision: Precision) -> Literal["float32", "bfloat16"]:
+    """The precision of matrix products; `auto` is bfloat16 if the hardware has matrix units for it.
 
     AVX-512 BF16 alone does not count: on a Xeon without AMX it took 3.8 times as long as float32.
     """
+    if precision != "auto":
+        return precision
     native = torch.cuda.is_bf16_supported() if device.type == "cuda" else torch.cpu._is_amx_tile_supported()
-    enabled = precision == "bfloat16" or (precision == "auto" and native)
+    return "bfloat16" if native else "float32"
+
+
+def autocast(device: torch.device, precision: Precision) -> AbstractContextManager[object]:
+    """A context in which matrix products use the precision that `select_precision` gives."""
+    enabled = select_precision(device, precision) == "bfloat16"
     return torch.autocast(device.type, torch.bfloat16, enabled=enabled)

@@ -7,7 +7,10 @@ from pathlib import Path
 import pytest
 
 from pipeline.core.config import SECTIONS
-from pipeline.core.files import read_yaml
+from pipeline.core.environment import PINS_FILE
+from pipeline.core.execution import execution_path
+from pipeline.core.files import read_json, read_yaml
+from pipeline.core.stage_inputs import read_stage
 from pipeline.tracking import dvc_lock
 from pipeline.tracking.tracking_uri import get_tracking_uri
 from tests.support.dvc_output import commit_as_advised, stages_run, uncommitted
@@ -23,6 +26,12 @@ def clone(computed: Clone, tmp_path: Path) -> Clone:
 def locked(clone: Clone) -> dict[str, object]:
     stages: dict[str, object] = read_yaml(clone.folder / "dvc.lock")["stages"]
     return stages
+
+
+def executions(clone: Clone) -> dict[str, Path]:
+    """Where the execution of each result in dvc.lock is, by stage."""
+    stages = dvc_lock.read_lock(clone.folder / "dvc.lock")
+    return {name: execution_path(clone.folder, name, stages[name].inputs_key) for name in SECTIONS}
 
 
 def run_ids(clone: Clone) -> set[str]:
@@ -75,7 +84,44 @@ def test_the_inputs_key_before_a_training_is_the_one_in_dvc_lock_after_it(
 ) -> None:
     monkeypatch.chdir(computed.folder)
 
-    assert dvc_lock.read_stage("train").inputs_key == dvc_lock.read_lock()["train"].inputs_key
+    assert read_stage("train").inputs_key == dvc_lock.read_lock()["train"].inputs_key
+
+
+def test_every_stage_writes_its_execution_under_the_key_of_its_inputs_in_dvc_lock(computed: Clone) -> None:
+    written = {name: read_json(path) for name, path in executions(computed).items()}
+    stages = dvc_lock.read_lock(computed.folder / "dvc.lock")
+
+    assert {path.name for path in (computed.folder / ".cache/executions").iterdir()} == {
+        path.name for path in executions(computed).values()
+    }
+    for name, execution in written.items():
+        assert (execution["stage"], execution["inputs_key"]) == (name, stages[name].inputs_key)
+        assert list(execution["packages"]) == sorted(stages[name].params_by_file[str(PINS_FILE)])
+        assert execution["cpu_seconds"] > 0
+    assert {name for name in SECTIONS if "precision" in written[name]} == {"train", "score", "export"}
+    starts = [written[name]["start"] for name in ("download", "normalise", "train", "score", "export")]
+    assert starts == sorted(starts)
+
+
+def test_after_an_upgrade_of_torch_dvc_names_the_stages_that_compute_with_it(clone: Clone) -> None:
+    pins = clone.folder / PINS_FILE
+    pins.write_text(re.sub(r'^torch: ".*"$', 'torch: "99.0"', pins.read_text(), flags=re.MULTILINE))
+
+    printed = clone.check_output("dvc", "status", "download", "eda", "normalise", "train", "score", "export")
+
+    changed = {name for name in SECTIONS if f"{name}:\n" in printed}
+    assert changed == {"train", "score", "export"}
+    assert "torch" in printed
+
+
+def test_after_an_upgrade_of_pytest_dvc_names_nothing(clone: Clone) -> None:
+    lock = clone.folder / "requirements.lock"
+    text = lock.read_text()
+    lock.write_text(re.sub(r"^pytest==\S+", "pytest==99.0", text, flags=re.MULTILINE))
+    clone.check_output("python", "-m", "pipeline.core.environment")
+
+    assert lock.read_text() != text
+    assert clone.check_output("dvc", "status").strip() == "Data and pipelines are up to date."
 
 
 def test_the_champion_becomes_a_bento_once_and_the_bento_answers(clone: Clone, tmp_path: Path) -> None:
@@ -147,6 +193,7 @@ def test_other_parameters_compute_what_depends_on_them_and_going_back_computes_n
 
     assert printed.count("is cached - skipping run") == 3
     assert "pipeline.train" not in printed
+    assert all(path.is_file() for path in executions(clone).values())  # of the runs that computed the results
     assert run_ids(clone) == before
 
 
