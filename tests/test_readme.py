@@ -68,7 +68,7 @@ def test_the_tree_has_every_folder_of_a_package(package: str) -> None:
 def test_the_tree_has_every_stage() -> None:
     stages = {Path(f"pipeline/{name}.py") for name in yaml.safe_load(Path("dvc.yaml").read_text())["stages"]}
 
-    assert stages == {path for path in paths_in_tree() if path.parent == Path("pipeline") and path.suffix}
+    assert stages == {path for path in paths_in_tree() if path.parent == Path("pipeline") and path.suffix == ".py"}
 
 
 @pytest.mark.parametrize("path", re.findall(r"!\[[^\]]*\]\(([^)]+)\)", README))
