@@ -12,6 +12,7 @@ import psutil
 import pytest
 from safetensors.numpy import load_file
 
+from pipeline.core.files import read_json
 from tests.support.project_clone import NO_MLFLOW, Clone
 from tests.support.torchrun import TORCHRUN, TRAIN, untrained
 from tests.support.waiting import wait_until
@@ -40,6 +41,8 @@ def test_two_processes_train_the_same_network_as_one_up_to_rounding(clone: Clone
     assert len(re.findall(r"^epoch 3:", printed, re.MULTILINE)) == 1
     assert checkpoints(clone) == []
     assert all(np.abs(of_one[name] - tensor).max() < 1e-4 for name, tensor in weights(clone).items())
+    executions = [read_json(path) for path in (clone.folder / ".cache/executions").glob("train-*.json")]
+    assert sorted(execution["processes"] for execution in executions) == [1, 2]  # the 1 is of the fixture's training
     again = pd.read_csv(clone.folder / "artifacts/train/steps.csv")
     assert again["loss"].to_numpy() == pytest.approx(steps["loss"].to_numpy(), rel=1e-3)
 
