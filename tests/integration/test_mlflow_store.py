@@ -88,7 +88,7 @@ def assert_complete(clone: Clone) -> None:
     assert {stage: len(runs) for stage, runs in children.items()} == dict.fromkeys(SECTIONS, 1)
     assert {run.data.tags["mlflow.parentRunId"] for (run,) in children.values()} == {parent.info.run_id}
     assert {file.path for file in client.list_artifacts(parent.info.run_id)} == {
-        "dvc.lock", "dvc.yaml", "params.yaml"
+        "dvc.lock", "dvc.yaml", "params.yaml", "pipeline"  # /environment.yaml, of which stages have parameters
     }  # fmt: skip
     (export,) = children["export"]
     assert "model.onnx" in {file.path for file in client.list_artifacts(export.info.run_id)}
