@@ -5,10 +5,9 @@ Writes   artifacts/track/synced.json: the pipeline version that was synced. It i
          runs this stage in a clone that has not synced yet, even if the committed dvc.lock agrees.
          In MLflow: a parent run for the pipeline version, a child run for each stage's result, the exported model in
          the registry.
-Decides  whether the model becomes `champion`: if it is the first, or at least as accurate as the current champion on
-         the same validation images; otherwise it is the `challenger`. The test set is not used. The model of a DVC
-         experiment also gets the experiment's name as an alias. MODEL_SIGNING_KEY, if set, names the private key with
-         which the version is signed.
+Decides  nothing: the model gets the alias `candidate`, that of a DVC experiment also the experiment's name, and
+         `make promote` decides whether it becomes champion. MODEL_SIGNING_KEY, if set, names the private key with which
+         the version is signed.
 
 Every operation is idempotent: run twice, or after a cache hit, a lost database or a server that was down, it leaves
 the same state in MLflow. A result that has its child run is linked, never logged again.
@@ -31,7 +30,6 @@ from pipeline.tracking import git_tags, signature
 from pipeline.tracking.dvc_lock import Stage, content_md5, read_lock, version_key
 from pipeline.tracking.lock_check import check_files, check_shape, outdated
 from pipeline.tracking.mlflow_store import PARENT, MlflowStore, Run, configure_mlflow, mlflow_errors
-from pipeline.tracking.promotion import choose_alias
 from pipeline.tracking.registry import CLAIMED_TAGS, UNKNOWN, ModelVersion, Registry
 from pipeline.tracking.stage_outputs import artifact_files, flatten, read_curves, read_metrics
 from pipeline.tracking.tracking_uri import display_uri
@@ -153,7 +151,7 @@ def description(store: MlflowStore, children: dict[str, Run]) -> str:
 
 
 def register_model(store: MlflowStore, stages: dict[str, Stage], parent: Run, signing_key: Path | None) -> str:
-    """Register the exported model unless it is registered, choose its alias and sign it; return name, version and
+    """Register the exported model unless it is registered, make it the candidate and sign it; return name, version and
     aliases."""
     data = load_description(DATASET)
     sha256 = read_json(Path("artifacts/export/manifest.json"))["model.onnx"]
@@ -179,11 +177,7 @@ def register_model(store: MlflowStore, stages: dict[str, Stage], parent: Run, si
     registry.set_tags(version, {name: value for name, value in tags.items() if name not in version.tags})
     if not store.is_active(version.tags.get("parent_run", parent.info.run_id)):
         registry.set_tags(version, {"parent_run": parent.info.run_id})
-    champion = registry.champion(data.name)
-    if "alias_at_registration" not in version.tags or champion is None:
-        alias = choose_alias(champion, accuracy, tags["validation_images.md5"])
-        registry.set_alias(version, alias)
-        registry.set_tags(version, {"alias_at_registration": alias})  # a later champion takes over the alias only
+    registry.set_alias(version, "candidate")
     if own_alias := git_tags.alias(git_tags.experiment_name()):
         registry.set_alias(version, own_alias)
     version = store.client.get_model_version(data.name, str(version.version))  # with its tags and aliases of now

@@ -10,7 +10,7 @@ from pipeline.tracking.dvc_lock import Stage
 
 WRITTEN_BY_REPRO: Final = (":!dvc.lock", ":!data.dvc", ":!artifacts")
 DVC_FILES: Final = ("params.yaml", "dvc.yaml", "data.dvc", "dvc.lock")
-RESERVED_ALIASES: Final = ("champion", "challenger", "previous", "latest")  # the last one by MLflow
+RESERVED_ALIASES: Final = ("candidate", "champion", "challenger", "previous", "latest")  # the last one by MLflow
 
 
 def experiment_name() -> str | None:
