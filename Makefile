@@ -84,9 +84,9 @@ track: .venv/locked ## sync MLflow with dvc.lock, even if DVC has nothing to run
 	@python -m pipeline.track
 
 # Variables of the command line are in the recipe's environment: a reason may have any characters.
-promote: .venv/locked ## make the candidate the champion if it is better, and say why (NAME=… VERSION=… FORCE="reason")
+promote: .venv/locked ## make the candidate the champion if it is better, and say why (NAME=… VERSION=… ALIAS=… FORCE=…)
 	@python -m pipeline.promotion.promote $(if $(NAME),--name "$$NAME") $(if $(VERSION),--version "$$VERSION") \
-		$(if $(FORCE),--force "$$FORCE")
+		$(if $(ALIAS),--alias "$$ALIAS") $(if $(FORCE),--force "$$FORCE")
 
 rollback: .venv/locked ## make the former champion the champion again (NAME=…)
 	@python -m pipeline.promotion.rollback $(if $(NAME),--name "$$NAME")

@@ -36,9 +36,7 @@ class Verdict(NamedTuple):
 
     @property
     def title(self) -> str:
-        against = (
-            f"compared with the champion, version {self.champion}" if self.champion else "there is no champion yet"
-        )
+        against = f"compared with the champion, version {self.champion}" if self.champion else "there was no champion"
         reason = f" ({self.force})" if self.outcome == "forced" else ""
         return f"{self.name} version {self.version}: {self.outcome}{reason}; {against}"
 

@@ -34,7 +34,8 @@ def repro(clone: Clone, section: str, **values: Any) -> None:
 
 
 def aliases(clone: Clone, name: str = "mnist") -> dict[str, str]:
-    return dict(clone.client().get_registered_model(name).aliases)
+    found = clone.client().get_registered_model(name).aliases
+    return {alias: str(version) for alias, version in found.items()}
 
 
 def reasons(printed: str) -> dict[str, str]:
@@ -64,7 +65,7 @@ def test_dvc_repro_registers_a_candidate_and_the_first_one_within_the_limits_bec
     clone.set("promote", min_accuracy=0.0)
     promoted = promote(clone)
     assert promoted.returncode == 0, promoted.stdout + promoted.stderr
-    assert promoted.stdout.startswith("mnist version 1: promoted; there is no champion yet\n")
+    assert promoted.stdout.startswith("mnist version 1: promoted; there was no champion\n")
     assert aliases(clone) == {"candidate": "1", "champion": "1"}
     assert promote(clone).stdout == "mnist version 1 is the champion\n"
 
