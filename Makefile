@@ -36,6 +36,7 @@ DEMO := download.dataset=digits train.batch=64 train.epochs=40 train.drawn_digit
 
 demo: .venv/locked ## run the pipeline on 1,797 embedded digits, build and call a Bento: no network, a few minutes
 	@set -f; python -m pipeline.experiments.run --name demo $(DEMO) $(SET)
+	@python -m pipeline.promotion.promote --name digits --alias demo --exit-zero
 	@python -m pipeline.packaging.bento --name digits --alias demo
 	@python -m serving.smoke_test "$$(cat .cache/bento)" $(firstword $(wildcard data/7/* data/*/*))
 	@echo
@@ -51,9 +52,11 @@ demo: .venv/locked ## run the pipeline on 1,797 embedded digits, build and call 
 	@mkdir -p $(@D)
 	@touch $@
 
-repro: .cache/params.checked ## run the pipeline on the data set in params.yaml: dvc repro
+# A model that does not become champion is no failure: its results are there.
+repro: .cache/params.checked ## run the pipeline on the data set in params.yaml: dvc repro, then promote its model
 	@python -m pipeline.core.git
 	@dvc repro
+	@python -m pipeline.promotion.promote --exported --exit-zero
 
 CORES = $$(getconf _NPROCESSORS_ONLN)
 
@@ -79,6 +82,14 @@ ui: .venv/locked ## start MLflow on http://127.0.0.1:5000 (PORT=…)
 
 track: .venv/locked ## sync MLflow with dvc.lock, even if DVC has nothing to run (REV=v1..main: with commits of git)
 	@python -m $(if $(REV),pipeline.tracking --rev '$(REV)',pipeline.track)
+
+# Variables of the command line are in the recipe's environment: a reason may have any characters.
+promote: .venv/locked ## make the candidate the champion if it is better, and say why (NAME=… VERSION=… ALIAS=… FORCE=…)
+	@python -m pipeline.promotion.promote $(if $(NAME),--name "$$NAME") $(if $(VERSION),--version "$$VERSION") \
+		$(if $(ALIAS),--alias "$$ALIAS") $(if $(FORCE),--force "$$FORCE")
+
+rollback: .venv/locked ## make the former champion the champion again (NAME=…)
+	@python -m pipeline.promotion.rollback $(if $(NAME),--name "$$NAME")
 
 bento: .venv/locked ## build a Bento of the registered champion (NAME=… VERSION=… ALIAS=…)
 	@python -m pipeline.packaging.bento $(BENTO)
@@ -151,6 +162,6 @@ lock: .venv/locked ## update requirements.lock from pyproject.toml, and pipeline
 		--no-header --no-annotate --quiet --output-file serving/uv.lock
 	@python -m pipeline.core.environment
 
-.PHONY: help install demo repro check lint test-unit test test-e2e ui track bento serve container experiment \
+.PHONY: help install demo repro check lint test-unit test test-e2e ui track promote rollback bento serve container experiment \
 	best fast fastest fashion textbook fuzz kills attack flips bench-training bench-serving bench-reading bench-pipeline judge \
 	screenshots handwriting lock

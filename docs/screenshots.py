@@ -42,6 +42,7 @@ def two_experiments(folder: str) -> project_clone.Clone:
     for name, rate in RATES.items():
         print(f"running experiment {name}", flush=True)
         clone.check_output("dvc", "exp", "run", "--name", name, "--set-param", f"train.optimizer.learning_rate={rate}")
+        clone.check_output("python", "-m", "pipeline.promotion.promote", "--exit-zero")
     return clone
 
 

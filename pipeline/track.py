@@ -5,10 +5,9 @@ Writes   artifacts/track/synced.json: the pipeline version that was synced. It i
          runs this stage in a clone that has not synced yet, even if the committed dvc.lock agrees.
          In MLflow what `pipeline.tracking` reads from dvc.yaml: a parent run for the pipeline version, a child run for
          each stage's result, the exported model in the registry.
-Decides  whether the model becomes `champion`: if it is the first, or at least as accurate as the current champion on
-         the same validation images; otherwise it is the `challenger`. The test set is not used. The model of a DVC
-         experiment also gets the experiment's name as an alias. MODEL_SIGNING_KEY, if set, names the private key with
-         which the version is signed.
+Decides  nothing: the model gets the alias `candidate`, that of a DVC experiment also the experiment's name, and
+         `make promote` decides whether it becomes champion. MODEL_SIGNING_KEY, if set, names the private key with which
+         the version is signed.
 """
 
 import os
@@ -25,9 +24,8 @@ from pipeline.tracking import git_tags, signature
 from pipeline.tracking.dvc_lock import read_lock
 from pipeline.tracking.dvc_repository import DvcRepository
 from pipeline.tracking.lock_check import check_files, check_shape
-from pipeline.tracking.mlflow_store import MlflowStore, configure_mlflow, mlflow_errors
+from pipeline.tracking.mlflow_store import MlflowStore, configure_mlflow, lock_file, mlflow_errors
 from pipeline.tracking.origin import Revision, find_origin
-from pipeline.tracking.promotion import choose_alias
 from pipeline.tracking.registry import CLAIMED_TAGS, UNKNOWN, ModelVersion, Registry
 from pipeline.tracking.sync import Sync
 from pipeline.tracking.tracking_uri import display_uri
@@ -36,12 +34,8 @@ SYNCED: Final = Path("artifacts/track/synced.json")
 
 
 def set_aliases(registry: Registry, version: ModelVersion) -> ModelVersion:
-    """Give a new version its alias, and that of the DVC experiment; return it as it is then."""
-    champion = registry.champion(version.name)
-    if "alias_at_registration" not in version.tags or champion is None:
-        alias = choose_alias(champion, version)
-        registry.set_alias(version, alias)
-        registry.set_tags(version, {"alias_at_registration": alias})  # a later champion takes over the alias only
+    """Make the version the candidate, and name it like the DVC experiment; return it as it is then."""
+    registry.set_alias(version, "candidate")
     if own_alias := git_tags.alias(git_tags.experiment_name()):
         registry.set_alias(version, own_alias)
     return registry.get_version(version.name, str(version.version), "")
@@ -72,10 +66,9 @@ def main() -> None:
     key = os.environ.get("MODEL_SIGNING_KEY")
     try:
         with mlflow_errors(root), DvcRepository(Path()) as repository:
-            (root / ".cache").mkdir(exist_ok=True)
+            store = MlflowStore(root)
             # Two experiments that end at the same time may share stages: one of them logs, the other links.
-            with FileLock(root / ".cache" / "track.lock"):
-                store = MlflowStore(root)
+            with FileLock(lock_file(store.uri)):
                 synced = Sync(store, repository, find_origin(Path(), Revision(), root))
                 if synced.version.incomplete:
                     missing = ", ".join(synced.version.incomplete)

@@ -10,7 +10,7 @@ import pytest
 
 from pipeline import download, eda, export, normalise, score, train
 from pipeline.core import config
-from pipeline.core.config import SECTIONS
+from pipeline.core.config import COMMAND_SECTIONS, SECTIONS
 from pipeline.core.environment import PINS_FILE
 from pipeline.core.files import read_yaml
 from pipeline.core.stage_inputs import declared_params
@@ -91,5 +91,9 @@ def test_every_section_of_params_yaml_is_what_its_stage_expects(module: Any) -> 
     assert settings.model_dump() == PARAMS_YAML[stage]
 
 
-def test_params_yaml_has_no_section_without_a_stage() -> None:
-    assert list(PARAMS_YAML) == list(SECTIONS)
+def test_every_section_of_params_yaml_is_that_of_a_stage_or_of_a_command() -> None:
+    assert list(PARAMS_YAML) == [*SECTIONS, *COMMAND_SECTIONS]
+
+
+def test_no_stage_depends_on_the_section_of_a_command() -> None:
+    assert not {name for stage in DVC_YAML.values() for name in stage["params"]} & set(COMMAND_SECTIONS)

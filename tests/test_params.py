@@ -9,10 +9,10 @@ from dvc.utils.serialize import dump_yaml
 from pydantic import ValidationError
 
 from pipeline import eda, normalise, train
-from pipeline.core.config import SECTIONS, Section, did_you_mean, load
+from pipeline.core.config import COMMAND_SECTIONS, SECTIONS, Section, did_you_mean, load
 from pipeline.core.errors import ParamsError
 from pipeline.core.files import read_yaml
-from pipeline.experiments.preflight import STAGES
+from pipeline.experiments.preflight import COMMANDS, STAGES
 
 COMMITTED = Path(__file__).parent.parent / "params.yaml"
 
@@ -36,14 +36,13 @@ def sections(section: Section) -> Iterator[Section]:
             yield from sections(value)
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_the_committed_file_has_the_settings_of_each_stage(stage: str) -> None:
-    settings = load(stage, STAGES[stage], COMMITTED)
-    assert settings.model_dump() == read_yaml(COMMITTED)[stage]
+@pytest.mark.parametrize(("section", "model"), (STAGES | COMMANDS).items())
+def test_the_committed_file_has_the_settings_of_each_stage_and_command(section: str, model: type[Section]) -> None:
+    assert load(section, model, COMMITTED).model_dump() == read_yaml(COMMITTED)[section]
 
 
-def test_each_section_of_the_committed_file_belongs_to_a_stage() -> None:
-    assert set(read_yaml(COMMITTED)) == set(STAGES) == set(SECTIONS)
+def test_each_section_of_the_committed_file_belongs_to_a_stage_or_a_command() -> None:
+    assert set(read_yaml(COMMITTED)) == set(STAGES | COMMANDS) == {*SECTIONS, *COMMAND_SECTIONS}
 
 
 @pytest.mark.parametrize("stage", STAGES)

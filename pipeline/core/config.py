@@ -1,4 +1,4 @@
-"""params.yaml, one section per stage, validated strictly: no defaults, no unknown keys, no type conversions."""
+"""params.yaml, a section for each stage and for `make promote`, validated strictly: no defaults, no unknown keys."""
 
 import difflib
 from collections.abc import Iterable, Iterator, Mapping
@@ -13,12 +13,13 @@ from pipeline.core.files import read_yaml
 PARAMS_FILE = Path("params.yaml")
 EXPERIMENT: Final = "handwritten-digits"  # the project's experiment in MLflow
 SECTIONS = ("download", "eda", "normalise", "train", "score", "export")
+COMMAND_SECTIONS: Final = ("promote",)  # of commands that are no stage: DVC computes nothing by them
 MAX_SHOWN: Final = 200  # characters of a value in a message
 MAX_MESSAGES: Final = 10  # about one section
 
 
 class Section(BaseModel):
-    """Settings of a stage, or a named group of them: immutable, no unknown keys, no silent conversions."""
+    """Settings of a stage or command, or a named group of them: immutable, no unknown keys, no silent conversions."""
 
     model_config = ConfigDict(frozen=True, strict=True, extra="forbid")
 
@@ -51,9 +52,10 @@ def validate(section: str, model: type[S], params: Mapping[str, Any], source: Pa
     """
     if not isinstance(params.get(section), dict):
         raise ParamsError(f"{source}: expected a section named {section!r} with its settings, got none")
-    if unknown := [str(name) for name in params if name not in SECTIONS]:
-        hint = did_you_mean(unknown[0], SECTIONS)
-        raise ParamsError(f"{source}: got a section {shown(unknown[0])}, expected only {', '.join(SECTIONS)}{hint}")
+    known = (*SECTIONS, *COMMAND_SECTIONS)
+    if unknown := [str(name) for name in params if name not in known]:
+        hint = did_you_mean(unknown[0], known)
+        raise ParamsError(f"{source}: got a section {shown(unknown[0])}, expected only {', '.join(known)}{hint}")
     try:
         return model.model_validate(params[section])
     except ValidationError as error:

@@ -10,7 +10,8 @@ PipelineError
 ├── StorageError     a file could not be written
 ├── ExportError      the exported model differs from the trained one
 ├── RepositoryError  DVC cannot work in this folder or git repository
-└── TrackingError    MLflow cannot be synced with dvc.lock
+├── TrackingError    MLflow cannot be synced with dvc.lock
+└── PromotionError   a registered model does not become champion
 """
 
 
@@ -62,4 +63,8 @@ class RepositoryError(PipelineError):
 
 
 class TrackingError(PipelineError):
+    pass
+
+
+class PromotionError(PipelineError):
     pass

@@ -7,6 +7,7 @@ from typing import Any, Final
 from pipeline import download, eda, export, normalise, score, train
 from pipeline.core import entrypoint
 from pipeline.core.config import PARAMS_FILE, Section, read, validate
+from pipeline.promotion import settings
 from pipeline.training.device import select_device
 
 STAGES: Final[dict[str, type[Section]]] = {
@@ -17,11 +18,12 @@ STAGES: Final[dict[str, type[Section]]] = {
     "score": score.Params,
     "export": export.Params,
 }
+COMMANDS: Final[dict[str, type[Section]]] = {"promote": settings.Params}
 
 
 def check(params: Mapping[str, Any], source: Path) -> None:
-    """Raise ParamsError, naming `source`, or DeviceError if any stage would reject these parameters."""
-    for section, model in STAGES.items():
+    """Raise ParamsError, naming `source`, or DeviceError if any stage or command would reject these parameters."""
+    for section, model in (STAGES | COMMANDS).items():
         validate(section, model, params, source)
     select_device(validate("train", train.Params, params, source).device)
 

@@ -11,7 +11,7 @@ from pipeline.tracking.version import Stage
 
 WRITTEN_BY_REPRO: Final = (":!*dvc.lock", ":!*.dvc", ":!artifacts")
 DVC_FILES: Final = ("params.yaml", "dvc.yaml", "data.dvc", "dvc.lock")
-RESERVED_ALIASES: Final = ("champion", "challenger", "previous", "latest")  # the last one by MLflow
+RESERVED_ALIASES: Final = ("candidate", "champion", "challenger", "previous", "latest")  # the last one by MLflow
 
 
 def experiment_name() -> str | None:

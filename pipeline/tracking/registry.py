@@ -179,11 +179,6 @@ class Registry:
                 raise
             return None
 
-    def champion(self, name: str) -> ModelVersion | None:
-        registered = self.client.get_registered_model(name)
-        version = registered.aliases.get("champion")
-        return self.client.get_model_version(name, str(version)) if version else None
-
     def set_alias(self, version: ModelVersion, alias: str) -> None:
         self.client.set_registered_model_alias(version.name, alias, str(version.version))
 
@@ -218,7 +213,7 @@ class Registry:
             )
         versions = (self.client.get_model_version(name, number) for number in sorted(numbers, key=int))
         listed = ", ".join(f"{version.version} ({', '.join(version.aliases) or 'no alias'})" for version in versions)
-        return f"versions {listed}; name one (VERSION=…, ALIAS=…), or set the alias on the model's page in `make ui`"
+        return f"versions {listed}; name one (VERSION=…, ALIAS=…); `make promote` gives `champion` to the candidate"
 
     def origin(self, version: ModelVersion) -> dict[str, str]:
         """Where the model comes from, by the registry's tags: its file's SHA-256, its run, the commit and whether the
@@ -271,6 +266,19 @@ class Registry:
                 "`make track` uploads it again if it is the model that dvc.lock names"
             )
         return content
+
+    def find_alias(self, name: str, alias: str) -> ModelVersion | None:
+        """The version of the registered model `name` that has this alias."""
+        number = self.client.get_registered_model(name).aliases.get(alias)
+        return self.client.get_model_version(name, str(number)) if number else None
+
+    def delete_tag(self, version: ModelVersion, tag: str) -> None:
+        if tag in version.tags:
+            self.client.delete_model_version_tag(version.name, str(version.version), tag)
+
+    def log_text(self, version: ModelVersion, text: str, path: str) -> None:
+        """Write an artifact of the run of the version's pipeline version, in place of an earlier one."""
+        self.client.log_text(version.tags["parent_run"], text, path)
 
 
 def _find_file(location: str) -> str | None:

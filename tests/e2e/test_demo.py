@@ -33,15 +33,18 @@ def test_make_demo_works_on_a_machine_with_nothing_but_python(tmp_path: Path) ->
     (parent,) = clone.parents()
     assert parent.info.run_name == "demo"
     assert parent.data.metrics["test_accuracy"] > 0.95
-    assert [sorted(version.aliases) for version in clone.versions("digits")] == [["champion", "demo"]]
+    assert [sorted(version.aliases) for version in clone.versions("digits")] == [["candidate", "champion", "demo"]]
+    assert "digits version 1: promoted" in done.stdout
     assert "6 GB" in done.stdout
 
     again = demo()
     assert again.returncode == 0, again.stdout + again.stderr
     assert "pipeline.train" not in again.stdout  # it comes from the run-cache
+    assert "digits version 1 is the champion" in again.stdout
     assert len(clone.parents()) == 1
 
     other = demo("SET=train.epochs=3")
     assert other.returncode == 0, other.stdout + other.stderr
+    assert "digits version 2: refused" in other.stdout
     assert (clone.folder / ".cache/bento").read_text().startswith("digits-service:v2-")  # not the champion, which is v1
     assert clone.check_output("git", "status", "--porcelain") == ""

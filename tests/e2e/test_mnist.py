@@ -87,8 +87,8 @@ def test_another_clone_pulls_everything_from_a_remote_and_syncs_its_own_mlflow(m
     other.check_output("dvc", "pull", "--allow-missing")  # without what `track` wrote, which is in no cache
     other.check_output("python", "-m", "pipeline.track")
 
-    champion = other.client().get_model_version_by_alias("mnist", "champion")
-    assert other.download(champion).read_bytes() == (mnist.folder / "artifacts/export/model.onnx").read_bytes()
+    candidate = other.client().get_model_version_by_alias("mnist", "candidate")
+    assert other.download(candidate).read_bytes() == (mnist.folder / "artifacts/export/model.onnx").read_bytes()
 
 
 def test_fashion_mnist_needs_only_its_name(mnist: Clone) -> None:
@@ -97,9 +97,9 @@ def test_fashion_mnist_needs_only_its_name(mnist: Clone) -> None:
         "dvc", "exp", "run", "--temp", "--name", "clothes", *(f"--set-param={setting}" for setting in settings)
     )
 
-    champion = mnist.client().get_model_version_by_alias("fashion_mnist", "champion")
-    assert float(champion.tags["test_accuracy"]) > 0.8
-    metadata = {entry.key: entry.value for entry in onnx.load(mnist.download(champion)).metadata_props}
+    clothes = mnist.client().get_model_version_by_alias("fashion_mnist", "clothes")
+    assert float(clothes.tags["test_accuracy"]) > 0.8
+    metadata = {entry.key: entry.value for entry in onnx.load(mnist.download(clothes)).metadata_props}
     assert "Ankle boot" in json.loads(metadata["classes"])
 
 
@@ -117,5 +117,6 @@ def test_the_textbooks_network_by_parameters_alone_gives_the_textbooks_accuracy(
 
     (run,) = [run for run in mnist.parents() if run.info.run_name == "textbook"]
     assert 0.90 <= run.data.metrics["test_accuracy"] < 0.92
-    assert mnist.client().get_model_version_by_alias("mnist", "challenger").tags["test_accuracy"].startswith("0.9")
+    assert mnist.client().get_model_version_by_alias("mnist", "textbook").tags["test_accuracy"].startswith("0.9")
+    assert "champion" not in mnist.client().get_model_version_by_alias("mnist", "textbook").aliases
     assert metrics(mnist)["test"]["accuracy"] >= 0.995

@@ -108,10 +108,11 @@ def server(postgres: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
 
 @pytest.fixture(scope="session")
 def clone(server: str, tmp_path_factory: pytest.TempPathFactory) -> Clone:
-    """A clone in which the pipeline has run, with its runs on the server."""
+    """A clone in which the pipeline has run, with its runs and its champion on the server."""
     clone = project_clone.make(tmp_path_factory.mktemp("clone"))
     clone.environment |= {"MLFLOW_TRACKING_URI": server, "BENTOML_HOME": str(tmp_path_factory.mktemp("bentoml"))}
     clone.check_output("dvc", "repro")
+    clone.check_output("python", "-m", "pipeline.promotion.promote")
     return clone
 
 
@@ -124,7 +125,7 @@ def test_the_runs_of_the_pipeline_are_in_postgresql(clone: Clone, server: str, p
         assert {stage: len(runs) for stage, runs in children.items()} == dict.fromkeys(SECTIONS, 1)
         assert {run.data.tags["mlflow.parentRunId"] for (run,) in children.values()} == {parent.info.run_id}
         assert {run.info.status for run in clone.runs(uri)} == {"FINISHED"}
-        assert version.aliases == ["champion"]
+        assert sorted(version.aliases) == ["candidate", "champion"]
 
 
 def test_the_artifacts_of_a_run_are_read_through_the_server(clone: Clone, server: str) -> None:

@@ -74,7 +74,7 @@ def test_the_loss_curve_has_a_point_for_each_epoch_once(computed: Clone) -> None
 
 
 def test_the_registered_model_is_the_exported_file(computed: Clone) -> None:
-    version = computed.client().get_model_version_by_alias("mnist", "champion")
+    version = computed.client().get_model_version_by_alias("mnist", "candidate")
 
     assert computed.download(version).read_bytes() == (computed.folder / "artifacts/export/model.onnx").read_bytes()
 
@@ -124,12 +124,13 @@ def test_after_an_upgrade_of_pytest_dvc_names_nothing(clone: Clone) -> None:
     assert clone.check_output("dvc", "status").strip() == "Data and pipelines are up to date."
 
 
-def test_the_champion_becomes_a_bento_once_and_the_bento_answers(clone: Clone, tmp_path: Path) -> None:
+def test_the_candidate_becomes_a_bento_once_and_the_bento_answers(clone: Clone, tmp_path: Path) -> None:
     home = {"BENTOML_HOME": str(tmp_path)}
-    version = clone.client().get_model_version_by_alias("mnist", "champion")
+    version = clone.client().get_model_version_by_alias("mnist", "candidate")
 
     printed = [
-        clone.check_output("python", "-m", "pipeline.packaging.bento", **home).splitlines()[-1] for _ in range(2)
+        clone.check_output("python", "-m", "pipeline.packaging.bento", "--alias", "candidate", **home).splitlines()[-1]
+        for _ in range(2)
     ]
     bento = (clone.folder / ".cache/bento").read_text()
     answer = clone.check_output("python", "-m", "serving.smoke_test", bento, "data/7/colour-06.png", **home)
@@ -159,7 +160,7 @@ def test_a_clone_whose_lock_was_written_elsewhere_syncs_to_its_own_mlflow(clone:
     assert stages_run(printed) == ["track"]
     assert len(clone.parents(elsewhere)) == 1
     assert {stage: len(runs) for stage, runs in clone.children(elsewhere).items()} == dict.fromkeys(SECTIONS, 1)
-    assert [version.aliases for version in clone.versions("mnist", elsewhere)] == [["champion"]]
+    assert [version.aliases for version in clone.versions("mnist", elsewhere)] == [["candidate"]]
 
 
 def test_a_repro_prints_how_to_commit_all_its_results_and_nothing_once_they_are_committed(clone: Clone) -> None:

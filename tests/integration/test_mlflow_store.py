@@ -59,17 +59,17 @@ def work_in(clone: Clone, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(clone.folder)
 
 
-def read_champion(clone: Clone) -> tuple[bytes, str | None]:
-    """The champion's file and commit, which `make bento` takes from the registry."""
+def read_candidate(clone: Clone) -> tuple[bytes, str | None]:
+    """The candidate's file and commit, which `make bento` takes from the registry."""
     registry = Registry(MlflowStore(clone.folder))
-    version = registry.get_version("mnist", None, "champion")
+    version = registry.get_version("mnist", None, "candidate")
     return registry.read_model(version), registry.origin(version)["commit"]
 
 
 def refusal(clone: Clone) -> str:
-    """The message with which the registry refuses the champion."""
+    """The message with which the registry refuses the candidate."""
     with pytest.raises(TrackingError) as refused:
-        read_champion(clone)
+        read_candidate(clone)
     return str(refused.value)
 
 
@@ -81,7 +81,7 @@ def collect_garbage(clone: Clone) -> None:
 
 
 def assert_complete(clone: Clone) -> None:
-    """Assert that each run has its files, the stages have one parent, and the registry has the champion."""
+    """Assert that each run has its files, the stages have one parent, and the registry has the candidate."""
     client = clone.client()
     (parent,) = clone.parents()
     children = clone.children()
@@ -93,9 +93,9 @@ def assert_complete(clone: Clone) -> None:
     (export,) = children["export"]
     assert "model.onnx" in {file.path for file in client.list_artifacts(export.info.run_id)}
     assert clone.folder.as_uri() in export.info.artifact_uri
-    champion = client.get_model_version_by_alias("mnist", "champion")
-    assert champion.tags["parent_run"] == parent.info.run_id
-    assert read_champion(clone) == (
+    candidate = client.get_model_version_by_alias("mnist", "candidate")
+    assert candidate.tags["parent_run"] == parent.info.run_id
+    assert read_candidate(clone) == (
         (clone.folder / "artifacts/export/model.onnx").read_bytes(),
         parent.data.tags["mlflow.source.git.commit"],
     )
@@ -120,10 +120,12 @@ def test_a_clone_that_was_copied_leaves_the_original_alone(
 
 def test_a_clone_that_was_moved_has_its_runs_and_its_model(clone: Clone, track: Callable[[], str]) -> None:
     home = {"BENTOML_HOME": str(clone.folder / ".cache/bentoml"), "BENTOML_DO_NOT_TRACK": "true"}
-    assert "Bento mnist-service:v1-" in clone.check_output("python", "-m", "pipeline.packaging.bento", **home)
+    assert "Bento mnist-service:v1-" in clone.check_output(
+        "python", "-m", "pipeline.packaging.bento", "--version", "1", **home
+    )
     files = read_files(clone.folder / "mlartifacts")
 
-    assert "version 1 (champion)" in track()
+    assert "version 1 (candidate)" in track()
 
     assert read_files(clone.folder / "mlartifacts") == files
     assert_complete(clone)
@@ -135,7 +137,7 @@ def test_lost_artifacts_are_uploaded_again(clone: Clone, track: Callable[[], str
     assert "models:/mnist/1: model.onnx: got no file" in message
     assert "`make track` uploads it again" in message
 
-    assert "version 1 (champion)" in track()
+    assert "version 1 (candidate)" in track()
 
     assert_complete(clone)
     (model,) = clone.client().search_logged_models([clone.parents()[0].info.experiment_id])
@@ -160,17 +162,17 @@ def test_a_deleted_model_is_registered_again_with_its_alias(clone: Clone, track:
     client.delete_logged_model(model.model_id)
     shutil.rmtree(clone.folder / "mlartifacts/models")
 
-    assert "version 2 (champion)" in track()
+    assert "version 2 (candidate)" in track()
 
     assert_complete(clone)
-    assert "version 2 (champion)" in track()
+    assert "version 2 (candidate)" in track()
 
 
 def test_a_registered_model_that_was_deleted_is_registered_again(clone: Clone, track: Callable[[], str]) -> None:
     clone.client().delete_registered_model("mnist")
     assert "got none; other models: none; `make repro` registers" in refusal(clone)
 
-    assert "version 1 (champion)" in track()
+    assert "version 1 (candidate)" in track()
 
     assert_complete(clone)
 
@@ -214,10 +216,10 @@ def test_a_deleted_experiment_is_restored(clone: Clone, track: Callable[[], str]
 
 
 def test_a_removed_alias_is_set_again(clone: Clone, track: Callable[[], str]) -> None:
-    clone.client().delete_registered_model_alias("mnist", "champion")
-    assert "a version with the alias 'champion' of model 'mnist', got versions 1 (no alias)" in refusal(clone)
+    clone.client().delete_registered_model_alias("mnist", "candidate")
+    assert "a version with the alias 'candidate' of model 'mnist', got versions 1 (no alias)" in refusal(clone)
 
-    assert "version 1 (champion)" in track()
+    assert "version 1 (candidate)" in track()
 
     assert_complete(clone)
 
@@ -233,7 +235,7 @@ def test_artifacts_stored_by_a_server_are_found_without_it(clone: Clone, track: 
             database.execute(f"UPDATE {table} SET {column} = replace({column}, ?, 'mlflow-artifacts:/1')", (recorded,))
     files = read_files(clone.folder / "mlartifacts")
 
-    assert "version 1 (champion)" in track()
+    assert "version 1 (candidate)" in track()
 
     assert read_files(clone.folder / "mlartifacts") == files
     assert_complete(clone)
@@ -259,7 +261,9 @@ def test_a_folder_may_have_any_name(computed: Clone, tmp_path: Path, name: str) 
 
     clone.check_output("python", "-m", "pipeline.track")
 
-    assert "Bento mnist-service:v1-" in clone.check_output("python", "-m", "pipeline.packaging.bento", **home)
+    assert "Bento mnist-service:v1-" in clone.check_output(
+        "python", "-m", "pipeline.packaging.bento", "--version", "1", **home
+    )
     assert (clone.folder / "mlflow.db").is_file()
     assert list((clone.folder / "mlartifacts").iterdir())
     assert [path.name for path in tmp_path.iterdir()] == [name]

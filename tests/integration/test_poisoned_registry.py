@@ -51,7 +51,7 @@ def poison(clone: Clone) -> None:
 
 
 def bento(clone: Clone, **environment: str) -> "subprocess.CompletedProcess[str]":
-    done = clone.run("python", "-m", "pipeline.packaging.bento", **environment)
+    done = clone.run("python", "-m", "pipeline.packaging.bento", "--alias", "candidate", **environment)
     assert "Traceback" not in done.stderr
     return done
 

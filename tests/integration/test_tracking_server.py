@@ -179,7 +179,7 @@ def test_after_a_killed_server_is_back_the_rest_is_synced_and_nothing_twice(clon
     assert len(clone.parents(server.uri)) == 1
     assert {stage: len(runs) for stage, runs in clone.children(server.uri).items()} == dict.fromkeys(SECTIONS, 1)
     assert {run.info.status for run in clone.runs(server.uri)} == {"FINISHED"}
-    assert [version.aliases for version in clone.versions("mnist", server.uri)] == [["champion"]]
+    assert [version.aliases for version in clone.versions("mnist", server.uri)] == [["candidate"]]
     (train,) = clone.children(server.uri)["train"]
     history = clone.client(server.uri).get_metric_history(train.info.run_id, "train_loss")
     assert [point.step for point in history] == [1, 2]

@@ -211,7 +211,9 @@ def make(folder: Path) -> Path:
     clone.check_output("dvc", "repro")
     clone.check_output("git", "add", "--all")
     clone.check_output("git", "commit", "--quiet", "--message", "results")
-    clone.check_output("python", "-m", "pipeline.packaging.bento", BENTOML_HOME=str(folder / STORE))
+    clone.check_output(
+        "python", "-m", "pipeline.packaging.bento", "--alias", "candidate", BENTOML_HOME=str(folder / STORE)
+    )
     return folder
 
 

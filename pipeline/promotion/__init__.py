@@ -1,0 +1,1 @@
+"""From a candidate in the registry to the champion, on evidence, and back."""

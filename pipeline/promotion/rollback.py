@@ -1,0 +1,52 @@
+"""`make rollback`: the former champion again.
+
+Reads    the MLflow registry.
+Writes   the aliases `champion` and `previous`, exchanged; so the next rollback returns. A tag `rolled_back` with the
+         date, of the version that was replaced: `make promote` refuses it from now on, unless it is forced.
+Decides  nothing.
+"""
+
+import argparse
+import os
+from datetime import UTC, datetime
+from pathlib import Path
+
+from filelock import FileLock
+
+from pipeline.core import entrypoint
+from pipeline.core.errors import PromotionError
+from pipeline.promotion import settings
+from pipeline.promotion.promote import ROLLED_BACK
+from pipeline.tracking.mlflow_store import MlflowStore, configure_mlflow, lock_file, mlflow_errors
+from pipeline.tracking.registry import Registry
+
+
+def roll_back(registry: Registry, name: str) -> str:
+    """Exchange the two aliases; return what was done. Raises PromotionError if there is no former champion."""
+    champion, previous = registry.get_version(name, None, "champion"), registry.find_alias(name, "previous")
+    if previous is None or previous.version == champion.version:
+        raise PromotionError(
+            f"{name}: expected a version with the alias 'previous', which `make promote` gives to the champion that it "
+            f"replaces, got none; the champion is version {champion.version}. `make promote VERSION=…` chooses another"
+        )
+    registry.set_alias(previous, "champion")
+    registry.set_alias(champion, "previous")
+    registry.delete_tag(previous, ROLLED_BACK)
+    registry.set_tags(champion, {ROLLED_BACK: datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC")})
+    return f"champion: {name} version {previous.version} instead of {champion.version}, which is `previous` now"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="make rollback", description="Make the former champion the champion again.")
+    parser.add_argument("--name", help="registered model; the data set in params.yaml if left out")
+    name, root = parser.parse_args().name or settings.model_name(), Path(os.environ.get("DVC_ROOT", "."))
+    configure_mlflow()
+    with mlflow_errors(root):
+        store = MlflowStore(root)
+        with FileLock(lock_file(store.uri)):
+            done = roll_back(Registry(store), name)
+    print(f"{done}. `make serve` and `make container` build its service")
+
+
+if __name__ == "__main__":
+    entrypoint.run(main)
