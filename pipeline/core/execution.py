@@ -110,7 +110,9 @@ def user_name() -> str:
 def processor_name() -> str:
     """The processor's model as the operating system gives it, else its architecture."""
     with contextlib.suppress(OSError):
-        if match := re.search(r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(), re.MULTILINE):
+        if match := re.search(
+            r"^model name\s*: (.+)$", Path("/proc/cpuinfo").read_text(encoding="utf-8"), re.MULTILINE
+        ):
             return match[1]
     return platform.processor() or platform.machine()
 
@@ -125,6 +127,8 @@ def peak_memory() -> int:
     """The most memory that this process has had, in bytes."""
     with contextlib.suppress(OSError):
         # Not ru_maxrss, in which Linux keeps the memory of the process that started this one.
-        if match := re.search(r"^VmHWM:\s*(\d+) kB$", Path("/proc/self/status").read_text(), re.MULTILINE):
+        if match := re.search(
+            r"^VmHWM:\s*(\d+) kB$", Path("/proc/self/status").read_text(encoding="utf-8"), re.MULTILINE
+        ):
             return int(match[1]) * 2**10
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 2**10)
