@@ -2,7 +2,7 @@
 
 Reads    artifacts/download/dataset.json (number of classes), artifacts/normalise/: both splits and the scaling.
 Writes   artifacts/train/: model/ (architecture.json, weights.safetensors, manifest.json: their SHA-256), history.csv
-         (one row per epoch), steps.csv (at most 400 rows), summary.json.
+         (one row per epoch, written after each), steps.csv (at most 400 rows), summary.json.
 Decides  which epoch's weights are kept: the one with the lowest validation loss. The same seed on the same kind of
          machine gives the same bytes.
 The test set is not read.
@@ -73,11 +73,14 @@ def announce(params: Params, trainer: Trainer, group: ProcessGroup) -> None:
     )
 
 
-def report(row: Row, live: live_writer.LiveWriter) -> None:
-    """Log a row of the history to the live metrics, and print each epoch."""
+def report(row: Row, epochs: list[EpochRow], live: live_writer.LiveWriter) -> None:
+    """Log a row of the history to the live metrics; print each epoch, and write it to history.csv after `epochs`, those
+    before it: `dvc plots` and `dvc exp show` then move during the training."""
     values = row._asdict()
     live.log_metrics(values.pop("step" if isinstance(row, StepRow) else "epoch"), values)
     if isinstance(row, EpochRow):
+        epochs.append(row)
+        write_csv(OUT / "history.csv", EpochRow._fields, epochs)
         print(
             f"epoch {row.epoch}: loss {row.train_loss:.4f}, accuracy {row.train_accuracy:.2%}; "
             f"validation loss {row.validation_loss:.4f}, accuracy {row.validation_accuracy:.2%}",
@@ -93,7 +96,6 @@ def save(state: TrainState, trainer: Trainer, architecture: Architecture) -> Epo
     temperature, threshold = calibrate(trained.eval(), trainer.validation_split, trainer.config.refused)
     weights = {name: tensor.cpu().contiguous() for name, tensor in trained.state_dict().items()}
     classifier.save(OUT / "model", architecture, weights)
-    write_csv(OUT / "history.csv", EpochRow._fields, state.epochs)
     write_csv(OUT / "steps.csv", StepRow._fields, state.steps)
     write_json(
         OUT / "summary.json",
@@ -134,7 +136,8 @@ def main() -> None:
             return
         announce(params, trainer, group)
         with live_writer.start(stage, root) as live:
-            state = checkpoint.resume(trainer, path, lambda row: report(row, live))
+            epochs: list[EpochRow] = []
+            state = checkpoint.resume(trainer, path, lambda row: report(row, epochs, live))
     best = save(state, trainer, architecture)
     for file in path.parent.glob(f"*{path.name}*"):  # and the temporary files of a killed process
         file.unlink()

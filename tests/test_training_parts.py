@@ -12,16 +12,18 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
+from pipeline import train
 from pipeline.core.errors import DataError, DeviceError, TrainingError
 from pipeline.data.dataset import Split
 from pipeline.model.classifier import Classifier
 from pipeline.model.networks import Architecture
+from pipeline.tracking.live_writer import LiveWriter
 from pipeline.training import checkpoint, device
 from pipeline.training.augmentation import AugmentationParams, augment
 from pipeline.training.config import TrainConfig
 from pipeline.training.optimizers import OptimizerParams, ScheduleParams, build_lr_scheduler, build_optimizer
 from pipeline.training.outliers import make_outliers
-from pipeline.training.state import Row, TrainState
+from pipeline.training.state import EpochRow, Row, TrainState
 from pipeline.training.trainer import MAX_STEP_ROWS, Trainer, to_device
 
 CPU = torch.device("cpu")
@@ -365,3 +367,15 @@ def test_a_damaged_checkpoint_and_that_of_another_network_are_named(digits: Spli
     for damaged, network in ((content[:-1], trainer(digits)), (content, trainer(digits, hidden=[3]))):
         with pytest.raises(DataError, match=r"expected a checkpoint of this training run, got: .*; delete it"):
             checkpoint.load(damaged, path, network)
+
+
+def test_the_history_is_written_after_each_epoch(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    epochs: list[EpochRow] = []
+    lengths = []
+    with LiveWriter(tmp_path / "live.jsonl") as live:
+        for number in (1, 2):
+            train.report(EpochRow(number, 0.5, 0.75, 0.25, 1.0), epochs, live)
+            lengths.append(len((train.OUT / "history.csv").read_text().splitlines()))
+
+    assert lengths == [2, 3]  # with the names of the columns
