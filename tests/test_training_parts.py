@@ -12,7 +12,7 @@ import torch
 import torch.nn.functional as F
 from torch import nn
 
-from pipeline import train
+from pipeline import train as train_stage
 from pipeline.core.errors import DataError, DeviceError, TrainingError
 from pipeline.data.dataset import Split
 from pipeline.model.classifier import Classifier
@@ -375,7 +375,7 @@ def test_the_history_is_written_after_each_epoch(tmp_path: Path, monkeypatch: py
     lengths = []
     with LiveWriter(tmp_path / "live.jsonl") as live:
         for number in (1, 2):
-            train.report(EpochRow(number, 0.5, 0.75, 0.25, 1.0), epochs, live)
-            lengths.append(len((train.OUT / "history.csv").read_text().splitlines()))
+            train_stage.report(EpochRow(number, 0.5, 0.75, 0.25, 1.0), epochs, live)
+            lengths.append(len((train_stage.OUT / "history.csv").read_text().splitlines()))
 
     assert lengths == [2, 3]  # with the names of the columns
