@@ -50,6 +50,7 @@ from pipeline.tracking.tracking_uri import (
     without_credentials,
 )
 
+NEW: Final = "new"  # the id of what a dry run would create
 PARENT: Final = "mlflow.parentRunId"
 MISSING: Final = "RESOURCE_DOES_NOT_EXIST"  # MLflow's error code
 UNAUTHENTICATED: Final = ("UNAUTHENTICATED", "CUSTOMER_UNAUTHORIZED")  # its error codes for HTTP status 401
@@ -167,7 +168,7 @@ class MlflowStore:
         if existing is None:
             location = self._artifact_folder.as_uri() if self._artifact_folder else None
             if not self.changed(f"experiment {name}: create"):
-                return "0"
+                return NEW
             return str(self.client.create_experiment(name, artifact_location=location))
         if existing.lifecycle_stage == "deleted" and self.changed(f"experiment {name}: restore"):
             self.client.restore_experiment(existing.experiment_id)  # no other experiment can have its name
@@ -178,12 +179,12 @@ class MlflowStore:
         self.changes.append(change)
         return not self.dry_run
 
-    def set_experiment_tags(self, tags: Mapping[str, str]) -> None:
-        if self.dry_run:
-            return
-        existing = self.client.get_experiment(self.experiment_id).tags
+    def set_experiment_tags(self, tags: Mapping[str, str], *, keep: bool = False) -> None:
+        """Set the experiment's tags; with `keep`, only those that it lacks."""
+        existing = {} if self.experiment_id == NEW else self.client.get_experiment(self.experiment_id).tags
         for name, value in tags.items():
-            if name not in existing:
+            is_set = name in existing if keep else existing.get(name) == value
+            if not is_set and self.changed(f"experiment {self.experiment}: tag {name}"):
                 self.client.set_experiment_tag(self.experiment_id, name, value)
 
     def find_run(self, tags: Mapping[str, str], *, delete_others: bool = False) -> Run | None:
@@ -216,7 +217,7 @@ class MlflowStore:
         """A run that started at `start`, in milliseconds since the epoch; now, if left out."""
         if self.changed(f"run {name}: create"):
             return self.client.create_run(self.experiment_id, start, dict(tags), name)
-        info = RunInfo("new", self.experiment_id, "", "RUNNING", start or 0, None, "active", run_name=name)
+        info = RunInfo(NEW, self.experiment_id, "", "RUNNING", start or 0, None, "active", run_name=name)
         return Run(info, RunData())
 
     def end_run(self, run: Run, end: int | None = None) -> None:
@@ -281,7 +282,7 @@ class MlflowStore:
         run_id, logged = run.info.run_id, dict[str, int | None]()
         targets = {name: PurePosixPath(name).relative_to(folder) if folder else PurePosixPath(name) for name in files}
         parents = {_folder(target) for target in targets.values()}
-        for parent in parents if run_id != "new" else ():
+        for parent in parents if run_id != NEW else ():
             logged |= {file.path: file.file_size for file in self.client.list_artifacts(run_id, parent)}
         for name, path in files.items():
             target = targets[name].as_posix()

@@ -4,6 +4,7 @@ As in `mlflow_store`, every operation is idempotent.
 """
 
 import hashlib
+import importlib.metadata
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path, PurePosixPath
@@ -12,16 +13,17 @@ from typing import Any, Final
 import mlflow
 import numpy as np
 import onnx
-from mlflow.entities import LoggedModel, LoggedModelStatus
+from mlflow.entities import LoggedModel, LoggedModelStatus, Metric
 from mlflow.entities.model_registry import ModelVersion as ModelVersion
 from mlflow.exceptions import MlflowException
 from mlflow.models import Model, ModelSignature
 from mlflow.types.schema import Schema, TensorSpec
 
 from pipeline.core.errors import TrackingError
-from pipeline.tracking.mlflow_store import MISSING, MlflowStore, Run
+from pipeline.tracking.mlflow_store import MISSING, DataSet, MlflowStore, Run, valid_name
 from pipeline.tracking.tracking_uri import without_credentials
 
+REQUIREMENTS: Final = ("mlflow", "numpy", "onnx", "onnxruntime")
 ONNX: Final = ".onnx"
 FILE: Final = "model.onnx"  # in a model that `mlflow.onnx` saved
 MODEL_FOLDER: Final = "model"
@@ -46,7 +48,7 @@ def onnx_arguments(path: Path) -> dict[str, Any]:
         "onnx_model": model,
         "signature": ModelSignature(Schema([*inputs]), Schema([*outputs])),
         "input_example": example,
-        "pip_requirements": ["onnxruntime", "numpy"],
+        "pip_requirements": [f"{package}=={importlib.metadata.version(package)}" for package in REQUIREMENTS],
         "save_as_external_data": False,
     }
 
@@ -126,9 +128,8 @@ class Registry:
 
     def _log_model(self, run: Run, name: str, path: Path, tags: Mapping[str, str]) -> str:
         """Log the ONNX file as a model of the run, whose status and times stay as they are; return its id."""
-        parameters = dict(list(run.data.params.items()))
         model = self.client.create_logged_model(
-            self.store.experiment_id, name, run.info.run_id, dict(tags), parameters, model_type="onnx"
+            self.store.experiment_id, name, run.info.run_id, dict(tags), model_type="onnx"
         )
         self._upload(model, path)
         self.client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
@@ -141,6 +142,49 @@ class Registry:
             configuration = Model(model.artifact_location, run_id=model.source_run_id, model_id=model.model_id)
             mlflow.onnx.save_model(path=str(saved), mlflow_model=configuration, **onnx_arguments(path))
             self.client.log_model_artifacts(model.model_id, str(saved))
+
+    def complete(
+        self,
+        version: ModelVersion,
+        parent: Run,
+        params: Mapping[str, object],
+        metrics: Mapping[str, float],
+        data: Mapping[str, DataSet],
+    ) -> None:
+        """Give the logged model of a version the parameters and metrics of its pipeline version, whose run is `parent`.
+
+        A metric belongs to the data set whose key in `data` begins its name. Without a logged model nothing is done.
+        """
+        model = self._logged_model(version)
+        if model is None:
+            return
+        shown = f"model {version.name} version {version.version}"
+        lacking = {
+            valid_name(name): str(value) for name, value in params.items() if valid_name(name) not in model.params
+        }
+        if lacking and self.store.changed(f"{shown}: {len(lacking)} parameters"):
+            self.client.log_model_params(model.model_id, lacking)
+        logged = {metric.key for metric in model.metrics or ()}
+        points = []
+        for name, value in metrics.items():
+            key = next((key for key in data if name.startswith(f"{key}_")), None)
+            if valid_name(name) not in logged:
+                points.append(
+                    Metric(
+                        valid_name(name),
+                        value,
+                        parent.info.start_time,
+                        0,
+                        model.model_id,
+                        data[key].name if key else None,
+                        data[key].digest if key else None,
+                        parent.info.run_id,
+                    )
+                )
+        if points and self.store.changed(f"{shown}: {len(points)} metrics"):
+            self.client.log_batch(parent.info.run_id, metrics=points)
+        self.store.log_inputs(parent, data.values())
+        self.store.log_model_output(parent, str(model.model_id))
 
     def is_intact(self, version: ModelVersion) -> bool:
         """Whether the version's file exists and is the one that was registered."""
@@ -161,7 +205,7 @@ class Registry:
 
         If its logged model was deleted as well, the file is registered as a new version, which takes over the aliases.
         """
-        model = self._logged_model(version) if path.suffix == ONNX else None
+        model = self._logged_model(version)
         if model is None:
             new = self.register(run, version.name, path, version.tags)
             for alias in version.aliases:
@@ -171,9 +215,12 @@ class Registry:
         return version
 
     def _logged_model(self, version: ModelVersion) -> LoggedModel | None:
-        """The logged model that was registered as this version; None if it was deleted."""
+        """The logged model that was registered as this version; None if it was deleted, or never was one."""
+        scheme, _, model_id = str(version.source).partition("models:/")
+        if scheme or not model_id:
+            return None
         try:
-            return self.client.get_logged_model(str(version.source).removeprefix("models:/"))
+            return self.client.get_logged_model(model_id)
         except MlflowException as error:
             if error.error_code != MISSING:
                 raise

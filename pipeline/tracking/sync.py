@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Final
 
 from pipeline.core.errors import PipelineError
+from pipeline.tracking import view
 from pipeline.tracking.contents import IMAGES, Curves, flatten, parse, read_curves, read_metrics
 from pipeline.tracking.dvc_repository import DIRECTORY, DvcRepository
 from pipeline.tracking.executions import read_execution
@@ -39,6 +40,7 @@ class Sync:
 
     def log(self) -> tuple[Run, list[ModelVersion]]:
         """The parent run and the registered models, found, completed or created."""
+        self.store.set_experiment_tags(view.experiment_tags(self._columns()))
         children = {stage.name: self.log_stage(stage) for stage in self.version.stages}
         parent = self.log_version(children)
         for run in children.values():
@@ -99,9 +101,7 @@ class Sync:
         user = (longest.data.tags.get("mlflow.user") if longest else None) or (users[-1] if users else None)
         store.set_tags(parent, hardware | ({"mlflow.user": user} if user else {}))
         store.log_params(parent, dict(flatten(named(version.params))))
-        paths = [path for stage in version.stages for path in stage.metrics]
-        metrics = self._metrics([*paths, *(path for path in version.metrics if path not in paths)])
-        store.log_metrics(parent, _points(metrics | total), start)
+        store.log_metrics(parent, _points(self._all_metrics() | total), start)
         plots = [plot for stage in version.stages for plot in stage.plots]
         store.log_metrics(parent, self._curves([*plots, *version.plots]), start)
         store.log_inputs(parent, self._datasets({each.path: each.md5 for each in version.sources}, "source"))
@@ -165,6 +165,10 @@ class Sync:
                 found |= {f"{stem}_{name}" if name in found else name: value for name, value in values.items()}
         return found
 
+    def _all_metrics(self) -> dict[str, float]:
+        paths = [path for stage in self.version.stages for path in stage.metrics]
+        return self._metrics([*paths, *(path for path in self.version.metrics if path not in paths)])
+
     def _plots(self, stage: Stage) -> list[Plot]:
         """The plots of the stage, and those of the top level whose files it writes."""
         return [*stage.plots, *(plot for plot in self.version.plots if self.version.writer(plot.path) is stage)]
@@ -212,8 +216,21 @@ class Sync:
 
     # Models
 
+    def _columns(self) -> list[str]:
+        """The metrics that the models' settings name as columns of MLflow's table of runs."""
+        columns = [artifact.settings.get("columns") for artifact in self._models()]
+        return [str(name) for names in columns if isinstance(names, list) for name in names]
+
     def _models(self) -> list[Artifact]:
         return [artifact for artifact in self.version.artifacts if artifact.type == "model"]
+
+    def _evaluated_on(self, artifact: Artifact) -> dict[str, DataSet]:
+        """The data sets that the artifact's settings name, by the beginning of their metrics' names."""
+        declared = artifact.settings.get("datasets")
+        paths = {str(key): str(path) for key, path in declared.items()} if isinstance(declared, Mapping) else {}
+        hashes = {path: md5 for path in paths.values() if (md5 := self.hash(path))}
+        data = {each.name: each for each in self._datasets(hashes, "evaluation")}
+        return {key: data[path] for key, path in paths.items() if path in data}
 
     def _description(self, artifact: Artifact) -> str | None:
         """The text of the file that the artifact's settings name, else its own `desc`."""
@@ -261,6 +278,8 @@ class Sync:
             self.model_tags = tags
             version = registry.sync(run, _model_name(artifact), file, tags, self._description(artifact))
             if version:
+                params, metrics = dict(flatten(named(self.version.params))), self._all_metrics()
+                registry.complete(version, parent, params, metrics, self._evaluated_on(artifact))
                 yield version
 
 

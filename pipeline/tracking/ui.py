@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 from pipeline.core import entrypoint
-from pipeline.core.config import EXPERIMENT
 from pipeline.core.errors import TrackingError
+from pipeline.tracking import view
 from pipeline.tracking.mlflow_store import MlflowStore, configure_mlflow, mlflow_errors
 from pipeline.tracking.tracking_uri import artifact_folder, display_uri, get_tracking_uri
 
@@ -29,8 +29,9 @@ def main() -> None:
     server = command(root, port)
     configure_mlflow()
     with mlflow_errors(root):
-        MlflowStore(root)
-    print(f"MLflow: http://127.0.0.1:{port}, under 'Model training', '{EXPERIMENT}' (Ctrl-C stops it)", flush=True)
+        store = MlflowStore(root)
+        store.set_experiment_tags(view.experiment_tags([]), keep=True)  # before the first sync
+    print(f"MLflow: {view.address(f'http://127.0.0.1:{port}', store.experiment_id)} (Ctrl-C stops it)", flush=True)
     os.environ |= {"MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false"}
     os.execv(server[0], server)
 
