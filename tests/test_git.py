@@ -154,7 +154,22 @@ def test_an_experiments_name_is_an_alias(name: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", [None, "", "champion", "Challenger", "previous", "LATEST", "v3", "V12", "a.b", "a b", "a/b", "x" * 256]
+    "name",
+    [
+        None,
+        "",
+        "candidate",
+        "champion",
+        "Challenger",
+        "previous",
+        "LATEST",
+        "v3",
+        "V12",
+        "a.b",
+        "a b",
+        "a/b",
+        "x" * 256,
+    ],
 )
 def test_a_name_that_is_reserved_or_invalid_in_mlflow_is_no_alias(name: str | None) -> None:
     assert git_tags.alias(name) is None

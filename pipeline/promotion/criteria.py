@@ -110,7 +110,7 @@ def comparison(champion: Evaluation, candidate: Evaluation, images: Images, para
     has_lower_loss = loss_interval[1] < 0 and nll[1] <= (1 - params.nll_gain) * nll[0]
     reasons = [
         f"its accuracy is {'' if is_more_accurate else 'not '}significantly higher (p = {p:.2g})",
-        f"its NLL is {'' if has_lower_loss else 'not '}significantly, and at least {params.nll_gain:.0%}, lower",
+        f"its NLL is {'' if has_lower_loss else 'not '}lower, by {params.nll_gain:.0%} or more and significantly",
     ]
     found = "it is better" if is_more_accurate or has_lower_loss else "no evidence that it is better"
     return [
