@@ -189,6 +189,8 @@ class MlflowStore:
 
     def find_run(self, tags: Mapping[str, str], *, delete_others: bool = False) -> Run | None:
         """The run with these tags, the oldest if there are several: two machines may have synced at the same time."""
+        if self.experiment_id == NEW:
+            return None
         query = " and ".join(f"tags.`{name}` = '{value}'" for name, value in tags.items())
         runs = self.client.search_runs([self.experiment_id], query, max_results=10, order_by=["start_time ASC"])
         for other in runs[1:] if delete_others else ():
@@ -237,9 +239,9 @@ class MlflowStore:
 
     def set_tags(self, run: Run, tags: Mapping[str, str]) -> None:
         for name, value in tags.items():
-            value = value[:MAX_TAG_LENGTH]
+            name, value = valid_name(name), value[:MAX_TAG_LENGTH]
             if run.data.tags.get(name) != value and self.changed(f"run {run.info.run_name}: tag {name}"):
-                self.client.set_tag(run.info.run_id, valid_name(name), value)
+                self.client.set_tag(run.info.run_id, name, value)
 
     def delete_tag(self, run: Run, name: str) -> None:
         if name in run.data.tags and self.changed(f"run {run.info.run_name}: remove tag {name}"):

@@ -1,9 +1,6 @@
 """Any DVC repository is read: here one of another project, with templates, two dvc.yaml, an import and a folder."""
 
-import os
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -11,87 +8,19 @@ import pytest
 from pipeline.core.errors import TrackingError
 from pipeline.tracking.dvc_repository import DvcRepository
 from pipeline.tracking.version import Plot, Stage
-
-DVC_YAML = """
-vars:
-- rate: 3
-stages:
-  prepare:
-    foreach: [a, b]
-    do:
-      cmd: cp source.txt ${item}.txt
-      deps: [source.txt]
-      outs: ['${item}.txt']
-  fit:
-    matrix:
-      kind: [tree, line]
-    cmd: mkdir -p ${item.kind} && echo ${rate} > ${item.kind}/model.bin && echo '{"loss":1}' > ${item.kind}.json
-    desc: Fit one of two
-    meta: {mlflow: {owner: Ada}}
-    params: [depth, other.toml: [size]]
-    deps: [b.txt, fit.py]
-    outs:
-    - ${item.kind}: {type: model}
-    metrics: ['${item.kind}.json']
-  hidden:
-    cmd: echo > hidden.txt
-    meta: {mlflow: false}
-    outs: [hidden.txt]
-artifacts:
-  best: {path: tree/model.bin, type: model, desc: The tree, labels: [small]}
-"""
-PART_YAML = """
-stages:
-  curve:
-    cmd: "printf 'step,loss\\\\n1,2\\\\n' > loss.csv"
-    deps: [../a.txt]
-    plots:
-    - loss.csv: {x: step, y: loss, cache: false}
-  unfinished:
-    cmd: echo > never.txt
-    outs: [never.txt]
-"""
+from tests.support import foreign_repository
+from tests.support.foreign_repository import dvc
 
 
 @pytest.fixture(scope="module")
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A repository of which all stages but part/dvc.yaml:unfinished have run, in one commit."""
-    folder = tmp_path_factory.mktemp("foreign")
-    files = {
-        "dvc.yaml": DVC_YAML,
-        "part/dvc.yaml": PART_YAML,
-        "params.yaml": "depth: 2\n",
-        "other.toml": "size = 7\n",
-        "fit.py": "",
-        "elsewhere.txt": "data\n",
-    }
-    for name, text in files.items():
-        (folder / name).parent.mkdir(exist_ok=True)
-        (folder / name).write_text(text)
-    git(folder, "init", "--quiet")
-    dvc(folder, "init", "--quiet")
-    dvc(folder, "config", "core.analytics", "false")
-    dvc(folder, "import-url", "elsewhere.txt", "source.txt")
-    dvc(folder, "repro", "fit", "hidden", "part/dvc.yaml:curve")
-    git(folder, "add", ".")
-    git(folder, "commit", "--quiet", "--message", "all")
-    return folder
+    return foreign_repository.make(tmp_path_factory.mktemp("foreign"))
 
 
 @pytest.fixture
 def foreign(original: Path, tmp_path: Path) -> Path:
     """A copy to change."""
     return Path(shutil.copytree(original, tmp_path / "foreign", symlinks=True))
-
-
-def git(folder: Path, *arguments: str) -> None:
-    identity = ("-c", "user.name=Ada", "-c", "user.email=ada@example.org")
-    subprocess.run(("git", *identity, *arguments), cwd=folder, check=True, capture_output=True)
-
-
-def dvc(folder: Path, *arguments: str) -> None:
-    environment = {**os.environ, "DVC_NO_ANALYTICS": "true"}
-    subprocess.run((sys.executable, "-m", "dvc", *arguments), cwd=folder, env=environment, check=True)
 
 
 def stages_of(folder: Path, revision: str | None = None) -> dict[str, Stage]:
@@ -104,7 +33,7 @@ def test_all_that_dvc_knows_of_a_revision_is_read(original: Path) -> None:
         version = repository.version()
 
     stages = {stage.name: stage for stage in version.stages}
-    assert set(stages) == {"prepare@a", "prepare@b", "fit@tree", "fit@line", "part/dvc.yaml:curve"}
+    assert set(stages) == {"prepare@a", "prepare@b", "fit@tree", "fit@line", "draw", "part/dvc.yaml:curve"}
     assert version.incomplete == ("part/dvc.yaml:unfinished",)
     names = list(stages)
     assert names.index("prepare@b") < names.index("fit@tree")

@@ -1,0 +1,190 @@
+"""MLflow gets what dvc.yaml and dvc.lock of any repository say: here of another project."""
+
+import argparse
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import mlflow
+import pytest
+from mlflow.entities import DatasetInput, Run
+
+from pipeline.core.errors import TrackingError
+from pipeline.tracking.__main__ import sync
+from pipeline.tracking.mlflow_store import MlflowStore
+from tests.support import foreign_repository
+from tests.support.foreign_repository import dvc, git
+from tests.support.project_clone import ROOT
+
+
+@pytest.fixture(scope="module")
+def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return foreign_repository.make(tmp_path_factory.mktemp("foreign"))
+
+
+@pytest.fixture
+def foreign(original: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A copy to change, and a store of its own."""
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/store/mlflow.db")
+    (tmp_path / "store").mkdir()
+    return Path(shutil.copytree(original, tmp_path / "foreign", symlinks=True))
+
+
+def run(folder: Path, *revisions: str, experiments: bool = False, dry_run: bool = False) -> list[str]:
+    arguments = argparse.Namespace(repo=folder, rev=list(revisions), experiments=experiments, dry_run=dry_run)
+    return list(sync(arguments, folder))
+
+
+def runs() -> dict[str, Run]:
+    found = MlflowStore(Path()).client.search_runs(["1"])
+    names = [str(each.info.run_name) for each in found]
+    assert len(set(names)) == len(names)
+    return dict(zip(names, found, strict=True))
+
+
+def artifacts(run: Run, folder: str = "") -> set[str]:
+    return {file.path for file in MlflowStore(Path()).client.list_artifacts(run.info.run_id, folder)}
+
+
+def inputs(run: Run) -> list[DatasetInput]:
+    assert run.inputs
+    return run.inputs.dataset_inputs
+
+
+def test_a_stage_is_a_run_with_what_dvc_yaml_declares(foreign: Path) -> None:
+    (line, *rest) = run(foreign)
+    found = runs()
+
+    assert "6 stages, best version 1" in line
+    assert rest == ["  without a result: part/dvc.yaml:unfinished"]
+    (parent,) = (name for name in found if name.startswith("best-"))
+    assert set(found) == {
+        parent, "prepare@a", "prepare@b", "fit@tree", "fit@line", "draw", "part/dvc.yaml:curve"
+    }  # fmt: skip
+    tree = found["fit@tree"]
+    assert tree.data.params == {"depth": "2", "other.toml:size": "7"}
+    assert tree.data.metrics == {"loss": 1}
+    assert tree.data.tags["mlflow.note.content"] == "Fit one of two"
+    assert artifacts(tree) >= {"tree", "tree.json"}
+    assert artifacts(found["draw"], "pictures") == {"pictures/one.png"}
+    assert {(each.dataset.name, each.tags[0].value) for each in inputs(tree)} == {
+        ("b.txt", "fit@tree"), ("tree", "output"), ("tree.json", "output")
+    }  # fmt: skip
+    (source,) = inputs(found[parent])
+    assert mlflow.data.get_source(source).load() == str(foreign / "source.txt")
+    history = MlflowStore(Path()).client.get_metric_history(found["part/dvc.yaml:curve"].info.run_id, "loss")
+    assert [(point.step, point.value) for point in history] == [(1, 2)]
+    assert {found[name].data.tags["mlflow.parentRunId"] for name in found if name != parent} == {
+        found[parent].info.run_id
+    }
+
+
+def test_a_model_that_is_no_onnx_file_is_registered_as_a_file(foreign: Path) -> None:
+    run(foreign)
+
+    client = MlflowStore(Path()).client
+    version = client.get_model_version("best", "1")
+    assert (version.description, version.tags["labels"]) == ("The tree", "small")
+    (file,) = mlflow.artifacts.list_artifacts(artifact_uri=client.get_model_version_download_uri("best", "1"))
+    assert file.path.endswith("model.bin")
+
+
+def test_a_second_sync_changes_nothing(foreign: Path) -> None:
+    run(foreign)
+    before = runs()
+
+    (line, *_) = run(foreign)
+    assert line.endswith("changes: 0")
+    (line, *_) = run(foreign, "HEAD")  # the same version, of a commit
+    assert line.endswith("changes: 0")
+
+    assert {name: each.to_dictionary() for name, each in runs().items()} == {
+        name: each.to_dictionary() for name, each in before.items()
+    }
+
+
+def test_a_dry_run_lists_the_changes_and_writes_nothing(foreign: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pipeline.tracking", "--repo", str(foreign), "--dry-run"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=True)
+
+    assert "would change run fit@tree: create" in done.stdout
+    assert "would change model best: register a version" in done.stdout
+    assert done.stdout.endswith("nothing was written\n")
+    assert not list((tmp_path / "store").iterdir())
+
+
+def test_a_missing_file_is_named_and_the_next_sync_completes_it(foreign: Path) -> None:
+    kept = foreign.parent / "kept"
+    (foreign / ".dvc/cache").rename(kept)
+    shutil.rmtree(foreign / "tree")
+
+    lines = run(foreign)
+
+    assert any(line.startswith("  left out: tree: not in the workspace, the cache or a remote") for line in lines)
+    assert "no model" in lines[0]
+    assert runs()["fit@tree"].data.tags["sync.missing"] == "tree"
+
+    kept.rename(foreign / ".dvc/cache")
+    (line, *_) = run(foreign)
+
+    assert "best version 1" in line
+    tree = runs()["fit@tree"]
+    assert "sync.missing" not in tree.data.tags
+    assert "tree" in artifacts(tree)
+
+
+def test_the_history_of_a_repository_is_synced_the_oldest_first(foreign: Path) -> None:
+    (foreign / "params.yaml").write_text("depth: 3\n")
+    dvc(foreign, "repro", "fit")
+    git(foreign, "commit", "--all", "--quiet", "--message", "deeper")
+
+    lines = run(foreign, "..main")
+
+    assert sum("6 stages" in line for line in lines) == 2
+    client = MlflowStore(Path()).client
+    depths = [each.data.params["depth"] for each in client.search_runs(["1"], "tags.`dvc.stage` = 'fit@tree'")]
+    assert sorted(depths) == ["2", "3"]
+    versions = client.search_runs(["1"], "tags.`dvc.version` LIKE '%'")
+    assert {version.data.tags["git.dirty"] for version in versions} == {"false"}
+    assert {version.data.tags["mlflow.user"] for version in versions} == {"Ada"}
+    assert len(client.search_runs(["1"], "tags.`dvc.stage` = 'draw'")) == 1
+
+
+def test_an_experiment_that_dvc_has_kept_is_synced_under_its_name(foreign: Path) -> None:
+    dvc(foreign, "exp", "run", "--name", "deeper", "--set-param", "depth=5", "fit")
+
+    (line, *_) = run(foreign, experiments=True)
+
+    assert line.startswith("deeper: run deeper, 6 stages")
+    assert runs()["deeper"].data.tags["dvc.experiment"] == "deeper"
+    assert runs()["fit@tree"].data.params["depth"] == "5"
+
+
+def test_an_interrupted_sync_is_completed(foreign: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    create = mlflow.MlflowClient.create_run
+    calls = []
+
+    def fails_at_the_third(*arguments: object, **named: object) -> Run:
+        calls.append(arguments)
+        if len(calls) == 3:
+            raise ConnectionError("the server died")
+        return create(*arguments, **named)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(mlflow.MlflowClient, "create_run", fails_at_the_third)
+    with pytest.raises(ConnectionError):
+        run(foreign)
+
+    (line, *_) = run(foreign)
+
+    assert "6 stages, best version 1" in line
+    assert len(runs()) == 7
+
+
+def test_a_merge_conflict_is_an_error_before_anything_is_written(foreign: Path) -> None:
+    lock = foreign / "dvc.lock"
+    lock.write_text("<<<<<<< HEAD\n" + lock.read_text())
+
+    with pytest.raises(TrackingError, match=r"dvc\.lock"):
+        run(foreign)
+    assert not runs()
