@@ -6,8 +6,10 @@ import time
 from pathlib import Path
 from typing import Any
 
+import httpx2
 import pytest
 
+from serving.smoke_test import running
 from tests.support.project_clone import NO_MLFLOW, Clone, duplicate
 
 BETTER: dict[str, Any] = {"epochs": 8, "averaging": 0.0}
@@ -111,7 +113,9 @@ def test_a_better_candidate_is_promoted_an_equal_one_refused_and_a_worse_one_ref
     assert "the champion is still version 2" in shown_only.stdout
 
 
-def test_a_rollback_returns_to_the_former_champion_which_the_next_bento_has(clone: Clone) -> None:
+def test_a_rollback_returns_to_the_former_champion_which_the_next_service_has(
+    clone: Clone, monkeypatch: pytest.MonkeyPatch
+) -> None:
     alone = clone.run("python", "-m", "pipeline.promotion.rollback")
     assert alone.returncode == 1
     assert "error: mnist: expected a version with the alias 'previous'" in alone.stderr
@@ -125,7 +129,11 @@ def test_a_rollback_returns_to_the_former_champion_which_the_next_bento_has(clon
     assert done.startswith("champion: mnist version 1 instead of 2, which is `previous` now")
     assert aliases(clone) == {"candidate": "2", "champion": "1", "previous": "2"}
     clone.check_output("python", "-m", "pipeline.packaging.bento")
-    assert (clone.folder / ".cache/bento").read_text().startswith("mnist-service:v1-")
+    bento = (clone.folder / ".cache/bento").read_text()
+    assert bento.startswith("mnist-service:v1-")
+    monkeypatch.setenv("BENTOML_HOME", clone.environment["BENTOML_HOME"])
+    with running(bento, clone.folder / ".cache" / "service.log") as url:
+        assert httpx2.get(f"{url}/model").json()["model"].startswith("mnist:v1-")
 
     again = promote(clone)
     assert failed(again.stdout) == {"rollback"}
