@@ -5,8 +5,8 @@ from collections.abc import Iterable
 from typing import Final
 
 KEY: Final = "overview"  # of the shared view, in its address
-TAGS: Final = ("device", "git.dirty")
-ATTRIBUTES: Final = ("Created", "Duration", "User", "Dataset", "Version", "Models")  # Version is the commit
+TAGS: Final = ("device",)
+ATTRIBUTES: Final = ("User", "Version", "Dataset", "Duration", "Models")  # Version is the commit
 
 
 def experiment_tags(metrics: Iterable[str]) -> dict[str, str]:
@@ -16,7 +16,12 @@ def experiment_tags(metrics: Iterable[str]) -> dict[str, str]:
         *(f"tags.`{name}`" for name in TAGS),
         *(f"attributes.`{name}`" for name in ATTRIBUTES),
     ]
-    view = {"selectedColumns": columns, "orderByKey": "attributes.start_time", "orderByAsc": False}
+    view = {
+        "selectedColumns": columns,
+        "columnOrder": columns,
+        "orderByKey": "attributes.start_time",
+        "orderByAsc": False,
+    }
     return {
         "mlflow.experimentKind": "custom_model_development",
         f"mlflow.sharedViewState.{KEY}": json.dumps(view),
@@ -25,4 +30,4 @@ def experiment_tags(metrics: Iterable[str]) -> dict[str, str]:
 
 def address(server: str, experiment_id: str) -> str:
     """The page with the table of runs in that view."""
-    return f"{server}/#/experiments/{experiment_id}/runs?viewStateShareKey={KEY}"
+    return f"{server}/#/experiments/{experiment_id}/runs?workflowType=machine_learning&viewStateShareKey={KEY}"
