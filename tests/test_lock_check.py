@@ -3,10 +3,12 @@
 from pathlib import Path
 
 import pytest
+from dvc.repo import Repo
 
 from pipeline.core.errors import DataError, TrackingError
 from pipeline.tracking.dvc_lock import content_md5, read_lock
-from pipeline.tracking.lock_check import check_files, check_shape, outdated
+from pipeline.tracking.dvc_repository import DvcRepository
+from pipeline.tracking.lock_check import check_files, check_shape
 
 YAML = "stages:\n  train:\n    cmd: x\n    params: [train]\n    deps: [train.py, data.npy]\n    outs: [model]\n"
 LOCK = """schema: '2.0'
@@ -28,6 +30,8 @@ stages:
 def lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """The text of the dvc.lock of a stage in the working folder."""
     monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(tmp_path / "site"))
+    Repo.init(no_scm=True).close()
     Path("dvc.yaml").write_text(YAML)
     Path("params.yaml").write_text("train: {epochs: 3}")
     text = LOCK
@@ -42,7 +46,8 @@ def judge(text: str) -> list[str]:
     stages = read_lock()
     check_shape(stages)
     check_files(stages)
-    return outdated(stages)
+    with DvcRepository(Path()) as repository:
+        return sorted({*repository.version().incomplete, *repository.changed_stages()})
 
 
 def test_a_lock_that_agrees_with_the_files_is_current(lock: str) -> None:

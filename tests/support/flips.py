@@ -28,7 +28,8 @@ from pipeline.core import git
 from pipeline.core.errors import PipelineError
 from pipeline.model import classifier
 from pipeline.tracking import dvc_lock
-from pipeline.tracking.lock_check import check_files, check_shape, outdated
+from pipeline.tracking.dvc_repository import DvcRepository
+from pipeline.tracking.lock_check import check_files, check_shape
 from serving.integrity import DamagedModelError, check
 from tests.support import project_clone
 
@@ -141,9 +142,10 @@ def judge_dvc_lock(expected: dict[str, dvc_lock.Stage]) -> str:
             return HARMLESS
         check_shape(found)
         check_files(found)
+        with DvcRepository(Path()) as repository:
+            return REPORTED if repository.version().incomplete or repository.changed_stages() else SILENT
     except PipelineError:
         return REFUSED
-    return REPORTED if outdated(found) else SILENT
 
 
 def requirements(text: str) -> list[tuple[str, str, bool, tuple[str, ...]]]:
