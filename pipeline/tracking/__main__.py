@@ -45,7 +45,14 @@ def sync(arguments: argparse.Namespace, root: Path) -> Iterator[str]:
     for revision in tqdm(revisions, desc="syncing to MLflow", unit="revision", leave=False, disable=None):
         store.changes.clear()
         shown = revision.experiment or (revision.commit or "workspace")[:12]
-        with FileLock(lock_file(store.uri)), DvcRepository(arguments.repo, revision.commit) as repository:
+        try:
+            repository = DvcRepository(arguments.repo, revision.commit)
+        except TrackingError as error:
+            if len(revisions) == 1:
+                raise
+            yield f"{shown}: left out: {error}"  # a commit before `dvc init`, for example
+            continue
+        with FileLock(lock_file(store.uri)), repository:
             synced = Sync(store, repository, find_origin(arguments.repo, revision, arguments.repo))
             if not synced.version.stages:
                 yield f"{shown}: no stage has a result in dvc.lock"

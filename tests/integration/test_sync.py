@@ -135,13 +135,14 @@ def test_a_missing_file_is_named_and_the_next_sync_completes_it(foreign: Path) -
 
 
 def test_the_history_of_a_repository_is_synced_the_oldest_first(foreign: Path) -> None:
+    git(foreign, "commit", "--quiet", "--allow-empty", "--message", "the same")
     (foreign / "params.yaml").write_text("depth: 3\n")
     dvc(foreign, "repro", "fit")
     git(foreign, "commit", "--all", "--quiet", "--message", "deeper")
 
     lines = run(foreign, "..main")
 
-    assert sum("6 stages" in line for line in lines) == 2
+    assert sum("6 stages" in line for line in lines) == 3
     client = MlflowStore(Path()).client
     depths = [each.data.params["depth"] for each in client.search_runs(["1"], "tags.`dvc.stage` = 'fit@tree'")]
     assert sorted(depths) == ["2", "3"]
@@ -188,3 +189,20 @@ def test_a_merge_conflict_is_an_error_before_anything_is_written(foreign: Path) 
     with pytest.raises(TrackingError, match=r"dvc\.lock"):
         run(foreign)
     assert not runs()
+
+
+def test_a_commit_before_dvc_is_left_out(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    folder = tmp_path / "young"
+    folder.mkdir()
+    git(folder, "init", "--quiet", "--initial-branch", "main")
+    git(folder, "commit", "--quiet", "--allow-empty", "--message", "before")
+    dvc(folder, "init", "--quiet")
+    git(folder, "commit", "--quiet", "--all", "--message", "dvc init")
+
+    before, after = run(folder, "..main")
+
+    assert "left out:" in before
+    assert after.endswith("no stage has a result in dvc.lock")
+    with pytest.raises(TrackingError, match="expected a DVC repository"):
+        run(folder, "main~1")
