@@ -116,7 +116,13 @@ def compare(page: Page, folder: Path) -> None:
         page.mouse.wheel(0, pixels)
         page.wait_for_timeout(300)
     save(page, folder / "mlflow-compare-params.png", 1030)
-    page.get_by_role("link", name="train_loss", exact=True).click()
+    curve = page.get_by_role("link", name="train_loss", exact=True)
+    for _ in range(50):  # the table holds the rows alone that are in sight
+        if curve.count():
+            break
+        page.mouse.wheel(0, 150)
+        page.wait_for_timeout(200)
+    curve.click()
     page.get_by_role("combobox").click()
     for key in ("ArrowUp", "Enter", "Escape"):  # from the first option round to the last, validation_loss
         page.keyboard.press(key)

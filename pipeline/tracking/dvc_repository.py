@@ -77,7 +77,7 @@ class DvcRepository:
                 tuple(self._sources()),
                 tuple(path for file, paths in index._metrics.items() for path in self._beside(file, paths)),
                 tuple(self._top_level_plots()),
-                self._params(),
+                self._params(stages),
                 tuple(self._files()),
             )
 
@@ -151,11 +151,12 @@ class DvcRepository:
                         (path,) = self._beside(file, [plot.path])
                         yield Plot(path, plot.x, plot.y, plot.template)
 
-    def _params(self) -> dict[str, Mapping[str, Any]]:
-        """The values of all parameters that stages or the top level of dvc.yaml name."""
+    def _params(self, stages: list[Stage]) -> dict[str, Mapping[str, Any]]:
+        """The values of all parameters: with which the stages ran, and which the top level of dvc.yaml names."""
         found: dict[str, dict[str, Any]] = {}
-        for dep in self.repo.index.params:
-            found.setdefault(self._path(dep.fs_path), {}).update(dep.hash_info.value or {})
+        for stage in stages:
+            for file, values in stage.params.items():
+                found.setdefault(file, {}).update(values)
         for file, paths in self.repo.index._params.items():
             for path in self._beside(file, paths):
                 try:

@@ -188,6 +188,8 @@ def test_other_parameters_compute_what_depends_on_them_and_going_back_computes_n
         "download": 1, "eda": 1, "normalise": 1, "train": 2, "score": 2, "export": 2
     }  # fmt: skip
 
+    assert {run.data.params["train.epochs"] for run in clone.parents()} == {"1", "2"}
+
     before = run_ids(clone)
     clone.set("train", epochs=2)
     printed = clone.check_output("dvc", "repro")
