@@ -169,7 +169,11 @@ def check_kills(clone: Clone, kills: int, seed: int = SEED, report: Callable[[st
             continue
         number += 1
         counted.locks += repair(clone, lock)
-        assert clone.outputs("train").items() <= undisturbed.items()  # a file is whole or missing
+        found = clone.outputs("train")
+        history = found.pop("history.csv", b"")  # grows with each epoch, by a whole row
+        assert undisturbed["history.csv"].startswith(history)
+        assert history[-1:] in (b"", b"\n")
+        assert found.items() <= undisturbed.items()  # a file is whole or missing
         seen = last_step(clone)
         if number % 10 == 0:
             report(f"{number} kills: {counted}")
