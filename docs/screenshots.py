@@ -132,6 +132,7 @@ def compare(page: Page, folder: Path) -> None:
 
 
 def show_model(page: Page, folder: Path) -> None:
+    page.get_by_role("button", name="Model training").click()  # the page of a curve shows MLflow's GenAI half
     page.get_by_role("link", name="Model registry").click()
     page.get_by_role("button", name="Try it now").click()  # the welcome at the first visit
     page.get_by_role("link", name="digits", exact=True).click()
