@@ -182,11 +182,18 @@ def test_an_interrupted_sync_is_completed(foreign: Path, monkeypatch: pytest.Mon
     assert len(runs()) == 7
 
 
-def test_a_merge_conflict_is_an_error_before_anything_is_written(foreign: Path) -> None:
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [("schema:", "<<<<<<< HEAD\nschema:"), ("schema: '2.0'", "schema: '9.0'"), ("stages:", "stages: 1 #")],
+    ids=["merge conflict", "newer schema", "damaged"],
+)
+def test_a_lock_that_dvc_cannot_read_is_an_error_before_anything_is_written(
+    foreign: Path, before: str, after: str
+) -> None:
     lock = foreign / "dvc.lock"
-    lock.write_text("<<<<<<< HEAD\n" + lock.read_text())
+    lock.write_text(lock.read_text().replace(before, after, 1))
 
-    with pytest.raises(TrackingError, match=r"dvc\.lock"):
+    with pytest.raises(TrackingError, match=r"^[^\n]*dvc\.lock[^\n]*$"):
         run(foreign)
     assert not runs()
 
@@ -206,3 +213,14 @@ def test_a_commit_before_dvc_is_left_out(tmp_path: Path, monkeypatch: pytest.Mon
     assert after.endswith("no stage has a result in dvc.lock")
     with pytest.raises(TrackingError, match="expected a DVC repository"):
         run(folder, "main~1")
+
+
+def test_two_syncs_at_once_double_nothing(foreign: Path) -> None:
+    command = [sys.executable, "-m", "pipeline.tracking", "--repo", str(foreign)]
+    syncs = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)]
+    printed = [sync.communicate()[0] for sync in syncs]
+
+    assert [sync.returncode for sync in syncs] == [0, 0], printed
+    assert sum("changes: 0" in text for text in printed) == 1
+    assert len(runs()) == 7
+    assert len(MlflowStore(Path()).client.search_model_versions("name = 'best'")) == 1
