@@ -224,3 +224,15 @@ def test_two_syncs_at_once_double_nothing(foreign: Path) -> None:
     assert sum("changes: 0" in text for text in printed) == 1
     assert len(runs()) == 7
     assert len(MlflowStore(Path()).client.search_model_versions("name = 'best'")) == 1
+
+
+def test_the_experiment_is_the_one_that_the_environment_names(foreign: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_EXPERIMENT_NAME", "others")
+
+    run(foreign)
+
+    client = MlflowStore(Path()).client
+    experiment = client.get_experiment_by_name("others")
+    assert experiment
+    assert len(client.search_runs([experiment.experiment_id])) == 7
+    assert client.get_experiment_by_name("handwritten-digits") is None
