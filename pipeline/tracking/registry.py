@@ -75,11 +75,18 @@ class Registry:
         return self.client.get_model_version(name, str(newest.version)) if newest else None
 
     def sync(
-        self, run: Run, name: str, path: Path, tags: Mapping[str, str], description: str | None
+        self,
+        run: Run,
+        name: str,
+        path: Path,
+        tags: Mapping[str, str],
+        description: str | None,
+        summary: str | None,
     ) -> ModelVersion | None:
         """The version of model `name` with the file at `path`, which `run` wrote: found, completed or registered.
 
-        Tags that it has are kept, unless its run was deleted. None in a dry run that would register it.
+        `description` is that of the version, `summary` that of the model. Tags and texts that they have are kept,
+        unless the run of the version was deleted. None in a dry run that would register it.
         """
         version = self.find_version(name, tags["sha256"])
         shown = f"model {name}"
@@ -99,8 +106,8 @@ class Registry:
             self.set_tags(version, missing)
         if description and not version.description and self.store.changed(f"{shown} version {version.version}: text"):
             self.client.update_model_version(name, str(version.version), description)
-            if not self.client.get_registered_model(name).description:
-                self.client.update_registered_model(name, description)
+        if summary and not self.client.get_registered_model(name).description and self.store.changed(f"{shown}: text"):
+            self.client.update_registered_model(name, summary)
         return self.client.get_model_version(name, str(version.version))  # with its tags and aliases of now
 
     def register(self, run: Run, name: str, path: Path, tags: Mapping[str, str]) -> ModelVersion:

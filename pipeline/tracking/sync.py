@@ -276,7 +276,8 @@ class Sync:
                 **({"labels": ", ".join(artifact.labels)} if artifact.labels else {}),
             }
             self.model_tags = tags
-            version = registry.sync(run, _model_name(artifact), file, tags, self._description(artifact))
+            description = self._description(artifact)
+            version = registry.sync(run, _model_name(artifact), file, tags, description, artifact.desc)
             if version:
                 params, metrics = dict(flatten(named(self.version.params))), self._all_metrics()
                 registry.complete(version, parent, params, metrics, self._evaluated_on(artifact))

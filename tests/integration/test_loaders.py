@@ -121,5 +121,6 @@ def test_the_logged_model_has_its_metrics_with_the_data_on_which_they_were_compu
     assert model.params["train.optimizer.name"] == "sgd"
     assert [output.model_id for output in parent.outputs.model_outputs] == [model.model_id]
     assert str(version.description).startswith("# Model card")
+    assert client.get_registered_model("mnist").description.startswith("Reads handwritten digits")
     (source,) = [each for each in parent.inputs.dataset_inputs if each.dataset.name == "data"]
     assert Path(mlflow.data.get_source(source).load()) == computed.folder / "data"
