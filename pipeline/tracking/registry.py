@@ -97,7 +97,7 @@ class Registry:
         elif not self.is_intact(version) and self.store.changed(
             f"{shown} version {version.version}: upload {path.name}"
         ):
-            version = self.repair(version, run, path)
+            version = self.repair(version, run, path, tags["parent_run"])
         # A person, or an earlier sync, may have registered it with fewer tags.
         missing = {tag: value for tag, value in tags.items() if tag not in version.tags}
         if "parent_run" in version.tags and not self.store.is_active(version.tags["parent_run"]):
@@ -134,9 +134,12 @@ class Registry:
                 raise
 
     def _log_model(self, run: Run, name: str, path: Path, tags: Mapping[str, str]) -> str:
-        """Log the ONNX file as a model of the run, whose status and times stay as they are; return its id."""
+        """Log the ONNX file that `run` wrote as a model of its pipeline version, whose row in the UI then names it.
+
+        Returns the model's id. Status and times of the runs stay as they are.
+        """
         model = self.client.create_logged_model(
-            self.store.experiment_id, name, run.info.run_id, dict(tags), model_type="onnx"
+            self.store.experiment_id, name, tags["parent_run"], dict(tags), model_type="onnx"
         )
         self._upload(model, path)
         self.client.finalize_logged_model(model.model_id, LoggedModelStatus.READY)
@@ -207,14 +210,14 @@ class Registry:
         with tempfile.TemporaryDirectory() as folder:
             return (Path(mlflow.artifacts.download_artifacts(location, dst_path=folder)) / name).read_bytes()
 
-    def repair(self, version: ModelVersion, run: Run, path: Path) -> ModelVersion:
+    def repair(self, version: ModelVersion, run: Run, path: Path, parent: str) -> ModelVersion:
         """Upload the lost file of a version again; return the version.
 
         If its logged model was deleted as well, the file is registered as a new version, which takes over the aliases.
         """
         model = self._logged_model(version)
         if model is None:
-            new = self.register(run, version.name, path, version.tags)
+            new = self.register(run, version.name, path, {**version.tags, "parent_run": parent})
             for alias in version.aliases:
                 self.set_alias(new, alias)
             return new
