@@ -15,7 +15,9 @@ from typing import Any, Final, Self, TypeVar
 from dvc.dependency.param import read_param_file
 from dvc.dvcfile import PROJECT_FILE
 from dvc.exceptions import DvcException
+from dvc.fs import GitFileSystem
 from dvc.repo import Repo
+from dvc.scm import SCM
 from dvc.stage import PipelineStage
 from dvc_data.hashfile.hash import file_md5
 from dvc_objects.errors import ObjectDBError
@@ -39,7 +41,7 @@ class DvcRepository:
         self._failure = ""
         """Why the remote could not be read, which is then not asked again."""
         with dvc_errors(path, revision):
-            self.repo = Repo(str(path), rev=revision)
+            self.repo = Repo(str(path)) if revision is None else _at(path, revision)
             self.is_workspace = revision is None
             self.root = Path(self.repo.root_dir if self.is_workspace else path).resolve()
             self._legacy = {out.hash_name for out in self.repo.index.outs} == {LEGACY}
@@ -265,6 +267,13 @@ class DvcRepository:
         with (fs or self.repo.fs).open(source, "rb") as file, target.open("wb") as copy:
             shutil.copyfileobj(file, copy)
         return target
+
+
+def _at(path: Path, revision: str) -> Repo:
+    """The repository around `path` at a revision of git; `Repo(path, rev=…)` looks for it at the top of git's tree."""
+    scm = SCM(str(path))
+    folder = path.resolve().relative_to(Path(scm.root_dir).resolve())
+    return Repo(f"/{folder.as_posix()}".removesuffix("."), fs=GitFileSystem(scm=scm, rev=revision), scm=scm)
 
 
 @contextlib.contextmanager

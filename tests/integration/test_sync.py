@@ -215,6 +215,26 @@ def test_a_commit_before_dvc_is_left_out(tmp_path: Path, monkeypatch: pytest.Mon
         run(folder, "main~1")
 
 
+def test_a_dvc_repository_in_a_folder_of_the_git_repository(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("MLFLOW_TRACKING_URI", f"sqlite:///{tmp_path}/mlflow.db")
+    folder = tmp_path / "git" / "model"
+    folder.mkdir(parents=True)
+    git(tmp_path / "git", "init", "--quiet", "--initial-branch", "main")
+    dvc(folder, "init", "--quiet", "--subdir")
+    (folder / "dvc.yaml").write_text("stages:\n  one:\n    cmd: echo 1 > one.txt\n    outs: [one.txt]\n")
+    dvc(folder, "repro")
+    git(folder, "add", ".")
+    git(folder, "commit", "--quiet", "--message", "one")
+
+    (line,) = run(folder)
+    (again,) = run(folder, "main")
+
+    assert "1 stages" in line
+    assert again.endswith("changes: 0")
+    (commit,) = {each.data.tags["mlflow.source.git.commit"] for each in runs().values()}
+    assert len(commit) == 40
+
+
 def test_two_syncs_at_once_double_nothing(foreign: Path) -> None:
     command = [sys.executable, "-m", "pipeline.tracking", "--repo", str(foreign)]
     syncs = [subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) for _ in range(2)]
