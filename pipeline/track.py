@@ -69,13 +69,15 @@ def main() -> None:
             store = MlflowStore(root)
             # Two experiments that end at the same time may share stages: one of them logs, the other links.
             with FileLock(lock_file(store.uri)):
-                synced = Sync(store, repository, find_origin(Path(), Revision(), root))
+                synced = Sync(store, repository, find_origin(repository, Revision(), root))
                 if synced.version.incomplete:
                     missing = ", ".join(synced.version.incomplete)
                     raise TrackingError(f"dvc.lock: expected the stages {missing}, got none; run `dvc repro`")
                 parent, models = synced.log()
+                if len(models) != 1:
+                    raise TrackingError(f"dvc.yaml: artifacts: expected one model that is there, got {len(models)}")
                 registry = Registry(store)
-                (version,) = [set_aliases(registry, model) for model in models]
+                version = set_aliases(registry, models[0])
                 if key:
                     sign(registry, version, synced.model_tags, root / key)
             changed = repository.changed_stages()

@@ -97,7 +97,7 @@ def test_the_commit_of_another_owners_repository_is_recorded(committed: Path, mo
     git.check()
 
     assert commit
-    assert git_tags.origin_tags()["mlflow.source.git.commit"] == commit
+    assert git_tags.origin_tags(Path(), [])["mlflow.source.git.commit"] == commit
 
 
 def test_another_owners_repository_is_trusted_after_the_command_in_the_message(
@@ -118,7 +118,7 @@ def test_a_repository_that_really_belongs_to_another_user(committed: Path) -> No
     for path in [committed, *committed.rglob("*")]:
         os.chown(path, 12345, 12345)
 
-    assert "mlflow.source.git.commit" in git_tags.origin_tags()
+    assert "mlflow.source.git.commit" in git_tags.origin_tags(Path(), [])
     with pytest.raises(RepositoryError, match="the repository belongs to another user"):
         git.check_experiments()
 

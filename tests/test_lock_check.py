@@ -6,7 +6,8 @@ import pytest
 from dvc.repo import Repo
 
 from pipeline.core.errors import DataError, TrackingError
-from pipeline.tracking.dvc_lock import content_md5, read_lock
+from pipeline.core.stage_inputs import content_md5
+from pipeline.tracking.dvc_lock import read_lock
 from pipeline.tracking.dvc_repository import DvcRepository
 from pipeline.tracking.lock_check import check_files, check_shape
 

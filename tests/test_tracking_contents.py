@@ -62,3 +62,10 @@ def test_a_plot_over_anything_else_is_no_curve(tmp_path: Path, steps: str) -> No
     path = written(tmp_path, "h.csv", f"x,y\n{first},0.5\n{second},0.25\n")
 
     assert read_curves(path, Plot("h.csv", "x", ("y",))) == {}
+
+
+@pytest.mark.parametrize("template", ["bar_horizontal", "confusion", "scatter"])
+def test_a_plot_that_shows_no_lines_is_no_curve(tmp_path: Path, template: str) -> None:
+    path = written(tmp_path, "h.csv", "x,y\n1,0.5\n2,0.25\n")
+
+    assert read_curves(path, Plot("h.csv", "x", ("y",), template)) == {}

@@ -16,7 +16,8 @@ from typing import Final, NamedTuple
 from pipeline.core.errors import DataError, TrackingError
 from pipeline.core.files import write_text
 from pipeline.core.git import git
-from pipeline.tracking.dvc_lock import LOCK_FILE, Stage, content_md5, read_lock
+from pipeline.core.stage_inputs import LOCK_FILE, content_md5
+from pipeline.tracking.dvc_lock import Stage, read_lock
 
 MODEL: Final = "artifacts/export/model.onnx"
 METRICS: Final = Path("artifacts/score/metrics.json")

@@ -4,7 +4,6 @@ The test set is not among them: it is never used to choose anything.
 """
 
 import contextlib
-import json
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,10 +13,11 @@ import numpy as np
 
 from pipeline.core.errors import DataError
 from pipeline.core.files import read_array
+from pipeline.core.stage_inputs import content_md5
 from pipeline.data import handwriting
 from pipeline.data.dataset import DIGITS, Split, load_split
 from pipeline.data.limits import SIDE
-from pipeline.tracking.dvc_lock import content_md5
+from pipeline.tracking.dvc_repository import DvcRepository
 
 NORMALISED: Final = Path("artifacts/normalise")
 OWN: Final = Path("data")
@@ -35,25 +35,18 @@ class Images(NamedTuple):
         return f"{len(self.validation):,} validation images{remark}, {len(self.handwriting)} own pictures"
 
 
-def cached(md5: str) -> Path:
-    """The place in DVC's cache of a content with this hash, whether it is there or not."""
-    from dvc.repo import Repo  # only where the folder is not that of the candidate
-
-    return Path(Repo(str(Path.cwd())).cache.local.path) / md5[:2] / md5[2:]
-
-
 @contextlib.contextmanager
 def normalised(md5: str) -> Iterator[Path]:
     """The folder artifacts/normalise with this DVC hash: that of the working tree or, of another version of the
-    pipeline, one with links to DVC's cache. Raises DataError if neither has it."""
+    pipeline, one with links to what DVC's cache or remote has of it. Raises DataError if they do not have all."""
     if md5 and content_md5(NORMALISED) == md5:
         yield NORMALISED
         return
-    with tempfile.TemporaryDirectory() as place:
+    with tempfile.TemporaryDirectory() as place, DvcRepository(Path()) as repository:
         folder = Path(place)
-        if md5 and cached(md5).is_file():
-            for file in json.loads(cached(md5).read_bytes()):
-                (folder / Path(file["relpath"]).name).symlink_to(cached(file["md5"]))
+        for name, each in ((repository.listing(NORMALISED.as_posix(), md5) if md5 else None) or {}).items():
+            if file := repository.file(name, each):
+                (folder / file.name).symlink_to(file.resolve())
         if not md5 or content_md5(folder) != md5:
             raise DataError(
                 f"{NORMALISED}: expected the validation images with which the model was trained, of MD5 {md5 or '?'}, "

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from pipeline.core.git import git
 from pipeline.packaging.verification import later_locks
 from pipeline.promotion.verdict import Criterion
-from pipeline.tracking.git_tags import WRITTEN_BY_REPRO
+from pipeline.tracking.git_tags import WRITTEN_BY_DVC
 
 REMEDY = "commit the changes, run `make track`, then `make promote`"
 
@@ -36,6 +36,6 @@ def _experiment_commits(commit: str, content: bytes) -> Iterator[str]:
     md5 = hashlib.md5(content, usedforsecurity=False).hexdigest()
     for locked in later_locks(commit, md5):
         if locked and locked.commit and locked.model_md5() == md5:
-            paths = ("--", ".", *WRITTEN_BY_REPRO, ":!params.yaml")
+            paths = ("--", ".", *WRITTEN_BY_DVC, ":!artifacts", ":!params.yaml")
             if git("diff", "--name-only", commit, locked.commit, *paths) == "":
                 yield locked.commit

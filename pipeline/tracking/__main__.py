@@ -53,12 +53,11 @@ def sync(arguments: argparse.Namespace, root: Path) -> Iterator[str]:
             yield f"{shown}: left out: {error}"  # a commit before `dvc init`, for example
             continue
         with FileLock(lock_file(store.uri)), repository:
-            synced = Sync(store, repository, find_origin(arguments.repo, revision, arguments.repo))
+            synced = Sync(store, repository, find_origin(repository, revision, repository.root))
             if not synced.version.stages:
                 yield f"{shown}: no stage has a result in dvc.lock"
                 continue
             parent, models = synced.log()
-            left_out = {**repository.missing, **synced.problems}
         versions = ", ".join(f"{model.name} version {model.version}" for model in models) or "no model"
         stages = len(synced.version.stages)
         yield f"{shown}: run {parent.info.run_name}, {stages} stages, {versions}; changes: {len(store.changes)}"
@@ -66,7 +65,7 @@ def sync(arguments: argparse.Namespace, root: Path) -> Iterator[str]:
             yield from (f"  would change {change}" for change in store.changes)
         if synced.version.incomplete:
             yield f"  without a result: {', '.join(synced.version.incomplete)}"
-        yield from (f"  left out: {path}: {why}" for path, why in sorted(left_out.items()))
+        yield from (f"  left out: {path}: {why}" for path, why in sorted(synced.left_out.items()))
 
 
 def main() -> None:

@@ -48,10 +48,10 @@ def read_metrics(path: Path) -> dict[str, float]:
 def read_curves(path: Path, plot: Plot) -> Curves:
     """The columns `y` of a plot as curves over its column `x`; without a `y`, the last column, as DVC draws it.
 
-    None of them, unless `x` has whole numbers, each once: MLflow's steps.
+    None of them, unless it shows lines and `x` has whole numbers, each once: MLflow's steps.
     """
     rows = read_rows(path)
-    if plot.x is None or not rows:
+    if plot.x is None or not plot.is_curve or not rows:
         return {}
     steps = [_whole(row.get(plot.x)) for row in rows]
     if None in steps or len(set(steps)) < len(steps):

@@ -1,16 +1,12 @@
-"""The stages in dvc.yaml and dvc.lock as hashes of contents, from which the keys of the runs in MLflow are computed."""
+"""dvc.lock as it is written, for those who compare it with files: `dvc_repository` reads it through DVC."""
 
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from pipeline.core import stage_inputs
-from pipeline.core.config import PARAMS_FILE
 from pipeline.core.errors import DataError
-from pipeline.core.stage_inputs import LOCK_FILE as LOCK_FILE
-from pipeline.core.stage_inputs import content_md5 as content_md5
-from pipeline.core.stage_inputs import read_stages
-from pipeline.core.stage_inputs import remedy as remedy
+from pipeline.core.stage_inputs import LOCK_FILE, read_stages
 
 
 @dataclass(frozen=True)
@@ -18,19 +14,14 @@ class Stage:
     """A stage in dvc.lock: its parameters by file, and the MD5 sums of its dependencies and outputs by path."""
 
     name: str
-    params_by_file: stage_inputs.Params
+    params: stage_inputs.Params
     deps: dict[str, str]
     outs: dict[str, str]
 
     @property
-    def params(self) -> dict[str, Any]:
-        """The sections of params.yaml."""
-        return self.params_by_file.get(str(PARAMS_FILE), {})
-
-    @property
     def inputs_key(self) -> str:
         """Identity of the inputs: parameters, code and data. Known before the stage runs."""
-        return stage_inputs.inputs_key(self.name, self.params_by_file, self.deps)
+        return stage_inputs.inputs_key(self.name, self.params, self.deps)
 
 
 def read_lock(path: Path = LOCK_FILE) -> dict[str, Stage]:
@@ -53,12 +44,8 @@ def read_lock(path: Path = LOCK_FILE) -> dict[str, Stage]:
         raise DataError(f"{path}: expected a path and an md5 for each file, got none ({error})") from error
 
 
-def declared(name: str) -> tuple[list[str], set[str], set[str]]:
-    """The sections of parameters, the dependencies and the outputs that dvc.yaml declares for a stage.
-
-    Raises DataError if dvc.yaml has no such stage.
-    """
+def declared(name: str) -> tuple[set[str], set[str]]:
+    """The dependencies and the outputs that dvc.yaml declares for a stage. Raises DataError if it has no such stage."""
     entry = stage_inputs.declaration(name)
     outs = [out for key in ("outs", "metrics", "plots") for out in entry.get(key, [])]
-    paths = {path for out in outs for path in ([out] if isinstance(out, str) else out)}
-    return stage_inputs.declared_params(entry).get(str(PARAMS_FILE), []), set(entry["deps"]), paths
+    return set(entry["deps"]), {path for out in outs for path in ([out] if isinstance(out, str) else out)}

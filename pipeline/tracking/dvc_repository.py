@@ -7,10 +7,10 @@ contents that dvc.lock names.
 import contextlib
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
 from types import TracebackType
-from typing import Any, Final, Self, TypeVar
+from typing import Any, Final, Self
 
 from dvc.dependency.param import read_param_file
 from dvc.dvcfile import PROJECT_FILE
@@ -25,10 +25,10 @@ from scmrepo.exceptions import SCMError
 
 from pipeline.core.errors import TrackingError
 from pipeline.core.files import parse_json
+from pipeline.core.stage_inputs import content_md5
 from pipeline.tracking.version import Artifact, Plot, Source, Stage, Version, is_code
 
 DIRECTORY: Final = ".dir"
-Result = TypeVar("Result")
 LEGACY: Final = "md5-dos2unix"  # the hash of text in files of DVC 2
 
 
@@ -43,7 +43,8 @@ class DvcRepository:
         with dvc_errors(path, revision):
             self.repo = Repo(str(path)) if revision is None else _at(path, revision)
             self.is_workspace = revision is None
-            self.root = Path(self.repo.root_dir if self.is_workspace else path).resolve()
+            top = Path(self.repo.root_dir if revision is None else self.repo.scm.root_dir)
+            self.root = top if revision is None else top / self.repo.root_dir.lstrip("/")
             self._legacy = {out.hash_name for out in self.repo.index.outs} == {LEGACY}
         self._copies = tempfile.TemporaryDirectory(prefix="tracking-")
 
@@ -82,6 +83,11 @@ class DvcRepository:
                 self._params(stages),
                 tuple(self._files()),
             )
+
+    def outs(self) -> list[str]:
+        """The paths that stages write."""
+        stages = [stage for stage in self.repo.index.stages if isinstance(stage, PipelineStage)]
+        return [self._path(out.fs_path) for stage in stages for out in stage.outs]
 
     def changed_stages(self) -> list[str]:
         """The stages whose parameters or code in the workspace are not those in dvc.lock."""
@@ -131,9 +137,7 @@ class DvcRepository:
         for stage in self.repo.index.stages:
             if isinstance(stage, PipelineStage):
                 continue
-            origin: dict[str, Any] = {}
-            for dep in stage.deps if stage.is_import else ():
-                origin |= {str(key): value for key, value in dep.dumpd().items()}
+            origin = " ".join(str(dep) for dep in stage.deps) if stage.is_import else ""
             for out in stage.outs:
                 if out.hash_info.value:
                     yield Source(self._path(out.fs_path), str(out.hash_info.value), origin)
@@ -179,7 +183,7 @@ class DvcRepository:
     def read(self, path: str) -> Path | None:
         """A file of the workspace or commit as it is there, without a hash; None if it is not."""
         source = self.repo.fs.join(self.repo.root_dir, path)
-        return self._copy(path, source) if self.repo.fs.isfile(source) else None
+        return self._copy(self.repo.fs, source, Path(self._copies.name) / path)
 
     def file(self, path: str, md5: str) -> Path | None:
         """A local copy of a file with this hash, named like it; None, and an entry in `missing`, if there is none."""
@@ -191,7 +195,7 @@ class DvcRepository:
             return Path(own)
         damaged = False
         for fs, source in ((self.repo.fs, own), *self._objects(md5)):
-            copy = self._try(lambda fs=fs, source=source: self._copy(path, source, md5, fs))  # type: ignore[misc]
+            copy = self._copy(fs, source, target)
             if copy and self._hash(copy) == md5:
                 self.missing.pop(path, None)
                 return copy
@@ -201,41 +205,21 @@ class DvcRepository:
         self.missing[path] = "its object in the cache or remote is damaged" if damaged else self._not_found()
         return None
 
-    def _try(self, read: Callable[[], Result]) -> Result | None:
-        """What `read` returns; None if there is no such file, or the remote fails, which is then not asked again."""
-        try:
-            return read()
-        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
-            return None
-        except Exception as error:  # each kind of remote has errors of its own, such as aiohttp's
-            self._failure = _one_line(error)
-            return None
-
     def _not_found(self) -> str:
         places = "the workspace" if self.is_workspace else "git"
         return f"not in {places}, the cache or a remote{f' ({self._failure})' if self._failure else ''}"
 
-    def files(self, path: str, md5: str) -> dict[str, Path]:
-        """The files of an output, by path: of a file itself, of a folder those in it. What is missing is left out."""
-        if not md5.endswith(DIRECTORY):
-            copy = self.file(path, md5)
-            return {path: copy} if copy else {}
-        listing = self.listing(path, md5)
-        if listing is None:
-            return {}
-        copies = {name: self.file(name, each) for name, each in listing.items()}
-        return {name: copy for name, copy in copies.items() if copy}
-
     def listing(self, path: str, md5: str) -> dict[str, str] | None:
-        """The files in a folder with their hashes, from DVC's object of the folder or else the folder itself."""
-        for fs, source in self._objects(md5):
-            entries = self._try(lambda fs=fs, source=source: parse_json(fs.cat_file(source)))  # type: ignore[misc]
-            if entries:
-                return {f"{path}/{entry['relpath']}": str(entry["md5"]) for entry in entries}
+        """The files in a folder with their hashes, from DVC's object of the folder, or the folder itself if it is the
+        one with this hash; None, and an entry in `missing`, if there is none."""
         folder = self.root / path
-        if self.is_workspace and folder.is_dir():
+        if self.is_workspace and folder.is_dir() and content_md5(folder) == md5:
             found = sorted(file for file in folder.rglob("*") if file.is_file())
-            return {file.relative_to(self.root).as_posix(): self._hash(file) for file in found}
+            return {file.relative_to(self.root).as_posix(): content_md5(file) for file in found}
+        for fs, source in self._objects(md5):
+            if copy := self._copy(fs, source, Path(self._copies.name) / md5):
+                with contextlib.suppress(ValueError):
+                    return {f"{path}/{entry['relpath']}": str(entry["md5"]) for entry in parse_json(copy.read_bytes())}
         self.missing[path] = self._not_found()
         return None
 
@@ -261,11 +245,19 @@ class DvcRepository:
     def _hash(self, path: Path) -> str:
         return str(file_md5(str(path), name=LEGACY if self._legacy else "md5"))
 
-    def _copy(self, path: str, source: str, md5: str = "", fs: Any = None) -> Path:
-        target = Path(self._copies.name) / md5 / path
+    def _copy(self, fs: Any, source: str, target: Path) -> Path | None:
+        """A copy of a file; None if there is no such file, or the remote fails, which is then not asked again."""
         target.parent.mkdir(parents=True, exist_ok=True)
-        with (fs or self.repo.fs).open(source, "rb") as file, target.open("wb") as copy:
-            shutil.copyfileobj(file, copy)
+        try:
+            with fs.open(source, "rb") as file, target.open("wb") as copy:
+                shutil.copyfileobj(file, copy)
+        except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
+            target.unlink(missing_ok=True)
+            return None
+        except Exception as error:  # each kind of remote has errors of its own, which have no base in common
+            self._failure = _one_line(error)
+            target.unlink(missing_ok=True)
+            return None
         return target
 
 
@@ -283,9 +275,7 @@ def dvc_errors(path: Path, revision: str | None) -> Iterator[None]:
         yield
     except (DvcException, SCMError, ValueError, KeyError) as error:
         reasons = [
-            " ".join(str(each).split())
-            for each in (error, error.__cause__, getattr(error, "__context__", None))
-            if each
+            _one_line(each) for each in (error, error.__cause__ or error.__context__) if isinstance(each, Exception)
         ]
         where = f"{path} at {revision}" if revision else str(path)
         raise TrackingError(

@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any, Final
 
 from pipeline.core.errors import PipelineError
+from pipeline.core.execution import execution_path
 from pipeline.core.files import read_json
 
-FOLDER: Final = ".cache/executions"
 NUMBERS: Final = ("seconds", "cpu_seconds", "peak_memory_mib")
 TEXTS: Final = ("host", "processor", "device", "threads", "processes", "precision", "python")
 
@@ -26,9 +26,8 @@ class Execution:
 
 def read_execution(root: Path, stage: str, inputs_key: str) -> Execution:
     """The execution of the stage with these inputs that ended last in the repository at `root`."""
-    path = root / FOLDER / f"{stage.replace('/', '-').replace(':', '-')}-{inputs_key[:16]}.json"
     try:
-        entry = read_json(path)
+        entry = read_json(execution_path(root, stage, inputs_key))
     except (OSError, PipelineError, ValueError):
         return Execution()
     if not isinstance(entry, dict) or entry.get("inputs_key") != inputs_key:

@@ -9,7 +9,7 @@ from typing import Final
 from pipeline.core.git import SET_IDENTITY, git, has_identity, uncommitted
 from pipeline.tracking.version import Stage
 
-WRITTEN_BY_REPRO: Final = (":!*dvc.lock", ":!*.dvc", ":!artifacts")
+WRITTEN_BY_DVC: Final = (":!*dvc.lock", ":!*.dvc")
 DVC_FILES: Final = ("params.yaml", "dvc.yaml", "data.dvc", "dvc.lock")
 RESERVED_ALIASES: Final = ("candidate", "champion", "challenger", "previous", "latest")  # the last one by MLflow
 
@@ -25,13 +25,15 @@ def alias(name: str | None) -> str | None:
     return name if valid and name and name.lower() not in RESERVED_ALIASES else None
 
 
-def origin_tags(path: Path = Path()) -> dict[str, str]:
-    """MLflow tags of the repository around `path`. `git.dirty` ignores what `dvc repro` itself writes: the lock,
-    data.dvc and committed artifacts."""
+def origin_tags(path: Path, outs: Iterable[str]) -> dict[str, str]:
+    """MLflow tags of the repository at `path`. `git.dirty` ignores what DVC itself writes: dvc.lock, .dvc files and
+    `outs`, of which some may be in git."""
     tags = {"mlflow.source.name": "dvc repro", "mlflow.source.type": "LOCAL"}
     commit = git("-C", str(path), "rev-parse", "HEAD")
     if commit:
-        status = git("-C", str(path), "status", "--porcelain", "--", ".", *WRITTEN_BY_REPRO)
+        status = git(
+            "-C", str(path), "status", "--porcelain", "--", ".", *WRITTEN_BY_DVC, *(f":!{out}" for out in outs)
+        )
         tags |= {"mlflow.source.git.commit": commit, "git.dirty": "true" if status else "false"}
     if name := experiment_name():
         tags["dvc.experiment"] = name

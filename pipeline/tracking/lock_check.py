@@ -10,7 +10,7 @@ from pipeline.tracking.dvc_lock import Stage, declared
 def check_shape(stages: dict[str, Stage]) -> None:
     """Raise TrackingError if a stage has other data or outputs in dvc.lock than in dvc.yaml."""
     for name, stage in stages.items():
-        _, deps, outs = declared(name)
+        deps, outs = declared(name)
         for kind, got, expected in (("deps", set(stage.deps), deps), ("outs", set(stage.outs), outs)):
             if differing := sorted(path for path in got ^ expected if not path.endswith(".py")):
                 raise TrackingError(

@@ -5,6 +5,7 @@ and those files are logged that the run lacks. So an interrupted caller can simp
 done or, in a dry run, what would be.
 """
 
+import atexit
 import contextlib
 import getpass
 import hashlib
@@ -12,6 +13,7 @@ import json
 import logging
 import os
 import re
+import shutil
 import sqlite3
 import tempfile
 import textwrap
@@ -147,7 +149,9 @@ class MlflowStore:
         check_server(self.uri)
         database, self._artifact_folder = database_file(root), artifact_folder(root)
         if dry_run and database and not database.is_file():
-            database = Path(tempfile.mkdtemp(prefix="dry-run-")) / database.name
+            folder = tempfile.mkdtemp(prefix="dry-run-")
+            atexit.register(shutil.rmtree, folder, ignore_errors=True)
+            database = Path(folder) / database.name
             self.uri = f"sqlite:///{database}"
         with FileLock(lock_file(self.uri)):
             # MLflow creates the tables of a fresh store at the first request: two processes that do so at once fail.

@@ -1,8 +1,6 @@
 """Where a version comes from: commit, author or user, DVC experiment. `git_tags` has what a workspace says."""
 
 import contextlib
-import getpass
-import os
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,9 +10,10 @@ from dvc.repo import Repo
 from dvc.repo.experiments.utils import exp_refs
 from scmrepo.exceptions import SCMError
 
+from pipeline.core import execution
 from pipeline.core.errors import TrackingError
 from pipeline.tracking import git_tags
-from pipeline.tracking.dvc_repository import dvc_errors
+from pipeline.tracking.dvc_repository import DvcRepository, dvc_errors
 
 
 @dataclass(frozen=True)
@@ -61,26 +60,19 @@ def find_revisions(path: Path, names: list[str], *, experiments: bool) -> Iterat
             yield Revision(repo.scm.get_ref(str(ref)), ref.name, ref.baseline_sha)
 
 
-def find_origin(path: Path, revision: Revision, root: Path) -> Origin:
-    """The origin of a revision of the repository around `path`."""
+def find_origin(repository: DvcRepository, revision: Revision, root: Path) -> Origin:
+    """The origin of a revision, of which `repository` is open; in `root` are the executions."""
     if revision.commit is None:
         name = git_tags.experiment_name()
-        return Origin(root, git_tags.origin_tags(path), user_name(), None, name)
-    with dvc_errors(path, revision.commit), contextlib.closing(Repo(str(path), uninitialized=True)) as repo:
-        commit = repo.scm.resolve_commit(revision.commit)
-        tags = {
-            "mlflow.source.name": "dvc repro",
-            "mlflow.source.type": "LOCAL",
-            "mlflow.source.git.commit": revision.baseline or revision.commit,
-            "git.dirty": "true" if revision.experiment else "false",
-        }
-        if revision.experiment:
-            tags["dvc.experiment"] = revision.experiment
-        return Origin(root, tags, commit.author_name, int(commit.commit_time * 1000), revision.experiment)
-
-
-def user_name() -> str:
-    try:
-        return getpass.getuser()
-    except (KeyError, OSError):  # a container may run with a number that has no name
-        return str(os.getuid())
+        return Origin(root, git_tags.origin_tags(repository.root, repository.outs()), execution.user_name(), None, name)
+    with dvc_errors(repository.root, revision.commit):
+        commit = repository.repo.scm.resolve_commit(revision.commit)
+    tags = {
+        "mlflow.source.name": "dvc repro",
+        "mlflow.source.type": "LOCAL",
+        "mlflow.source.git.commit": revision.baseline or revision.commit,
+        "git.dirty": "true" if revision.experiment else "false",
+    }
+    if revision.experiment:
+        tags["dvc.experiment"] = revision.experiment
+    return Origin(root, tags, commit.author_name, int(commit.commit_time * 1000), revision.experiment)

@@ -9,6 +9,7 @@ import hashlib
 import re
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,8 +34,11 @@ class Sync:
     def __init__(self, store: MlflowStore, repository: DvcRepository, origin: Origin) -> None:
         self.store, self.repository, self.origin = store, repository, origin
         self.version: Version = repository.version()
-        self.problems: dict[str, str] = {}
-        """Files that could not be read, with the reason; those that could not be had are in `repository.missing`."""
+        self._missing_params = dict(repository.missing)
+        repository.missing.clear()
+        self.left_out: dict[str, str] = {}
+        """Files that could not be had or read, with the reason."""
+        self._problems: dict[str, str] = {}
         self.model_tags: dict[str, str] = {}
         """Of the model that was registered last, as this version has them."""
 
@@ -45,7 +49,9 @@ class Sync:
         parent = self.log_version(children)
         for run in children.values():
             self.store.set_tags(run, {PARENT: active_parent(self.store, run, parent.info.run_id)})
-        return parent, list(self._register(parent, children))
+        models = list(self._register(parent, children))
+        self._take_missing()
+        return parent, models
 
     def log_stage(self, stage: Stage) -> Run:
         """The finished child run of a stage's result."""
@@ -62,17 +68,16 @@ class Sync:
         execution = read_execution(self.origin.root, stage.name, stage.inputs_key)
         start, end = execution.start or self.origin.time, execution.end or self.origin.time
         run = run or (store.wait_until_finished(live) if live else store.create_run(stage.name, identity, start))
-        missing = set(self.repository.missing) | set(self.problems)
         name = execution.user or self.origin.user
         user = {"mlflow.user": name} if name else {}
         origin = {tag: value for tag, value in (user | dict(self.origin.tags)).items() if tag not in run.data.tags}
         store.set_tags(run, identity | origin | dict(execution.tags) | _declared(stage))
         store.log_params(run, dict(flatten(named(stage.params))))
-        store.log_metrics(run, _points(self._metrics(stage.metrics) | dict(execution.metrics)), start)
-        store.log_metrics(run, self._curves(self._plots(stage)), start)
+        metrics = self._metrics(stage.metrics) | dict(execution.metrics)
+        store.log_metrics(run, _points(metrics) | self._curves(self._plots(stage), metrics), start)
         store.log_inputs(run, self._datasets(stage.data, stage.name) + self._datasets(stage.outs, "output"))
         store.log_artifacts(run, self._reported(stage), _folder(stage))
-        self._name_missing(run, missing)
+        self._name_missing(run)
         store.end_run(run, end)
         return run if store.dry_run else store.client.get_run(run.info.run_id)
 
@@ -84,6 +89,7 @@ class Sync:
         parent = store.find_run(identity, delete_others=True) or store.create_run(self._name(), identity, start)
         links = {f"stage.{name}": run.info.run_id for name, run in children.items()}
         sources = {f"{source.path}.md5": source.md5 for source in version.sources}
+        sources |= {f"{source.path}.origin": source.origin for source in version.sources if source.origin}
         is_clean = parent.data.tags.get("git.dirty") == "false"  # a clean commit is kept, a dirty one replaced
         store.set_tags(parent, sources | links | ({} if is_clean else dict(self.origin.tags)))
         is_finished = parent.info.status == "FINISHED"
@@ -92,7 +98,6 @@ class Sync:
         store.log_artifacts(parent, described, compare_sizes=not is_finished)
         if is_finished and MISSING_TAG not in parent.data.tags:
             return parent
-        missing = set(self.repository.missing) | set(self.problems)
         seconds = {name: run.data.metrics["seconds"] for name, run in children.items() if "seconds" in run.data.metrics}
         total = {"seconds": sum(seconds.values())} if seconds else {}
         longest = children[max(seconds, key=lambda name: seconds[name])] if seconds else None
@@ -101,12 +106,13 @@ class Sync:
         user = (longest.data.tags.get("mlflow.user") if longest else None) or (users[-1] if users else None)
         store.set_tags(parent, hardware | ({"mlflow.user": user} if user else {}))
         store.log_params(parent, dict(flatten(named(version.params))))
-        store.log_metrics(parent, _points(self._all_metrics() | total), start)
-        plots = [plot for stage in version.stages for plot in stage.plots]
-        store.log_metrics(parent, self._curves([*plots, *version.plots]), start)
+        metrics = self._all_metrics | total
+        plots = [*(plot for stage in version.stages for plot in stage.plots), *version.plots]
+        store.log_metrics(parent, _points(metrics) | self._curves(plots, metrics), start)
         store.log_inputs(parent, self._datasets({each.path: each.md5 for each in version.sources}, "source"))
         store.set_tags(parent, {"mlflow.note.content": self._note(children)})
-        self._name_missing(parent, missing)
+        self.repository.missing |= self._missing_params
+        self._name_missing(parent)
         store.end_run(parent, start + round(1000 * total.get("seconds", 0)) if start else None)
         return parent if store.dry_run else store.client.get_run(parent.info.run_id)
 
@@ -122,26 +128,28 @@ class Sync:
         texts = (self._description(artifact) for artifact in self._models())
         return "\n\n".join([f"Stages: {' · '.join(links)}", *(text for text in texts if text)])
 
-    def _name_missing(self, run: Run, before: Iterable[str]) -> None:
-        """Set or remove the run's tag about what was found missing since `before`."""
-        missing = sorted({*self.repository.missing, *self.problems} - set(before))
-        if missing:
-            self.store.set_tags(run, {MISSING_TAG: ", ".join(missing)})
+    def _name_missing(self, run: Run) -> None:
+        """Set or remove the run's tag about what could not be had or read of it."""
+        if missing := self._take_missing():
+            self.store.set_tags(run, {MISSING_TAG: ", ".join(sorted(missing))})
         else:
             self.store.delete_tag(run, MISSING_TAG)
+
+    def _take_missing(self) -> dict[str, str]:
+        """What could not be had or read since the last call: the next run that needs it looks for it again."""
+        missing = {**self.repository.missing, **self._problems}
+        self.repository.missing.clear()
+        self._problems.clear()
+        self.left_out |= missing
+        return missing
 
     # What the files of the version contain
 
     def _file(self, path: str) -> Path | None:
         """A file of the version by its hash; one without a hash, as it is in the workspace or commit."""
-        stage = self.version.writer(path)
-        md5 = self.version.hash_of(path)
-        if md5:
+        if md5 := self.hash(path):
             return self.repository.file(path, md5)
-        if stage is None:
-            return self.repository.read(path)
-        md5 = self.hash(path)
-        return self.repository.file(path, md5) if md5 else None
+        return None if self.version.writer(path) else self.repository.read(path)
 
     def hash(self, path: str) -> str | None:
         """DVC's hash of a file or folder of the version, also of a file in a folder that a stage writes."""
@@ -152,19 +160,22 @@ class Sync:
         return (self.repository.listing(out, stage.outs[out]) or {}).get(path)
 
     def _metrics(self, paths: Iterable[str]) -> dict[str, float]:
-        """The numbers in these files. A name that a file before has gets the file's name in front."""
+        """The numbers in these files. A name that a file before has gets the file's path in front: so those after a
+        file that cannot be had wait for it."""
         found: dict[str, float] = {}
         for path in paths:
-            if file := self._file(path):
-                try:
-                    values = read_metrics(file)
-                except (OSError, ValueError) as error:
-                    self.problems[path] = f"expected metrics, got: {error}"
-                    continue
-                stem = Path(path).stem
-                found |= {f"{stem}_{name}" if name in found else name: value for name, value in values.items()}
+            file = self._file(path)
+            if file is None:
+                break
+            try:
+                values = read_metrics(file)
+            except (OSError, ValueError) as error:
+                self._problems[path] = f"expected metrics, got: {error}"
+                continue
+            found |= {_qualified(path, name) if name in found else name: value for name, value in values.items()}
         return found
 
+    @cached_property
     def _all_metrics(self) -> dict[str, float]:
         paths = [path for stage in self.version.stages for path in stage.metrics]
         return self._metrics([*paths, *(path for path in self.version.metrics if path not in paths)])
@@ -179,21 +190,25 @@ class Sync:
             inside = [path for path in self._below(plot.path) if path != plot.path]
             yield from (replace(plot, path=path) for path in inside) if inside else [plot]
 
-    def _curves(self, plots: Iterable[Plot]) -> Curves:
-        """The columns of these plots as curves; a name that another file's column has gets the file's name in front."""
+    def _curves(self, plots: Iterable[Plot], metrics: Iterable[str]) -> Curves:
+        """The columns of these plots as curves; a name that one of these metrics, or another file's column, has gets
+        the file's path in front: so they wait for what of it cannot be had."""
         found: Curves = {}
-        owner: dict[str, str] = {}
+        owner = dict.fromkeys(metrics, "")
         for plot in self._tables(plots):
-            if plot.x is None or Path(plot.path).suffix.lower() in IMAGES or not (file := self._file(plot.path)):
+            if not plot.is_curve or Path(plot.path).suffix.lower() in IMAGES:
                 continue
+            file = self._file(plot.path)
+            if self.repository.missing or file is None:
+                break
             try:
                 curves = read_curves(file, plot)
             except (OSError, ValueError) as error:
-                self.problems[plot.path] = f"expected a table, got: {error}"
+                self._problems[plot.path] = f"expected a table, got: {error}"
                 continue
             for name, points in curves.items():
-                own = name if owner.setdefault(name, plot.path) == plot.path else f"{Path(plot.path).stem}_{name}"
-                found[own] = points
+                is_free = owner.setdefault(name, plot.path) == plot.path
+                found[name if is_free else _qualified(plot.path, name)] = points
         return found
 
     def _reported(self, stage: Stage) -> dict[str, Path]:
@@ -253,7 +268,7 @@ class Sync:
             tree: Any = parse(file) if file else {}
             return str(dict(flatten(tree)).get(key, NONE)) if isinstance(tree, Mapping) else NONE
         except (OSError, ValueError, PipelineError) as error:
-            self.problems[path] = f"expected metrics, got: {error}"
+            self._problems[path] = f"expected metrics, got: {error}"
             return NONE
 
     def _register(self, parent: Run, children: Mapping[str, Run]) -> Iterator[ModelVersion]:
@@ -265,7 +280,7 @@ class Sync:
                 self.repository.missing.setdefault(artifact.path, "it is neither an output nor a file")
                 continue
             if not file.is_file():
-                self.problems[artifact.path] = "expected a file to register, got a folder"
+                self._problems[artifact.path] = "expected a file to register, got a folder"
                 continue
             writer = self.version.writer(artifact.path)
             run = children[writer.name] if writer else parent
@@ -279,7 +294,7 @@ class Sync:
             description = self._description(artifact)
             version = registry.sync(run, _model_name(artifact), file, tags, description, artifact.desc)
             if version:
-                params, metrics = dict(flatten(named(self.version.params))), self._all_metrics()
+                params, metrics = dict(flatten(named(self.version.params))), self._all_metrics
                 registry.complete(version, parent, params, metrics, self._evaluated_on(artifact))
                 yield version
 
@@ -305,6 +320,10 @@ def _declared(stage: Stage) -> dict[str, str]:
 
 def _points(values: Mapping[str, float]) -> Curves:
     return {name: {0: value} for name, value in values.items()}
+
+
+def _qualified(path: str, name: str) -> str:
+    return f"{path.rpartition('.')[0] or path}/{name}"
 
 
 def _folder(stage: Stage) -> str:

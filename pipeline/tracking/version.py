@@ -11,9 +11,12 @@ from dataclasses import dataclass, field
 from pathlib import PurePosixPath
 from typing import Any, Final
 
+from pipeline.core import stage_inputs
+
 # Endings of code. What it changes is in a stage's outputs, so it is not part of the identity of a result.
 CODE: Final = (".py", ".ipynb", ".sh", ".bash", ".r", ".jl", ".sql", ".pyx", ".c", ".cpp", ".rs", ".go")
 DEFAULT_PARAMS_FILE: Final = "params.yaml"
+LINES: Final = (None, "linear", "simple", "smooth")  # the templates of DVC that draw lines
 
 
 @dataclass(frozen=True)
@@ -24,6 +27,11 @@ class Plot:
     x: str | None = None
     y: tuple[str, ...] = ()
     template: str | None = None
+
+    @property
+    def is_curve(self) -> bool:
+        """Whether it shows lines over `x`, not bars or a confusion matrix."""
+        return self.x is not None and self.template in LINES
 
 
 @dataclass(frozen=True)
@@ -52,18 +60,12 @@ class Stage:
     @property
     def inputs_key(self) -> str:
         """Identity of the inputs: parameters, code and data, as `core.stage_inputs` computes it before a stage runs."""
-        return digest(self.name, {file: dict(values) for file, values in self.params.items()}, dict(self.deps))
+        return stage_inputs.inputs_key(self.name, self.params, self.deps)
 
     @property
     def data(self) -> dict[str, str]:
         """The dependencies that are no code."""
         return {path: md5 for path, md5 in self.deps.items() if not is_code(path)}
-
-    @property
-    def settings(self) -> Mapping[str, Any]:
-        """What `meta` says under `mlflow`."""
-        value = self.meta.get("mlflow", {})
-        return value if isinstance(value, Mapping) else {}
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,7 @@ class Source:
 
     path: str
     md5: str
-    origin: Mapping[str, Any] = field(default_factory=dict)
+    origin: str = ""
 
 
 @dataclass(frozen=True)

@@ -96,7 +96,7 @@ def test_every_stage_writes_its_execution_under_the_key_of_its_inputs_in_dvc_loc
     }
     for name, execution in written.items():
         assert (execution["stage"], execution["inputs_key"]) == (name, stages[name].inputs_key)
-        assert list(execution["packages"]) == sorted(stages[name].params_by_file[str(PINS_FILE)])
+        assert list(execution["packages"]) == sorted(stages[name].params[str(PINS_FILE)])
     assert written["train"]["cpu_seconds"] > 0
     assert {name for name in SECTIONS if "precision" in written[name]} == {"train", "score", "export"}
     starts = [written[name]["start"] for name in ("download", "normalise", "train", "score", "export")]

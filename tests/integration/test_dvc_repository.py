@@ -28,6 +28,15 @@ def stages_of(folder: Path, revision: str | None = None) -> dict[str, Stage]:
         return {stage.name: stage for stage in repository.version().stages}
 
 
+def only_file(repository: DvcRepository, folder: str, md5: str) -> Path:
+    listing = repository.listing(folder, md5)
+    assert listing
+    ((name, each),) = listing.items()
+    file = repository.file(name, each)
+    assert file
+    return file
+
+
 def test_all_that_dvc_knows_of_a_revision_is_read(original: Path) -> None:
     with DvcRepository(original) as repository:
         version = repository.version()
@@ -43,7 +52,7 @@ def test_all_that_dvc_knows_of_a_revision_is_read(original: Path) -> None:
     assert set(tree.data) == {"b.txt"}
     assert set(tree.outs) == {"tree", "tree.json"}
     assert tree.outs["tree"].endswith(".dir")
-    assert (tree.desc, tree.settings) == ("Fit one of two", {"owner": "Ada"})
+    assert (tree.desc, tree.meta) == ("Fit one of two", {"mlflow": {"owner": "Ada"}})
     assert (tree.metrics, tree.reports) == (("tree.json",), ("tree",))
     assert stages["part/dvc.yaml:curve"].plots == (Plot("part/loss.csv", "step", ("loss",)),)
     (model,) = version.artifacts
@@ -52,7 +61,7 @@ def test_all_that_dvc_knows_of_a_revision_is_read(original: Path) -> None:
     (source,) = version.sources
     assert source.path == "source.txt"
     assert source.md5 == version.hash_of("source.txt")
-    assert source.origin["path"] == "elsewhere.txt"
+    assert source.origin == "elsewhere.txt"
     assert version.files == (
         "dvc.lock", "dvc.yaml", "other.toml", "params.yaml", "part/dvc.lock", "part/dvc.yaml",
     )  # fmt: skip
@@ -89,7 +98,7 @@ def test_a_file_is_found_by_its_hash_wherever_it_is(foreign: Path) -> None:
     (foreign / "line.json").write_text("{}")  # the commit has no other, as metrics are in the cache too
 
     with DvcRepository(foreign) as repository:
-        (model,) = repository.files("tree", outs["tree"]).values()
+        model = only_file(repository, "tree", outs["tree"])
         metrics = repository.file("line.json", outs["line.json"])
         assert (model.name, model.read_text()) == ("model.bin", "3\n")
         assert metrics
@@ -98,7 +107,7 @@ def test_a_file_is_found_by_its_hash_wherever_it_is(foreign: Path) -> None:
 
     shutil.rmtree(foreign / ".dvc/cache")  # in the remote still, all but the metrics
     with DvcRepository(foreign) as repository:
-        (model,) = repository.files("tree", outs["tree"]).values()
+        model = only_file(repository, "tree", outs["tree"])
         assert model.read_text() == "3\n"
         assert repository.file("line.json", outs["line.json"]) is None
         assert list(repository.missing) == ["line.json"]
@@ -129,3 +138,16 @@ def test_a_folder_that_is_no_repository_and_a_revision_that_is_none_are_errors(o
         pass
     with pytest.raises(TrackingError, match="no-such-branch"), DvcRepository(original, "no-such-branch"):
         pass
+
+
+def test_a_folder_in_the_workspace_that_is_another_one_is_not_taken_for_the_result(foreign: Path) -> None:
+    md5 = stages_of(foreign)["fit@tree"].outs["tree"]
+    shutil.rmtree(foreign / ".dvc/cache")
+    with DvcRepository(foreign) as repository:
+        assert only_file(repository, "tree", md5).read_text() == "3\n"
+
+    (foreign / "tree/model.bin").write_text("another")
+
+    with DvcRepository(foreign) as repository:
+        assert repository.listing("tree", md5) is None
+        assert list(repository.missing) == ["tree"]

@@ -114,24 +114,33 @@ def test_a_dry_run_lists_the_changes_and_writes_nothing(foreign: Path, tmp_path:
     assert not list((tmp_path / "store").iterdir())
 
 
-def test_a_missing_file_is_named_and_the_next_sync_completes_it(foreign: Path) -> None:
+def test_missing_files_are_named_and_the_next_sync_completes_every_run_that_lacks_them(foreign: Path) -> None:
     kept = foreign.parent / "kept"
     (foreign / ".dvc/cache").rename(kept)
     shutil.rmtree(foreign / "tree")
+    (foreign / "tree.json").unlink()
+    (foreign / "line.json").unlink()
 
     lines = run(foreign)
 
     assert any(line.startswith("  left out: tree: not in the workspace, the cache or a remote") for line in lines)
     assert "no model" in lines[0]
-    assert runs()["fit@tree"].data.tags["sync.missing"] == "tree"
+    found = runs()
+    (parent,) = (name for name in found if name.startswith("best-"))
+    assert found["fit@tree"].data.tags["sync.missing"] == "tree, tree.json"
+    assert found["fit@line"].data.tags["sync.missing"] == "line.json"
+    assert found[parent].data.tags["sync.missing"] == "tree.json"
+    assert not found[parent].data.metrics
+    assert "sync.missing" not in found["draw"].data.tags
 
     kept.rename(foreign / ".dvc/cache")
     (line, *_) = run(foreign)
 
     assert "best version 1" in line
-    tree = runs()["fit@tree"]
-    assert "sync.missing" not in tree.data.tags
-    assert "tree" in artifacts(tree)
+    found = runs()
+    assert not any("sync.missing" in each.data.tags for each in found.values())
+    assert "tree" in artifacts(found["fit@tree"])
+    assert found[parent].data.metrics == {"loss": 1, "line/loss": 1, "part/loss/loss": 2}
 
 
 def test_the_history_of_a_repository_is_synced_the_oldest_first(foreign: Path) -> None:

@@ -24,7 +24,7 @@ import numpy as np
 import torch
 from packaging.requirements import InvalidRequirement, Requirement
 
-from pipeline.core import git
+from pipeline.core import git, stage_inputs
 from pipeline.core.errors import PipelineError
 from pipeline.model import classifier
 from pipeline.tracking import dvc_lock
@@ -173,7 +173,7 @@ def judge_requirements(path: Path, expected: list[tuple[str, str, bool, tuple[st
 def judge_object(path: Path, md5: str, listing: object) -> str:
     """What `track` makes of a file that DVC took from its cache; DVC itself reads the listing of a folder."""
     if listing is None:
-        return REFUSED if dvc_lock.content_md5(path) != md5 else SILENT
+        return REFUSED if stage_inputs.content_md5(path) != md5 else SILENT
     with contextlib.suppress(ValueError):
         found = json.loads(path.read_bytes())
         return HARMLESS if found == listing else REFUSED  # other names or hashes: not the folder that dvc.lock names
@@ -196,7 +196,7 @@ def run(clone: Path, flips: int) -> dict[str, Counter[str]]:
     lock = results()
     objects = object_targets(Path(".dvc/cache/files/md5"))
     targets = bento_targets(clone) | weight_targets(Path("artifacts/train/model"))
-    targets["dvc.lock"] = Target(dvc_lock.LOCK_FILE, partial(judge_dvc_lock, lock))
+    targets["dvc.lock"] = Target(stage_inputs.LOCK_FILE, partial(judge_dvc_lock, lock))
     for name in LOCKS:
         expected = requirements(Path(name).read_text(encoding="utf-8"))
         targets[name] = Target(Path(name), partial(judge_requirements, Path(name), expected))
