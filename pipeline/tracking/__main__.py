@@ -73,12 +73,9 @@ def main() -> None:
     root = Path(os.environ.get("DVC_ROOT", "."))
     configure_mlflow()
     shown = display_uri(root)  # a dry run may use another
-    try:
-        with mlflow_errors(root):
-            for line in sync(arguments, root):
-                print(line, flush=True)
-    except TrackingError as error:
-        raise TrackingError(f"{error}. Run the same command again to complete it") from error
+    with mlflow_errors(root):
+        for line in sync(arguments, root):
+            print(line, flush=True)
     print(f"MLflow at {shown}{': nothing was written' if arguments.dry_run else ''}")
 
 

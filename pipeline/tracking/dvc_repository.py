@@ -5,7 +5,6 @@ contents that dvc.lock names.
 """
 
 import contextlib
-import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path, PurePosixPath
@@ -249,8 +248,7 @@ class DvcRepository:
         """A copy of a file; None if there is no such file, or the remote fails, which is then not asked again."""
         target.parent.mkdir(parents=True, exist_ok=True)
         try:
-            with fs.open(source, "rb") as file, target.open("wb") as copy:
-                shutil.copyfileobj(file, copy)
+            fs.get_file(source, str(target))
         except (FileNotFoundError, NotADirectoryError, IsADirectoryError):
             target.unlink(missing_ok=True)
             return None

@@ -143,6 +143,17 @@ def test_missing_files_are_named_and_the_next_sync_completes_every_run_that_lack
     assert found[parent].data.metrics == {"loss": 1, "line/loss": 1, "part/loss/loss": 2}
 
 
+def test_a_remote_that_does_not_answer_is_named(foreign: Path) -> None:
+    dvc(foreign, "remote", "add", "--default", "store", "http://127.0.0.1:9/store")
+    shutil.rmtree(foreign / ".dvc/cache")
+    shutil.rmtree(foreign / "tree")
+
+    (named,) = [line for line in run(foreign) if "left out: tree:" in line]
+
+    assert "127.0.0.1:9" in named
+    assert runs()["fit@tree"].data.tags["sync.missing"] == "tree"
+
+
 def test_the_history_of_a_repository_is_synced_the_oldest_first(foreign: Path) -> None:
     git(foreign, "commit", "--quiet", "--allow-empty", "--message", "the same")
     (foreign / "params.yaml").write_text("depth: 3\n")
