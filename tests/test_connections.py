@@ -1,5 +1,6 @@
 """Connections have limits: what is no body is counted, no client is waited for without end, and slots are for work."""
 
+import asyncio
 import contextlib
 import http.client
 import logging
@@ -9,7 +10,7 @@ from collections.abc import Callable, Iterator
 
 import pytest
 
-from serving.http.connections import RESERVED, connection_limit
+from serving.http.connections import RESERVED, Connection, Connections, connection_limit
 from serving.http.limits import MAX_CONNECTIONS, MAX_HEAD, MAX_PIPELINED, Limits
 from tests.support.attack import CHUNKED, GET, HOST, SLOW_BODY, closed
 from tests.support.live_service import Live, send_until_closed
@@ -158,6 +159,37 @@ def test_at_the_limit_of_connections_those_that_waited_longest_are_closed(
 
         wait_until(lambda: closed(opened[0]))
         assert len(live.connections) <= 8
+
+
+class Waiting:
+    """A connection that has waited as long as all others."""
+
+    arrival = 0
+    is_aborted = False
+
+    def waits_for(self, now: float) -> tuple[str, float]:
+        return "a request", 1.0
+
+    def limit_of(self, wait: str) -> float:
+        return math.inf
+
+    def end(self, wait: str) -> None:
+        self.abort()
+
+    def abort(self) -> None:
+        self.is_aborted = True
+
+
+def test_of_connections_that_waited_equally_long_the_first_are_closed() -> None:
+    async def arrive() -> list[bool]:
+        opened = set[Connection]()
+        connections, arrived = Connections(opened, 8), [Waiting() for _ in range(9)]
+        for connection in arrived:
+            opened.add(connection)
+            connections.add(connection)
+        return [connection.is_aborted for connection in arrived]
+
+    assert asyncio.run(arrive()) == [True] * 3 + [False] * 6
 
 
 def test_as_many_connections_are_accepted_as_the_process_may_open_files(monkeypatch: pytest.MonkeyPatch) -> None:

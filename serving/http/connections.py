@@ -1,6 +1,7 @@
 """Limits the number of open connections, and the time that each may wait for its client."""
 
 import asyncio
+import itertools
 import logging
 import resource
 from collections import Counter
@@ -19,6 +20,9 @@ log = logging.getLogger("serving")
 
 class Connection(Protocol):
     """What a connection is asked for here."""
+
+    arrival: int
+    """Its number, by which those are ordered that arrived in the same tick of the event loop's clock."""
 
     def waits_for(self, now: float) -> tuple[str, float] | None:
         """What the client has to do, and for how many seconds it has not; None while the service works for it."""
@@ -43,10 +47,12 @@ class Connections:
         self.opened = opened
         self.max_connections = max_connections
         self.is_checking = False
+        self.arrivals = itertools.count(1)
         self.closed: Counter[str] = Counter()  # since the last check, by reason
 
     def add(self, connection: Connection) -> None:
         """Count a new connection in. At the limit, those whose clients have been waited for longest are closed."""
+        connection.arrival = next(self.arrivals)
         if len(self.opened) > self.max_connections:
             self._evict(connection)
         if not self.is_checking:
@@ -55,9 +61,12 @@ class Connections:
 
     def _evict(self, new: Connection) -> None:
         now = asyncio.get_running_loop().time()
-        waits = [(wait[1], connection) for connection in self.opened if (wait := connection.waits_for(now)) is not None]
-        waits.sort(key=lambda found: -found[0])
-        waiting = [connection for _, connection in waits if connection is not new]
+        waits = [
+            (-wait[1], connection.arrival, connection)
+            for connection in self.opened
+            if connection is not new and (wait := connection.waits_for(now)) is not None
+        ]
+        waiting = [connection for *_, connection in sorted(waits, key=lambda wait: wait[:2])]
         for connection in waiting[: self.max_connections // EVICTED_SHARE + 1] or [new]:
             self._count("too many connections")
             self.opened.discard(connection)  # the server does it only when the event loop runs again
