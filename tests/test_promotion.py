@@ -6,6 +6,7 @@ import numpy as np
 import numpy.typing as npt
 import onnx
 import pytest
+from dvc.repo import Repo
 
 from pipeline.core.errors import DataError, TrackingError
 from pipeline.data.dataset import DIGITS, Split
@@ -160,10 +161,14 @@ def test_a_file_that_is_no_model_is_named() -> None:
         OnnxModel(b"no model", "mnist version 3")
 
 
-def test_images_that_nobody_has_are_an_error_with_the_remedy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("md5", ["", "0" * 32 + ".dir"])
+def test_images_that_nobody_has_are_an_error_with_the_remedy(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, md5: str
+) -> None:
     monkeypatch.chdir(tmp_path)
+    Repo.init(no_scm=True)
     with pytest.raises(DataError, match="expected the validation images with which the model was trained"):
-        read_images("", DIGITS, None)
+        read_images(md5, DIGITS, None)
 
 
 def verdict(passed: bool, force: str | None = None) -> Verdict:

@@ -42,18 +42,20 @@ def normalised(md5: str) -> Iterator[Path]:
     if md5 and content_md5(NORMALISED) == md5:
         yield NORMALISED
         return
-    with tempfile.TemporaryDirectory() as place, DvcRepository(Path()) as repository:
-        folder = Path(place)
-        for name, each in ((repository.listing(NORMALISED.as_posix(), md5) if md5 else None) or {}).items():
-            if file := repository.file(name, each):
-                (folder / file.name).symlink_to(file.resolve())
-        if not md5 or content_md5(folder) != md5:
-            raise DataError(
-                f"{NORMALISED}: expected the validation images with which the model was trained, of MD5 {md5 or '?'}, "
-                "got others, and none that are intact in DVC's cache; check out the commit of the model and run "
-                "`dvc repro`, which computes them again"
-            )
-        yield folder
+    if md5:
+        with tempfile.TemporaryDirectory() as place, DvcRepository(Path()) as repository:
+            folder = Path(place)
+            for name, each in (repository.listing(NORMALISED.as_posix(), md5) or {}).items():
+                if file := repository.file(name, each):
+                    (folder / file.name).symlink_to(file.resolve())
+            if content_md5(folder) == md5:
+                yield folder
+                return
+    raise DataError(
+        f"{NORMALISED}: expected the validation images with which the model was trained, of MD5 {md5 or '?'}, "
+        "got others, and none that are intact in DVC's cache; check out the commit of the model and run "
+        "`dvc repro`, which computes them again"
+    )
 
 
 def read_images(training_data: str, classes: tuple[str, ...], champions_data: str | None) -> Images:
