@@ -5,7 +5,7 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Final
+from typing import Annotated, Any, Final
 
 from dvc.utils.hydra import get_hydra_sweeps
 from hydra.errors import HydraException
@@ -71,9 +71,7 @@ def load(name: str) -> Sweep:
     try:
         declared = Declaration.model_validate(read(path))
     except ValidationError as error:
-        detail = error.errors()[0]
-        key = ".".join(str(part) for part in detail["loc"])
-        raise ParamsError(f"{path}: {key}: got {shown(detail['input'])}, {detail['msg']}") from error
+        raise ParamsError(f"{path}: {'; '.join(_message(detail) for detail in error.errors())}") from error
     experiments = tuple(_expand(name, declared, path))
     if len(experiments) > MAX_EXPERIMENTS:
         raise ParamsError(f"{path}: got {len(experiments)} experiments, expected at most {MAX_EXPERIMENTS}")
@@ -81,6 +79,16 @@ def load(name: str) -> Sweep:
     if repeated:
         raise ParamsError(f"{path}: got two configurations called {repeated[0]!r}, expected values that differ")
     return Sweep(name, declared.question, experiments)
+
+
+def _message(detail: Any) -> str:
+    key = ".".join(str(part) for part in detail["loc"])
+    match detail["type"]:
+        case "missing":
+            return f"{key} is missing"
+        case "extra_forbidden":
+            return f"{key} is not a setting of a sweep, expected {', '.join(Declaration.model_fields)}"
+    return f"{key}: got {shown(detail['input'])}, expected {detail['msg'].removeprefix('Input should be ')}"
 
 
 def _expand(name: str, declared: Declaration, path: Path) -> Iterator[Experiment]:
