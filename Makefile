@@ -114,6 +114,10 @@ textbook: ## the textbook's network, by parameters alone: the profile textbook
 best fast fastest fashion textbook: .venv/locked
 	$(EXPERIMENT) --profile $@ $(SET)
 
+sweep: WORKERS ?= 1
+sweep: .venv/locked ## run a named grid of settings, pipeline/sweeps/<NAME>.yaml, by DVC's queue: NAME=layers (WORKERS=2)
+	@python -m pipeline.experiments.sweep "$(NAME)" --workers "$(WORKERS)"
+
 fuzz: bento ## send over 20,000 bad requests to the running service, in minutes (REQUESTS=1000000)
 	@python -m tests.support.fuzz $(REQUESTS)
 
@@ -163,5 +167,5 @@ lock: .venv/locked ## update requirements.lock from pyproject.toml, and pipeline
 	@python -m pipeline.core.environment
 
 .PHONY: help install demo repro check lint test-unit test test-e2e ui track promote rollback bento serve container experiment \
-	best fast fastest fashion textbook fuzz kills attack flips bench-training bench-serving bench-reading bench-pipeline judge \
+	best fast fastest fashion textbook sweep fuzz kills attack flips bench-training bench-serving bench-reading bench-pipeline judge \
 	screenshots handwriting lock

@@ -1,0 +1,129 @@
+"""A sweep in MLflow: a parent run, and in it one run for each experiment, with the names that DVC has.
+
+Every operation is idempotent, as in `tracking`: a sweep that is started again completes its runs.
+"""
+
+import statistics
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from pathlib import Path
+from typing import Final, NamedTuple
+
+import pandas as pd
+
+from pipeline.core import execution
+from pipeline.core.git import git
+from pipeline.experiments.sweep_file import Experiment, Sweep
+from pipeline.tracking.contents import flatten, read_curves, read_metrics
+from pipeline.tracking.dvc_repository import DvcRepository
+from pipeline.tracking.executions import read_execution
+from pipeline.tracking.mlflow_store import PARENT, MlflowStore, Run
+from pipeline.tracking.version import named
+
+EXPERIMENT: Final = "sweeps"  # in MLflow
+COMMIT: Final = "dvc.commit"
+STAGES: Final = ("download", "normalise", "train", "score")
+COMPARED: Final = ("test_accuracy", "test_loss", "best_validation_accuracy", "best_validation_loss", "seconds")
+
+
+class Result(NamedTuple):
+    """A finished experiment: its metrics, its parameters, its curves by epoch."""
+
+    metrics: Mapping[str, float]
+    params: Mapping[str, object]
+    curves: Mapping[str, Mapping[int, float]]
+
+
+def read_result(folder: Path, commit: str) -> Result:
+    """What DVC stored of an experiment: of the stages to `score`, whose results are its own."""
+    with DvcRepository(folder, commit) as repository:
+        stages = [stage for stage in repository.version().stages if stage.name in STAGES]
+        root = repository.root
+        metrics: dict[str, float] = {}
+        curves: dict[str, Mapping[int, float]] = {}
+        for stage in stages:
+            for path in stage.metrics:
+                if file := repository.file(path, stage.outs[path]):
+                    metrics |= read_metrics(file)
+            for plot in stage.plots:
+                file = repository.file(plot.path, stage.outs[plot.path]) if plot.is_curve else None
+                if file and plot.x == "epoch":
+                    curves |= read_curves(file, plot)
+        executions = [read_execution(root, stage.name, stage.inputs_key) for stage in stages]
+        if seconds := [each.metrics["seconds"] for each in executions if "seconds" in each.metrics]:
+            metrics["seconds"] = sum(seconds)
+        return Result(metrics, {key: value for stage in stages for key, value in flatten(named(stage.params))}, curves)
+
+
+def table(sweep: Sweep, results: Mapping[str, Result]) -> pd.DataFrame:
+    """A row for each configuration with a result: mean and standard deviation over the seeds of what is `COMPARED`."""
+    groups: dict[str, list[tuple[Experiment, Result]]] = defaultdict(list)
+    for experiment in sweep.experiments:
+        if experiment.name in results:
+            groups[experiment.configuration].append((experiment, results[experiment.name]))
+    rows = []
+    for members in groups.values():
+        first = members[0][0]
+        row: dict[str, object] = {key.rpartition(".")[2]: value for key, value in first.varied.items()}
+        row |= {"configuration": first.configuration, "seeds": len(members)}
+        for name in COMPARED:
+            values = [result.metrics[name] for _, result in members if name in result.metrics]
+            if len(values) == len(members):
+                row[name] = statistics.fmean(values)
+                row[f"{name}_sd"] = statistics.stdev(values) if len(values) > 1 else None
+        rows.append(row)
+    return pd.DataFrame(rows)
+
+
+class SweepRecord:
+    """The runs of one sweep on one commit. Methods may raise what `mlflow_errors` converts."""
+
+    def __init__(self, root: Path, sweep: Sweep, store: MlflowStore | None = None) -> None:
+        self.sweep = sweep
+        self.store = store or MlflowStore(root, EXPERIMENT)
+        identity = {"sweep": sweep.name, "mlflow.source.git.commit": git("rev-parse", "HEAD") or ""}
+        self.parent = self.store.find_run(identity, delete_others=True) or self.store.create_run(sweep.name, identity)
+        user = execution.user_name()
+        self.store.set_tags(
+            self.parent, {"mlflow.note.content": sweep.question, **({"mlflow.user": user} if user else {})}
+        )
+
+    def log_result(self, experiment: Experiment, commit: str, result: Result) -> None:
+        """The nested run of a finished experiment, which DVC has stored as `commit`."""
+        run = self._run(experiment, commit)
+        if run.info.status == "FINISHED":
+            return
+        self.store.log_params(run, result.params)
+        self.store.set_metrics(run, result.metrics)
+        self.store.log_metrics(run, result.curves)
+        self.store.end_run(run)
+
+    def log_failure(self, experiment: Experiment, log: Path) -> None:
+        """The nested run of an experiment that failed, with what it printed."""
+        run = self._run(experiment, "none")
+        self.store.log_artifacts(run, {"log.txt": log})
+        if run.info.status != "FAILED":
+            self.store.client.set_terminated(run.info.run_id, "FAILED")
+
+    def _run(self, experiment: Experiment, commit: str) -> Run:
+        identity = {"dvc.experiment": experiment.name, PARENT: self.parent.info.run_id}
+        run = self.store.find_run(identity, delete_others=True)
+        if run and run.data.tags.get(COMMIT) != commit:  # it has been run again since
+            self.store.client.delete_run(run.info.run_id)
+            run = None
+        tags = {**identity, COMMIT: commit, "sweep": self.sweep.name, "configuration": experiment.configuration}
+        return run or self.store.create_run(experiment.name, tags)
+
+    def finish(self, rows: pd.DataFrame, files: Iterable[Path], *, is_complete: bool) -> None:
+        """On the parent: mean and standard deviation of each configuration, as metrics and in these files."""
+        values = {
+            f"{column}/{row['configuration']}": float(row[column])
+            for row in rows.to_dict("records")
+            for name in COMPARED
+            for column in (name, f"{name}_sd")
+            if column in row and pd.notna(row[column])
+        }
+        self.store.set_metrics(self.parent, values)
+        self.store.log_artifacts(self.parent, {file.name: file for file in files})
+        if is_complete:
+            self.store.end_run(self.parent)
