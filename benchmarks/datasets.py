@@ -11,6 +11,7 @@ import torch
 
 from pipeline import download, normalise
 from pipeline.core import profiles
+from pipeline.core.errors import ParamsError
 from pipeline.data import handwriting
 from pipeline.data.dataset import DIGITS, Split
 from pipeline.data.image import preprocess
@@ -42,7 +43,12 @@ def load_params(profile: str, changes: Mapping[str, Any] | None = None) -> dict[
 
 
 def load_data(params: Mapping[str, Any]) -> Data:
-    """The data set that the parameters name, split by section `normalise`, on a GPU if there is one."""
+    """The data set that the parameters name, split by section `normalise`, on a GPU if there is one.
+
+    Raises ParamsError for own data.
+    """
+    if params["download"]["dataset"] == "own":
+        raise ParamsError("download.dataset: got 'own', expected a published data set: benchmarks read no other")
     return _load_data(params["download"]["dataset"], normalise.Params.model_validate(params["normalise"]))
 
 

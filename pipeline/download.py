@@ -1,9 +1,9 @@
 """Stage `download`: the raw images and labels of the data set named in params.yaml.
 
-Reads    the published archives (from DATASET_MIRROR if it is set), or scikit-learn's embedded digits.
+Reads    the published archives (from DATASET_MIRROR if it is set), scikit-learn's embedded digits, or your own data.
 Writes   artifacts/download/: dataset.json, {train,test}_{images,labels}.npy.
 Decides  nothing about the images: the split into training and test set is the publisher's (of scikit-learn's digits,
-         every fifth image is a test image).
+         every fifth image is a test image; of your own, the share `own.test_share` of each class, if it has no split).
 """
 
 import os
@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 from pipeline.core import config, execution
-from pipeline.data import mnist_archives
+from pipeline.data import mnist_archives, mnist_relatives, own_data
 from pipeline.data.dataset import DIGITS, Description, Split
 from pipeline.data.image import scale_and_center
 
@@ -23,7 +23,12 @@ ENLARGED: Final = (80, 80)  # pixels; 8×8 pictures are enlarged to this before 
 
 
 class Params(config.Section):
-    dataset: Literal["mnist", "fashion_mnist", "kmnist", "digits"]
+    dataset: Literal[
+        "mnist", "fashion_mnist", "kmnist", "qmnist", "emnist_byclass", "emnist_bymerge", "emnist_balanced",
+        "emnist_letters", "emnist_digits", "emnist_mnist", "digits", "own",
+    ]  # fmt: skip
+    own: own_data.OwnParams
+    """Of the data set `own`."""
 
 
 def embedded_digits() -> tuple[Split, Split]:
@@ -46,14 +51,20 @@ def load(name: str, cache: Path, own_mirror: str | None) -> tuple[Description, S
     """Description, training split and test split of a data set. Raises FetchError."""
     if name == "digits":
         return Description("digits", DIGITS, {}), *embedded_digits()
+    if name == "qmnist" or name.startswith("emnist_"):
+        return mnist_relatives.load(name, cache, own_mirror)
     return mnist_archives.load(name, cache / name, own_mirror)
 
 
 def main() -> None:
     params = config.load("download", Params)
     # A queued experiment runs in a temporary folder; it shares the downloaded archives with the main one.
-    cache = Path(os.environ.get("DVC_ROOT", ".")) / ".cache" / "archives"
-    description, train, test = load(params.dataset, cache, os.environ.get("DATASET_MIRROR"))
+    root = Path(os.environ.get("DVC_ROOT", "."))
+    cache = root / ".cache" / "archives"
+    if params.dataset == "own":
+        description, train, test = own_data.load(params.own, root, cache / "own")
+    else:
+        description, train, test = load(params.dataset, cache, os.environ.get("DATASET_MIRROR"))
     train.save(OUT, "train")
     test.save(OUT, "test")
     description.save(OUT / "dataset.json")

@@ -35,14 +35,14 @@ def read(folder: Path) -> Handwriting:
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: expected a folder with pictures of handwriting, got none")
-    files = sorted(path for path in _files(folder) if not _is_hidden(path.relative_to(folder)))
+    files = visible_files(folder)
     images, labels = [], []
     for path in files:
         parts = path.relative_to(folder).parts
         if len(parts) != 2 or parts[0] not in DIGITS:
             raise DataError(f"{path}: expected pictures as {folder}/<digit>/<name>.png with a digit from 0 to 9")
         try:
-            image, reason, _ = preprocess(_content(path))
+            image, reason, _ = preprocess(read_picture(path))
             if reason == "blank_page":
                 raise PictureError(*BLANK)
             images.append(image)
@@ -56,6 +56,11 @@ def read(folder: Path) -> Handwriting:
     return Handwriting(Split(pixels, np.array(labels, np.uint8)), names)
 
 
+def visible_files(folder: Path) -> list[Path]:
+    """All files in `folder` and below, sorted, without hidden ones. Raises DataError if a folder cannot be read."""
+    return sorted(path for path in _files(folder) if not _is_hidden(path.relative_to(folder)))
+
+
 def _files(folder: Path) -> Iterator[Path]:
     def refuse(error: OSError) -> None:
         raise DataError(f"{error.filename}: expected a folder that can be read, got: {error.strerror}") from error
@@ -64,7 +69,8 @@ def _files(folder: Path) -> Iterator[Path]:
         yield from (path for name in names if (path := Path(parent) / name).is_file())
 
 
-def _content(path: Path) -> bytes:
+def read_picture(path: Path) -> bytes:
+    """The content of a picture file. Raises OSError, or DataError if it is larger than the service accepts."""
     with path.open("rb") as file:
         content = file.read(MAX_FILE + 1)
     if len(content) > MAX_FILE:

@@ -14,8 +14,9 @@ import tempfile
 import time
 import urllib.request
 import zlib
+from collections.abc import Collection
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -50,24 +51,26 @@ def describe(name: str) -> Description:
     return Description(name, classes, dict(source.resources), "object" if name == "fashion_mnist" else "ink")
 
 
-def mirrors(name: str, own_mirror: str | None) -> list[str]:
-    """Base URLs to try in order: `own_mirror`, a URL with `{dataset}` in it, then the official ones.
+def mirrors(name: str, own_mirror: str | None, official: list[str] | None = None) -> list[str]:
+    """Base URLs to try in order: `own_mirror`, a URL with `{dataset}` in it, then the official ones (torchvision's).
 
     Raises FetchError if `own_mirror` is not such a URL.
     """
+    official = list(torchvision_dataset(name).mirrors) if official is None else official
     if own_mirror is None:
-        return list(torchvision_dataset(name).mirrors)
+        return official
     if "{dataset}" not in own_mirror or "://" not in own_mirror:
         raise FetchError(f"DATASET_MIRROR: got {own_mirror!r}, expected a URL with {{dataset}} in it")
-    return [own_mirror.replace("{dataset}", name).rstrip("/") + "/", *torchvision_dataset(name).mirrors]
+    return [own_mirror.replace("{dataset}", name).rstrip("/") + "/", *official]
 
 
 def has_md5(archive: Path, md5: str) -> bool:
     return archive.is_file() and file_md5(archive) == md5
 
 
-def fetch(filename: str, md5: str, sources: list[str], folder: Path) -> Path:
-    """Fetch an archive into `folder/filename` from the first source that has it with the right checksum.
+def fetch(filename: str, md5: str, sources: list[str], folder: Path, max_size: int = MAX_SIZE) -> Path:
+    """Fetch an archive of at most `max_size` bytes into `folder/filename` from the first source that has it with the
+    right checksum.
 
     Raises FetchError, with each source's failure, if none has it, and StorageError if it cannot be written.
     """
@@ -77,7 +80,7 @@ def fetch(filename: str, md5: str, sources: list[str], folder: Path) -> Path:
         for source in sources:
             with tempfile.TemporaryDirectory(dir=folder, prefix=".fetching-") as partial:
                 archive = Path(partial) / filename
-                if (failure := _try_download(source + filename, archive)) is not None:
+                if (failure := try_download(source + filename, archive, max_size)) is not None:
                     failures.append(f"{source} ({failure})")
                 elif has_md5(archive, md5):
                     return archive.replace(folder / filename)
@@ -93,10 +96,10 @@ def fetch(filename: str, md5: str, sources: list[str], folder: Path) -> Path:
     )
 
 
-def _try_download(url: str, path: Path) -> object | None:
+def try_download(url: str, path: Path, max_size: int = MAX_SIZE) -> object | None:
     """None, or the reason why the download failed. Raises OSError if the file cannot be written."""
     try:
-        _download(url, path)
+        _download(url, path, max_size)
     except (OSError, ValueError, http.client.HTTPException) as error:  # URLError is an OSError
         if isinstance(error, OSError) and error.errno in DISK_ERRORS:
             raise
@@ -104,15 +107,15 @@ def _try_download(url: str, path: Path) -> object | None:
     return None
 
 
-def _download(url: str, path: Path) -> None:
+def _download(url: str, path: Path, max_size: int) -> None:
     """Raises OSError or ValueError as soon as it is clear that more is sent, or for longer, than an archive needs."""
     end = time.monotonic() + MAX_SECONDS
     with urllib.request.urlopen(url, timeout=TIMEOUT) as response, path.open("wb") as file:
         size = int(response.headers.get("Content-Length", 0)) or None
         with tqdm(total=size, unit="B", unit_scale=True, desc=path.name, leave=False) as bar:
             while chunk := response.read1(CHUNK):
-                if max(size or 0, bar.n + len(chunk)) > MAX_SIZE:
-                    raise ValueError(f"more than {MAX_SIZE:,} bytes, the limit for an archive")
+                if max(size or 0, bar.n + len(chunk)) > max_size:
+                    raise ValueError(f"more than {max_size:,} bytes, the limit for an archive")
                 if time.monotonic() > end:
                     raise TimeoutError(f"{bar.n:,} bytes in {MAX_SECONDS:,} s, the limit for an archive")
                 file.write(chunk)
@@ -120,29 +123,48 @@ def _download(url: str, path: Path) -> None:
 
 
 def read_idx(archive: Path) -> npt.NDArray[np.uint8]:
-    """The array in a gzipped IDX file of unsigned bytes (format: http://yann.lecun.com/exdb/mnist).
+    """The array in a gzipped IDX file of unsigned bytes. Raises FetchError if it contains anything else."""
+    with _open(archive) as file:
+        return parse_idx(file, archive).astype(np.uint8, copy=False)
 
-    No more is decompressed than the file's head declares. Raises FetchError if it contains anything else.
-    """
+
+def _open(archive: Path) -> IO[bytes]:
     try:
-        with gzip.GzipFile(archive) as file:
-            kind = file.read(4)
-            if kind[:3] != b"\0\0\x08":
+        return archive.open("rb")
+    except OSError as error:
+        raise FetchError(f"{archive}: expected an IDX file, got {error}") from error
+
+
+def parse_idx(
+    stream: IO[bytes], where: object, kind: str = "u1", max_values: int = MAX_VALUES
+) -> npt.NDArray[np.uint8] | npt.NDArray[np.int32]:
+    """The array in a gzipped IDX file of unsigned bytes, or of 32-bit integers if `kind` is `>i4` (format:
+    http://yann.lecun.com/exdb/mnist).
+
+    No more is decompressed than the file's head declares. Raises FetchError, naming `where`, if it contains anything
+    else.
+    """
+    name, code = {"u1": ("unsigned bytes", 8), ">i4": ("32-bit integers", 12)}[kind]
+    try:
+        with gzip.GzipFile(fileobj=stream) as file:
+            head = file.read(4)
+            if head[:3] != bytes([0, 0, code]):
                 raise ValueError("another data type")
-            shape = np.frombuffer(file.read(4 * kind[3]), ">u4", count=kind[3]).tolist()
-            if math.prod(shape) > MAX_VALUES:
-                raise ValueError(f"{math.prod(shape):,} values, more than {MAX_VALUES:,}")
-            content = file.read(math.prod(shape) + 1)  # the end of the file, where its checksum is verified
-        return np.frombuffer(content, np.uint8).reshape(shape)
+            shape = np.frombuffer(file.read(4 * head[3]), ">u4", count=head[3]).tolist()
+            if math.prod(shape) > max_values:
+                raise ValueError(f"{math.prod(shape):,} values, more than {max_values:,}")
+            # One byte more: the end of the file, where its checksum is verified.
+            content = file.read(math.prod(shape) * np.dtype(kind).itemsize + 1)
+        return np.frombuffer(content, kind).reshape(shape)
     except (OSError, EOFError, ValueError, IndexError, zlib.error) as error:
-        raise FetchError(f"{archive}: expected an IDX file of unsigned bytes, got {error}") from error
+        raise FetchError(f"{where}: expected an IDX file of {name}, got {error}") from error
 
 
-def _cached_description(path: Path) -> Description | None:
-    """The description that `load` saved; None if it is missing, damaged or incomplete."""
+def cached_description(path: Path, filenames: Collection[str]) -> Description | None:
+    """The description that `load` saved; None if it is missing, damaged or does not have exactly these files."""
     with contextlib.suppress(DataError):
         description = load_description(path)
-        if set(description.sources) == {*TRAIN, *TEST}:
+        if set(description.sources) == set(filenames):
             return description
     return None
 
@@ -153,7 +175,7 @@ def load(name: str, folder: Path, own_mirror: str | None) -> tuple[Description, 
     Fetches those that are missing or damaged; see `mirrors` and `fetch` for `own_mirror` and the errors raised.
     """
     cached = folder / "dataset.json"
-    description = _cached_description(cached) or describe(name)
+    description = cached_description(cached, (*TRAIN, *TEST)) or describe(name)
     for filename, md5 in description.sources.items():
         if not has_md5(folder / filename, md5):
             fetch(filename, md5, mirrors(name, own_mirror), folder)

@@ -15,8 +15,9 @@ from pipeline.reports.calibration import Bin
 COLOURS: Final = ("#3b6ea5", "#e2a03f")
 
 
-def _figure(title: str, ylabel: str) -> tuple[Figure, Axes]:
-    figure = Figure(figsize=(8, 3.6), layout="constrained")
+def _figure(title: str, ylabel: str, classes: int = 0) -> tuple[Figure, Axes]:
+    """`classes`: how many are beside each other; 62 letters and digits need a wider figure than ten."""
+    figure = Figure(figsize=(max(8, 0.5 * classes), 3.6), layout="constrained")
     axes = figure.add_subplot()
     axes.set_title(title, loc="left", fontweight="bold")
     axes.set_ylabel(ylabel)
@@ -34,7 +35,7 @@ def _to_png(figure: Figure) -> bytes:
 
 def class_balance(counts: pd.DataFrame) -> bytes:
     """Bars of images per class; `counts` has the columns class, train and test."""
-    figure, axes = _figure("Images of each class", "images")
+    figure, axes = _figure("Images of each class", "images", len(counts))
     positions = counts.index.to_numpy()
     for n, split in enumerate(("train", "test")):
         bars = axes.bar(positions + (n - 0.5) * 0.4, counts[split], 0.4, label=split, color=COLOURS[n])
@@ -46,7 +47,7 @@ def class_balance(counts: pd.DataFrame) -> bytes:
 
 def ink_by_class(ink: pd.DataFrame, names: tuple[str, ...]) -> bytes:
     """Box plots of the share of inked pixels per class; `ink` has the columns label and inked_share."""
-    figure, axes = _figure("How much of the paper is inked", "share of pixels")
+    figure, axes = _figure("How much of the paper is inked", "share of pixels", len(names))
     shares = [group.to_numpy() for _, group in ink.groupby("label")["inked_share"]]
     axes.boxplot(
         shares,
