@@ -149,6 +149,14 @@ def test_the_grid_of_squared_paper_is_not_a_digit(model: SimilarityModel) -> Non
     assert text(read_row(model, ink)) == "2057"
 
 
+def test_the_darker_parts_of_a_rule_are_erased_with_it() -> None:
+    digits = row("402")
+    ink = digits.copy()
+    ink[180:183] = 120
+    ink[180:183, 40:60] = ink[180:183, 100:130] = 220
+    assert (erase_rules(ink) == digits).all()
+
+
 @pytest.mark.parametrize("number", ["1", "7", "77", "111", "4"])
 def test_the_strokes_of_digits_are_not_rules(number: str) -> None:
     ink = row(number, gap=2)
@@ -161,6 +169,13 @@ def test_the_strokes_of_digits_are_not_rules(number: str) -> None:
 @pytest.mark.parametrize("overlap", [1, 4, 7])
 def test_zeros_whose_loops_touch_are_cut(model: SimilarityModel, overlap: int) -> None:
     assert text(read_row(model, row("3000", gap=-overlap))) == "3000"
+
+
+def test_zeros_may_share_an_arc(model: SimilarityModel) -> None:
+    y, x = np.mgrid[:120, :200]
+    rings = [np.hypot((x - centre) / 19, (y - 60) / 30) for centre in (50, 87, 124)]
+    ink = (255 * np.any([np.abs(ring - 1) < 0.13 for ring in rings], axis=0)).astype(np.uint8)
+    assert text(read_row(model, ink)) == "000"
 
 
 def test_the_edges_of_the_lines_above_and_below_belong_to_no_digit(model: SimilarityModel) -> None:

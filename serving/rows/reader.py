@@ -16,9 +16,10 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.core.errors import PictureError
-from pipeline.data.components import Box, Labels
+from pipeline.data.components import Box, Labels, estimate_stroke_width
 from pipeline.data.image import scale_and_center
-from pipeline.data.ink import Ink
+from pipeline.data.ink import INK_THRESHOLD, Ink
+from pipeline.data.lines import FAINT
 from serving.rows.components import find_components
 from serving.rows.cut_paths import BACKGROUND, Segment, split_into_segments
 from serving.rows.limits import MAX_DIGITS, MAX_SEGMENTS
@@ -49,6 +50,8 @@ MAX_SQUARED_DEVIATION: Final = 14.0  # of each shape feature; larger ones are cl
 HEIGHT_WEIGHT: Final = 5.4  # per square of log(row height / digit height), of digits shorter than the row
 CUT_WEIGHT: Final = 0.1  # per stroke width of ink that a cut crosses beyond FREE_CUT_COST
 FREE_CUT_COST: Final = 2.8  # stroke widths; a cut that crosses less lowers the cost
+SHARED_REACH: Final = 1.2  # stroke widths, of a stroke that a digit shares with the next one
+SHARED_COST: Final = 0.5  # of taking such a stroke for part of both
 JOIN_COST: Final = 3.4  # of two strokes in a digit that do not touch
 GAP_WEIGHT: Final = 8.0  # per row height between them
 MIN_GAP: Final = -0.3  # of the row's height; below 0 their columns overlap, and more overlap costs no less
@@ -85,20 +88,26 @@ def read_row(model: DigitModel, ink: Ink) -> list[DetectedDigit]:
     if len(components) > MAX_DIGITS:
         raise _too_many(f"{len(components)} separate shapes")
     indices, segments = split_into_segments(labels, components, height)
-    scaled = {span: _image(ink, indices, segments, span) for span in _candidate_spans(segments, height)}
-    images = {span: image for span, image in scaled.items() if image is not None}
+    spans = _candidate_spans(segments, height)
+    reach = SHARED_REACH * estimate_stroke_width(ink > INK_THRESHOLD, max(1, len(components)))
+    drawn = {(span, False): _image(ink, indices, segments, span, 0) for span in spans}
+    drawn |= {(span, True): _image(ink, indices, segments, span, reach) for span in spans if _is_cut(segments, span[1])}
+    images = {key: image for key, image in drawn.items() if image is not None}
     if not images:
         return []
-    spans, stack = list(images), np.stack(list(images.values()))
-    probabilities, scores = model.classify(stack)
-    costs = _digit_costs(
-        probabilities * scores[:, None], stack, np.array([_union(segments, span) for span in spans]), height
-    )
-    best = _viterbi(segments, dict(zip(spans, costs.tolist(), strict=True)), height)
+    boxes, stack = zip(*images.values(), strict=True)
+    probabilities, scores = model.classify(np.stack(stack))
+    costs = _digit_costs(probabilities * scores[:, None], np.stack(stack), np.array(boxes), height)
+    cheapest: dict[Span, tuple[float, DetectedDigit]] = {}
+    for number, (span, is_shared) in enumerate(images):
+        cost = float(costs[number]) + SHARED_COST * is_shared
+        if span not in cheapest or cost < cheapest[span][0]:
+            digit = DetectedDigit(boxes[number], probabilities[number], scores[number], stack[number])
+            cheapest[span] = cost, digit
+    best = _viterbi(segments, {span: cost for span, (cost, _) in cheapest.items()}, height)
     if len(best) > MAX_DIGITS:
         raise _too_many(f"{len(best)} digits")
-    by_span = dict(zip(spans, zip(probabilities, scores, strict=True), strict=True))
-    return [DetectedDigit(_union(segments, span), *by_span[span], images[span]) for span in best]
+    return [cheapest[span][1] for span in best]
 
 
 def _too_many(got: str) -> PictureError:
@@ -135,13 +144,25 @@ def _union(segments: list[Segment], span: Span) -> Box:
     return min(left), min(top), max(right), max(bottom)
 
 
-def _image(ink: Ink, indices: Labels, segments: list[Segment], span: Span) -> Ink | None:
-    """`(28, 28) uint8` of these segments only; None if they vanish in the scaling."""
-    left, top, right, bottom = _union(segments, span)
-    here = indices[top:bottom, left:right]
+def _is_cut(segments: list[Segment], last: int) -> bool:
+    return last + 1 < len(segments) and segments[last + 1].cut_cost is not None
+
+
+def _image(ink: Ink, indices: Labels, segments: list[Segment], span: Span, reach: float) -> tuple[Box, Ink] | None:
+    """The box, and `(28, 28) uint8`, of these segments; with `reach` also of what is within so many pixels of the left
+    outline of the next segment, the stroke that both digits share. None if they vanish in the scaling."""
+    left, top, right, bottom = box = _union(segments, span)
+    if reach:
+        left, top, right, bottom = box = _union(segments, (span[0], span[1] + 1))
+    here, part = indices[top:bottom, left:right], ink[top:bottom, left:right]
     mask = (here == BACKGROUND) | (span[0] <= here) & (here <= span[1])
+    if reach:
+        following = (here == span[1] + 1) & (part > FAINT)
+        mask |= following & (np.arange(right - left) < following.argmax(axis=1)[:, None] + reach)
+        columns = np.flatnonzero((mask & (part > INK_THRESHOLD)).any(axis=0))
+        box = left + int(columns[0]), top, left + int(columns[-1]) + 1, bottom
     try:
-        return scale_and_center(ink[top:bottom, left:right] * mask)
+        return box, scale_and_center(part * mask)
     except PictureError:
         return None
 

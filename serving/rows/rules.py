@@ -32,13 +32,21 @@ def erase_rules(ink: Ink) -> Ink:
     if not marks:
         return ink
     height = row_height(marks, stroke_width)
-    kept = mask.copy()
+    kept, erased = mask.copy(), np.zeros_like(mask)
     for number, line in enumerate(lines):
         is_whole = line.length >= MIN_SPAN * mask.shape[number < len(level)]
         is_outside = is_whole or _is_underline(line, rest)
         if line.length >= (MIN_OUTSIDE_LENGTH if is_outside else MIN_RULE_LENGTH) * height:
             kept &= ~line.pixels | (ink > np.median(ink[line.pixels]) + DARKER)
+            erased |= line.pixels
+    kept &= ~_left_over(kept, erased)
     return clear(ink, mask & ~kept, kept)
+
+
+def _left_over(kept: Mask, erased: Mask) -> Mask:
+    """The darker pixels of erased lines that touch no other ink: a line is not equally dark everywhere."""
+    labels, _ = connected_components(kept)
+    return erased & kept & ~np.isin(labels, labels[kept & ~erased])
 
 
 def _is_underline(line: Line, rest: Mask) -> bool:
