@@ -15,10 +15,11 @@ from pipeline.core.errors import ParamsError
 from pipeline.data import handwriting
 from pipeline.data.dataset import DIGITS, Split
 from pipeline.data.image import preprocess
-from pipeline.data.validation_split import validation_mask
+from pipeline.data.normalisation import split_validation, statistics
 from pipeline.experiments import preflight
 from pipeline.model.classifier import Classifier, predict
 from pipeline.train import Params, build_architecture
+from pipeline.training import trainer
 from pipeline.training.device import make_deterministic, select_device, set_threads
 from pipeline.training.trainer import TensorSplit, Trainer, to_device
 from tests.support import synthetic_digits
@@ -56,15 +57,13 @@ def load_data(params: Mapping[str, Any]) -> Data:
 def _load_data(dataset: str, params: normalise.Params) -> Data:
     archives, mirror = Path(".cache/archives"), os.environ.get("DATASET_MIRROR")
     description, raw, test = download.load(dataset, archives, mirror)
-    mask = validation_mask(raw.labels, params.validation_share, params.seed)
-    train, validation = raw.take(np.flatnonzero(~mask)), raw.take(np.flatnonzero(mask))
-    mean, deviation = normalise.pixel_statistics(train.images) if params.method == "standardise" else (0.0, 1.0)
+    train, validation = split_validation(raw, params)
     own, drawn = handwriting.EMPTY.split, handwriting.EMPTY.split
     if description.classes == DIGITS:
         own, drawn = handwriting.read(Path("data")).split, draw_digits()
     device = select_device("auto")
     test = Split(test.images.copy(), test.labels.copy())  # torch warns about read-only arrays
-    scaling = {"subtract": mean, "divide_by": deviation}
+    scaling = statistics(train.images, params)._asdict()
     return Data(to_device(train, device), to_device(validation, device), scaling, test, own, drawn)
 
 
@@ -87,6 +86,5 @@ def build_trainer(params: Params, data: Data) -> Trainer:
     """A trainer like that of stage `train`."""
     set_threads(params.threads)
     make_deterministic()
-    torch.manual_seed(params.seed)
-    classifier = Classifier.from_architecture(build_architecture(params, 10, data.statistics))
-    return Trainer(classifier, data.train, data.validation, params, is_digits=True)
+    architecture = build_architecture(params, 10, data.statistics)
+    return trainer.build_trainer(params, architecture, data.train, data.validation, is_digits=True)

@@ -13,7 +13,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Final
 
-import torch
 from pydantic import ValidationError
 
 from pipeline.core import config, execution
@@ -22,43 +21,29 @@ from pipeline.core.files import read_json, write_csv, write_json
 from pipeline.core.stage_inputs import read_stage
 from pipeline.data.dataset import load_description, load_split
 from pipeline.model import classifier
-from pipeline.model.classifier import Classifier
-from pipeline.model.networks import Architecture, NetworkParams
+from pipeline.model.networks import Architecture
 from pipeline.tracking import live_writer
 from pipeline.training import checkpoint
-from pipeline.training.calibration import calibrate
-from pipeline.training.config import TrainConfig
-from pipeline.training.device import (
-    DeviceName,
-    Threads,
-    describe,
-    details,
-    make_deterministic,
-    select_device,
-    set_threads,
-)
+from pipeline.training.calibration import calibrate_best
+from pipeline.training.config import TrainParams
+from pipeline.training.device import describe, details, make_deterministic, select_device, set_threads
 from pipeline.training.distributed import ProcessGroup, process_group
 from pipeline.training.state import EpochRow, Row, StepRow, TrainState
-from pipeline.training.trainer import Trainer, to_device
+from pipeline.training.trainer import Trainer, build_trainer, to_device
 
 RAW: Final = Path("artifacts/download")
 NORMALISED: Final = Path("artifacts/normalise")
 STATISTICS: Final = NORMALISED / "statistics.json"
 OUT: Final = Path("artifacts/train")
 
-
-class Params(TrainConfig, NetworkParams):
-    device: DeviceName
-    threads: Threads
-    """CPU threads."""
+Params = TrainParams
 
 
 def build_architecture(params: Params, classes: int, statistics: Mapping[str, float]) -> Architecture:
     """Raises DataError if the statistics are not numbers to scale pixels with."""
     scaling = {name: statistics[name] for name in ("subtract", "divide_by")}
-    network = params.model_dump(include=set(NetworkParams.model_fields))
     try:
-        return Architecture.model_validate(network | scaling | {"classes": classes, "outliers": params.outliers > 0})
+        return params.architecture(classes, **scaling)
     except ValidationError as error:
         raise DataError(f"{STATISTICS}: expected numbers to scale pixels with, got {scaling}") from error
 
@@ -92,8 +77,7 @@ def save(state: TrainState, trainer: Trainer, architecture: Architecture) -> Epo
     """Calibrate the weights that were kept, write the outputs, and return the row of their epoch."""
     best, trained = state.best, trainer.classifier
     assert best is not None  # TrainConfig.epochs is at least 1
-    trained.load_state_dict(state.weights)
-    temperature, threshold = calibrate(trained.eval(), trainer.validation_split, trainer.config.refused)
+    temperature, threshold = calibrate_best(trainer)
     weights = {name: tensor.cpu().contiguous() for name, tensor in trained.state_dict().items()}
     classifier.save(OUT / "model", architecture, weights)
     write_csv(OUT / "steps.csv", StepRow._fields, state.steps)
@@ -111,15 +95,6 @@ def save(state: TrainState, trainer: Trainer, architecture: Architecture) -> Epo
     return best
 
 
-def build_trainer(
-    params: Params, architecture: Architecture, is_digits: bool, device: torch.device, group: ProcessGroup
-) -> Trainer:
-    torch.manual_seed(params.seed)  # initial weights are drawn from torch's global generator
-    splits = (load_split(NORMALISED, name, architecture.classes) for name in ("train", "validation"))
-    train, validation = (to_device(split, device) for split in splits)
-    return Trainer(Classifier.from_architecture(architecture), train, validation, params, group, is_digits)
-
-
 def main() -> None:
     params, root = config.load("train", Params), Path(os.environ.get("DVC_ROOT", "."))
     description = load_description(RAW / "dataset.json")
@@ -128,7 +103,9 @@ def main() -> None:
     set_threads(params.threads)
     make_deterministic()
     with process_group(device) as group:
-        trainer = build_trainer(params, architecture, description.is_digits, device, group)
+        splits = (load_split(NORMALISED, name, architecture.classes) for name in ("train", "validation"))
+        train, validation = (to_device(split, device) for split in splits)
+        trainer = build_trainer(params, architecture, train, validation, group, description.is_digits)
         stage = read_stage("train")
         path = root / ".cache" / "checkpoints" / f"train-{stage.inputs_key[:16]}-{group.world_size}.safetensors"
         if group.rank:

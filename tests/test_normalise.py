@@ -5,8 +5,9 @@ import pytest
 
 from pipeline.core.errors import DataError
 from pipeline.data.dataset import Split
+from pipeline.data.normalisation import pixel_statistics
 from pipeline.data.validation_split import validation_mask
-from pipeline.normalise import check_polarity, pixel_statistics
+from pipeline.normalise import check_polarity
 
 MIXED = np.random.default_rng(0).choice(3, 600, p=[0.6, 0.3, 0.1]).astype(np.uint8)
 

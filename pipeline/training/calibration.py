@@ -8,11 +8,20 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from pipeline.model.classifier import Classifier
-from pipeline.training.trainer import TensorSplit
+from pipeline.training.trainer import TensorSplit, Trainer
 
 MAX_THRESHOLD: Final = 0.5  # where an image is as likely an outlier as not
 TEMPERATURES: Final = (0.2, 5.0)  # the lowest and the highest
 GOLDEN: Final = (math.sqrt(5) - 1) / 2
+
+
+def calibrate_best(trainer: Trainer) -> tuple[float, float]:
+    """Give the trainer's classifier the weights of the best epoch, calibrate it, and return temperature and threshold.
+
+    It is left in evaluation mode.
+    """
+    trainer.classifier.load_state_dict(trainer.state.weights)
+    return calibrate(trainer.classifier.eval(), trainer.validation_split, trainer.config.refused)
 
 
 def calibrate(classifier: Classifier, validation: TensorSplit, refused: float) -> tuple[float, float]:

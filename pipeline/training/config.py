@@ -1,12 +1,13 @@
-"""The settings of the training loop: the section `train` of params.yaml, except the network and the device."""
+"""The section `train` of params.yaml: the settings of the training loop, the network and the device."""
 
 from typing import Annotated
 
 from pydantic import Field
 
 from pipeline.core.config import Section
+from pipeline.model.networks import Architecture, NetworkParams
 from pipeline.training.augmentation import AugmentationParams
-from pipeline.training.device import Precision
+from pipeline.training.device import DeviceName, Precision, Threads
 from pipeline.training.optimizers import OptimizerParams, ScheduleParams
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -34,3 +35,20 @@ class TrainConfig(Section):
     precision: Precision
     checkpoint_steps: Annotated[int, Field(ge=1)]
     """Steps between two checkpoints: the most that a killed training run loses."""
+
+
+class TrainParams(TrainConfig, NetworkParams):
+    """All settings of the section."""
+
+    device: DeviceName
+    threads: Threads
+    """CPU threads."""
+
+    def architecture(self, classes: int, subtract: float, divide_by: float) -> Architecture:
+        """The network for a data set with this number of classes and this scaling of pixels.
+
+        Raises pydantic's ValidationError if it cannot be scaled so.
+        """
+        network = self.model_dump(include=set(NetworkParams.model_fields))
+        scaling = {"subtract": subtract, "divide_by": divide_by}
+        return Architecture.model_validate(network | scaling | {"classes": classes, "outliers": self.outliers > 0})

@@ -20,6 +20,7 @@ from tqdm import tqdm
 from pipeline.core.errors import TrainingError
 from pipeline.data.dataset import Split
 from pipeline.model.classifier import Classifier
+from pipeline.model.networks import Architecture
 from pipeline.training.augmentation import augment
 from pipeline.training.config import TrainConfig
 from pipeline.training.device import Precision, autocast
@@ -102,13 +103,16 @@ class Trainer:
         self.state = TrainState()
         self._steps_per_row = -(-self.steps_per_epoch * config.epochs // MAX_STEP_ROWS)
 
-    def run(self, report: Callable[[Row], None], save_checkpoint: Callable[[], None]) -> TrainState:
+    def run(
+        self, report: Callable[[Row], None], save_checkpoint: Callable[[], None], *, show_bar: bool = True
+    ) -> TrainState:
         """Train to the end; `report` gets each new row of the history, `save_checkpoint` is called when one is due.
 
+        A terminal shows a bar for each epoch.
         Raises TrainingError if the loss diverges, or another process of the run is lost.
         """
         started = time.perf_counter() - self.state.seconds
-        hidden = True if self.group.rank else None  # None: tqdm hides the bar if there is no terminal
+        hidden = True if self.group.rank or not show_bar else None  # None: tqdm hides the bar if there is no terminal
         for epoch in range(self.step // self.steps_per_epoch, self.config.epochs):
             batches, done = self._batches(epoch), self.step % self.steps_per_epoch
             title = f"epoch {epoch + 1}/{self.config.epochs}"
@@ -217,6 +221,20 @@ class Trainer:
                 name: tensor.cpu().clone().contiguous() for name, tensor in candidate.state_dict().items()
             }
         return row
+
+
+def build_trainer(
+    params: TrainConfig,
+    architecture: Architecture,
+    train_split: TensorSplit,
+    validation_split: TensorSplit,
+    group: ProcessGroup = SINGLE_PROCESS,
+    is_digits: bool = False,
+) -> Trainer:
+    """A trainer with a new network. It seeds torch's global generator, from which initial weights are drawn."""
+    torch.manual_seed(params.seed)
+    classifier = Classifier.from_architecture(architecture)
+    return Trainer(classifier, train_split, validation_split, params, group, is_digits)
 
 
 def check_finite(loss: float, step: int) -> None:
