@@ -21,6 +21,7 @@ from pipeline.tracking.live_writer import LiveWriter
 from pipeline.training import checkpoint, device
 from pipeline.training.augmentation import AugmentationParams, augment
 from pipeline.training.config import TrainConfig
+from pipeline.training.losses import LossName, mean_loss
 from pipeline.training.optimizers import OptimizerParams, ScheduleParams, build_lr_scheduler, build_optimizer
 from pipeline.training.outliers import make_outliers
 from pipeline.training.state import EpochRow, Row, TrainState
@@ -72,6 +73,7 @@ def trainer(
         "drawn_digits": 0.0,
         "outliers": 0.0,
         "refused": 0.0,
+        "loss": "cross_entropy",
         "label_smoothing": 0.0,
         "averaging": 0.0,
         "epochs": 4,
@@ -93,6 +95,19 @@ def train(
     digits: Split, *arguments: Any, report: Callable[[Row], None] = lambda row: None, **changes: Any
 ) -> TrainState:
     return trainer(digits, *arguments, **changes).run(report, lambda: None)
+
+
+def test_the_squared_error_is_that_of_the_probabilities_and_the_smoothed_labels() -> None:
+    logits, labels = torch.tensor([[0.0, math.log(3.0)], [0.0, 0.0]]), torch.tensor([1, 0])
+    assert mean_loss("squared_error", logits, labels, 0.0).item() == pytest.approx((2 * 0.25**2 + 2 * 0.5**2) / 2)
+    assert mean_loss("squared_error", logits, labels, 0.2).item() == pytest.approx((2 * 0.15**2 + 2 * 0.4**2) / 2)
+
+
+@pytest.mark.parametrize("name", get_args(LossName))
+def test_each_loss_teaches_the_network(digits: Split, name: LossName) -> None:
+    state = train(digits, [32], rate=0.02, loss=name, epochs=12)
+    assert state.epochs[-1].train_loss < 0.7 * state.epochs[0].train_loss
+    assert state.epochs[-1].validation_accuracy > 0.8
 
 
 def test_augmentation_that_is_off_changes_nothing() -> None:

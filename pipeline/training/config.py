@@ -8,6 +8,7 @@ from pipeline.core.config import Section
 from pipeline.model.networks import Architecture, NetworkParams
 from pipeline.training.augmentation import AugmentationParams
 from pipeline.training.device import DeviceName, Precision, Threads
+from pipeline.training.losses import LossName
 from pipeline.training.optimizers import OptimizerParams, ScheduleParams
 
 Share = Annotated[float, Field(ge=0, le=1)]
@@ -24,6 +25,7 @@ class TrainConfig(Section):
     the classes."""
     refused: Annotated[float, Field(ge=0, le=0.1)]
     """Share of the validation images that may score too low to be taken for one of the classes."""
+    loss: LossName
     label_smoothing: Annotated[float, Field(ge=0, lt=1)]
     """Share of each label's probability that is spread over all classes."""
     averaging: Annotated[float, Field(ge=0, lt=1)]

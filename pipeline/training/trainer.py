@@ -26,6 +26,7 @@ from pipeline.training.config import TrainConfig
 from pipeline.training.device import Precision, autocast
 from pipeline.training.distributed import SINGLE_PROCESS, ProcessGroup
 from pipeline.training.drawn_characters import draw_digits
+from pipeline.training.losses import mean_loss
 from pipeline.training.optimizers import build_lr_scheduler, build_optimizer
 from pipeline.training.outliers import make_outliers
 from pipeline.training.state import EpochRow, Row, StepRow, TrainState
@@ -142,7 +143,7 @@ class Trainer:
         pixels, labels = self.group.shard(pixels), self.group.shard(labels)
         with autocast(self.device, self.config.precision):
             logits = self.model(pixels.contiguous(memory_format=torch.channels_last)).float()
-        loss = F.cross_entropy(logits, labels, label_smoothing=self.config.label_smoothing)
+        loss = mean_loss(self.config.loss, logits, labels, self.config.label_smoothing)
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
