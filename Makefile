@@ -118,6 +118,17 @@ sweep: WORKERS ?= 1
 sweep: .venv/locked ## run a named grid of settings, pipeline/sweeps/<NAME>.yaml, by DVC's queue: NAME=layers (WORKERS=2)
 	@python -m pipeline.experiments.sweep "$(NAME)" --workers "$(WORKERS)"
 
+search: NAME ?= cnn
+search-apply: NAME ?= cnn
+# The stages before `train` write what a search trains on.
+search: .venv/locked ## tune hyperparameters: pipeline/searches/<name>.yaml (NAME=cnn TRIALS=… SECONDS=… WORKERS=… SEEDS=5)
+	@dvc repro normalise
+	@python -m pipeline.experiments.search "$(NAME)" $(if $(TRIALS),--trials $(TRIALS)) $(if $(SECONDS),--seconds $(SECONDS)) \
+		$(if $(WORKERS),--workers $(WORKERS)) $(if $(SEEDS),--seeds $(SEEDS))
+
+search-apply: .venv/locked ## write the best trial of a search to params.yaml (NAME=cnn)
+	@python -m pipeline.experiments.search "$(NAME)" --apply
+
 fuzz: bento ## send over 20,000 bad requests to the running service, in minutes (REQUESTS=1000000)
 	@python -m tests.support.fuzz $(REQUESTS)
 
@@ -167,5 +178,5 @@ lock: .venv/locked ## update requirements.lock from pyproject.toml, and pipeline
 	@python -m pipeline.core.environment
 
 .PHONY: help install demo repro check lint test-unit test test-e2e ui track promote rollback bento serve container experiment \
-	best fast fastest fashion textbook sweep fuzz kills attack flips bench-training bench-serving bench-reading bench-pipeline judge \
-	screenshots handwriting lock
+	best fast fastest fashion textbook sweep search search-apply fuzz kills attack flips bench-training bench-serving \
+	bench-reading bench-pipeline judge screenshots handwriting lock

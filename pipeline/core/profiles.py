@@ -74,6 +74,18 @@ def flatten(tree: Mapping[str, Any], prefix: str = "", groups: bool = False) -> 
             yield from flatten(value, f"{prefix}{key}.", groups)
 
 
+def nest(settings: Mapping[str, Any]) -> dict[str, Any]:
+    """Dotted names as groups in each other, as in params.yaml."""
+    tree: dict[str, Any] = {}
+    for key, value in settings.items():
+        *groups, last = key.split(".")
+        node = tree
+        for group in groups:
+            node = node.setdefault(group, {})
+        node[last] = value
+    return tree
+
+
 def as_set_param(overlay: Mapping[str, Any]) -> list[str]:
     """The overlay as `section.key=value` for `dvc exp run --set-param`."""
     return [f"{key}={json.dumps(value)}" for key, value in flatten(overlay)]

@@ -1,0 +1,1 @@
+"""`make search`: hyperparameters tuned with Optuna, judged by the validation images; the test images are not read."""
