@@ -4,9 +4,10 @@ import contextlib
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Collection, Iterable
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 from dvc.repo import Repo
 
@@ -23,12 +24,20 @@ def _dvc(*arguments: str) -> str:
     path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
     environment = git.with_identity(os.environ) | {"PATH": path}
     command = [sys.executable, "-m", "dvc", *arguments]
-    done = subprocess.run(command, env=environment, capture_output=True, text=True, errors="replace")
-    if done.returncode != 0:
-        said = (done.stderr or done.stdout).strip().splitlines()
+    # Files, not pipes: a worker inherits them, and a pipe would be open until the worker ends.
+    with tempfile.TemporaryFile() as output, tempfile.TemporaryFile() as errors:
+        status = subprocess.run(command, env=environment, stdout=output, stderr=errors).returncode
+        printed, said = (_text(file) for file in (output, errors))
+    if status != 0:
+        lines = (said or printed).strip().splitlines()
         shown = f"dvc {' '.join(arguments[:4])} …"
-        raise RepositoryError(f"`{shown}` exited with status {done.returncode}: {said[-1] if said else 'no message'}")
-    return done.stdout
+        raise RepositoryError(f"`{shown}` exited with status {status}: {lines[-1] if lines else 'no message'}")
+    return printed
+
+
+def _text(file: IO[bytes]) -> str:
+    file.seek(0)
+    return file.read().decode(errors="replace")
 
 
 def put(name: str, settings: Iterable[str]) -> None:

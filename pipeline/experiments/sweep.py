@@ -108,6 +108,7 @@ class Progress:
         elapsed = time.monotonic() - self.started
         if elapsed > POLL:  # those that were there before cost no time
             self.timed += 1
+        # The seeds come one after another, each with all configurations: what is left is as slow as what was.
         left = (self.total - self.done) * elapsed / max(self.timed, 1)
         rest = f"; about {max(round(left / 60), 1)} min left" if self.timed and self.done < self.total else ""
         return f"{self.done}/{self.total} {name}: {outcome}{rest}"

@@ -78,6 +78,11 @@ def started(place: Clone) -> int:
     return len(list(place.folder.glob("runs-*")))
 
 
+def printed(place: Clone) -> str:
+    """What a sweep in the background has printed so far."""
+    return (place.folder / ".cache.log").read_text(encoding="utf-8")
+
+
 def experiments(place: Clone) -> set[str]:
     refs = place.check_output("git", "for-each-ref", "--format=%(refname)", "refs/exps").split()
     return {ref.rpartition("/")[2] for ref in refs if "-" in ref.rpartition("/")[2]}
@@ -127,7 +132,8 @@ def test_killed_in_the_middle_it_goes_on_where_it_stopped(place: Clone) -> None:
     command = ["python", "-m", "pipeline.experiments.sweep", "mine", "--workers", "2"]
     with (place.folder / ".cache.log").open("w", encoding="utf-8") as log:
         process = subprocess.Popen(command, cwd=place.folder, env=place.environment, stdout=log, stderr=log)
-        wait_until(lambda: {"mine-1-1", "mine-1-2"} <= experiments(place) and started(place) == 4, process)
+        # What has ended is printed while others still run.
+        wait_until(lambda: "2/4 mine-1-" in printed(place) and started(place) == 4, process)
         process.send_signal(signal.SIGKILL)
         process.wait()
     kill(place)
