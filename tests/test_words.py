@@ -24,7 +24,7 @@ WORDS: dict[str, tuple[str, ...]] = {
     r"tells? (its own |its |their )?(own )?MLflow": TEXT,
     # training
     r"\b_?go_on\b": CODE,
-    r"\.tell\(|\bdef _?tell\b|\bimport .*\btell\b": CODE,
+    r"(?<!study)\.tell\(|\bdef _?tell\b|\bimport .*\btell\b": CODE,
     r"\b_learn\b": CODE,
     r"[Oo]ptimiser": ("pipeline/*", "serving/*", "benchmarks/*", "docs/*", "README.md", "params.yaml", "dvc.yaml"),
     r"\bdrawn\(|\bimport .*\bdrawn\b": ("pipeline/*.py",),

@@ -21,6 +21,9 @@ def with_settings(text: str, settings: Mapping[str, Any]) -> str:
     yaml = YAML()
     yaml.width = 10_000
     yaml.preserve_quotes = True
+    yaml.representer.add_representer(
+        type(None), lambda representer, _: representer.represent_scalar("tag:yaml.org,2002:null", "null")
+    )
     tree = yaml.load(text)
     for key, value in settings.items():
         *groups, last = key.split(".")
