@@ -2,7 +2,8 @@
 
 Reads    pipeline/sweeps/<name>.yaml, params.yaml, pipeline/profiles/.
 Writes   DVC experiments `<sweep>-<values>-<seed>`; MLflow's experiment `sweeps`: a parent run for the sweep, in it one
-         run for each experiment; .cache/sweeps/<name>.csv: mean and standard deviation over the seeds.
+         run for each experiment; .cache/sweeps/: <name>.csv, a row for each experiment, <name>-curves.csv, one for
+         each epoch.
 Decides  nothing. What an experiment of the same commit and settings has computed is not computed again: a sweep that
          was interrupted goes on.
 """
@@ -10,7 +11,7 @@ Decides  nothing. What an experiment of the same commit and settings has compute
 import argparse
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
 
@@ -142,10 +143,10 @@ class Log:
             else:
                 self.record.log_failure(experiment, failure_log(experiment.name))
 
-    def finish(self, rows: pd.DataFrame, file: Path, *, is_complete: bool) -> None:
+    def finish(self, table: pd.DataFrame, files: list[Path], *, is_complete: bool) -> None:
         if self.record is not None:
             with self.noted():
-                self.record.finish(rows, [file], is_complete=is_complete)
+                self.record.finish(table, files, is_complete=is_complete)
 
 
 def failure_log(name: str) -> Path:
@@ -160,7 +161,6 @@ def run_sweep(sweep: Sweep, workers: int, root: Path) -> list[str]:
     queue_missing(sweep)
     log, progress = Log(root, sweep), Progress(len(sweep.experiments))
     results, failed = dict[str, Result](), list[str]()
-    table, rows = FOLDER / f"{sweep.name}.csv", pd.DataFrame()
     for experiment, commit in watch(sweep, workers):
         result = sweep_record.read_result(Path(), commit) if commit else None
         if result is None:
@@ -172,13 +172,23 @@ def run_sweep(sweep: Sweep, workers: int, root: Path) -> list[str]:
         log.ended(experiment, commit, result)
         print(progress.line(experiment.name, outcome), flush=True)
     if results:
-        rows = sweep_record.table(sweep, results)
-        write_text(table, rows.to_csv(index=False, lineterminator="\n"))
-        print(f"\n{sweep.question}\n{shown(rows)}\n{table} has more columns")
-        log.finish(rows, table, is_complete=not failed)
+        table, files = sweep_record.table(sweep, results), write(sweep, results)
+        print(f"\n{sweep.question}\n{shown(table)}\n{files[0]} has all experiments")
+        log.finish(table, files, is_complete=not failed)
     if log.failure:
         raise TrackingError(f"{log.failure}. The results are in DVC: the same command logs them")
     return failed
+
+
+def write(sweep: Sweep, results: Mapping[str, Result]) -> list[Path]:
+    """Write the results by experiment and by epoch, and return the files."""
+    tables = {
+        f"{sweep.name}.csv": sweep_record.by_experiment(sweep, results),
+        f"{sweep.name}-curves.csv": sweep_record.by_epoch(sweep, results),
+    }
+    for name, rows in tables.items():
+        write_text(FOLDER / name, rows.to_csv(index=False, lineterminator="\n"))
+    return [FOLDER / name for name in tables]
 
 
 def shown(rows: pd.DataFrame) -> str:

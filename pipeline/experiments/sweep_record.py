@@ -23,6 +23,17 @@ from pipeline.tracking.version import named
 EXPERIMENT: Final = "sweeps"  # in MLflow
 COMMIT: Final = "dvc.commit"
 STAGES: Final = ("download", "normalise", "train", "score")
+RECORDED: Final = (
+    "test_accuracy",
+    "test_f1",
+    "test_loss",
+    "handwriting_accuracy",
+    "best_epoch",
+    "best_validation_accuracy",
+    "best_validation_loss",
+    "parameters",
+    "seconds",
+)
 COMPARED: Final = ("test_accuracy", "test_loss", "best_validation_accuracy", "best_validation_loss", "seconds")
 
 
@@ -37,7 +48,8 @@ class Result(NamedTuple):
 def read_result(folder: Path, commit: str) -> Result:
     """What DVC stored of an experiment: of the stages to `score`, whose results are its own."""
     with DvcRepository(folder, commit) as repository:
-        stages = [stage for stage in repository.version().stages if stage.name in STAGES]
+        version = repository.version()
+        stages = [stage for stage in version.stages if stage.name in STAGES]
         root = repository.root
         metrics: dict[str, float] = {}
         curves: dict[str, Mapping[int, float]] = {}
@@ -45,14 +57,39 @@ def read_result(folder: Path, commit: str) -> Result:
             for path in stage.metrics:
                 if file := repository.file(path, stage.outs[path]):
                     metrics |= read_metrics(file)
-            for plot in stage.plots:
-                file = repository.file(plot.path, stage.outs[plot.path]) if plot.is_curve else None
-                if file and plot.x == "epoch":
+            for plot in (*stage.plots, *version.plots):
+                out = stage.outs.get(plot.path) if plot.is_curve and plot.x == "epoch" else None
+                if out and (file := repository.file(plot.path, out)):
                     curves |= read_curves(file, plot)
         executions = [read_execution(root, stage.name, stage.inputs_key) for stage in stages]
         if seconds := [each.metrics["seconds"] for each in executions if "seconds" in each.metrics]:
             metrics["seconds"] = sum(seconds)
         return Result(metrics, {key: value for stage in stages for key, value in flatten(named(stage.params))}, curves)
+
+
+def by_experiment(sweep: Sweep, results: Mapping[str, Result]) -> pd.DataFrame:
+    """A row for each experiment with a result: what differs from the others, its seed, and what is `RECORDED`."""
+    return pd.DataFrame(
+        _identity(experiment) | {name: metrics[name] for name in RECORDED if name in metrics}
+        for experiment in sweep.experiments
+        if experiment.name in results
+        for metrics in [results[experiment.name].metrics]
+    )
+
+
+def by_epoch(sweep: Sweep, results: Mapping[str, Result]) -> pd.DataFrame:
+    """A row for each epoch of each experiment with a result: what differs, its seed, and the points of its curves."""
+    return pd.DataFrame(
+        _identity(experiment) | {"epoch": epoch} | {name: points.get(epoch) for name, points in curves.items()}
+        for experiment in sweep.experiments
+        if experiment.name in results
+        for curves in [results[experiment.name].curves]
+        for epoch in sorted({epoch for points in curves.values() for epoch in points})
+    )
+
+
+def _identity(experiment: Experiment) -> dict[str, object]:
+    return {key.rpartition(".")[2]: value for key, value in experiment.varied.items()} | {"seed": experiment.seed}
 
 
 def table(sweep: Sweep, results: Mapping[str, Result]) -> pd.DataFrame:
