@@ -126,7 +126,13 @@ def test_a_sweep_is_one_run_with_a_nested_run_for_each_experiment_under_dvcs_nam
     assert parent.data.tags["mlflow.note.content"] == "How many epochs?"
     assert "0.8500 ± 0.0707" in done.stdout
     results = (place.folder / ".cache/sweeps/mine.csv").read_text(encoding="utf-8").splitlines()
-    assert results == ["epochs,seed,test_accuracy,test_loss", "1,1,0.9,1.0", "2,1,0.4,1.0", "1,2,0.8,1.0", "2,2,0.3,1.0"]
+    assert results == [
+        "epochs,seed,test_accuracy,test_loss",
+        "1,1,0.9,1.0",
+        "2,1,0.4,1.0",
+        "1,2,0.8,1.0",
+        "2,2,0.3,1.0",
+    ]
     assert place.check_output("git", "status", "--porcelain") == ""
 
 
