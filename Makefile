@@ -118,6 +118,9 @@ sweep: WORKERS ?= 1
 sweep: .venv/locked ## run a named grid of settings, pipeline/sweeps/<NAME>.yaml, by DVC's queue: NAME=layers (WORKERS=2)
 	@python -m pipeline.experiments.sweep "$(NAME)" --workers "$(WORKERS)"
 
+questions: .venv/locked ## write docs/questions.md: a textbook's ten questions, answered from the results of sweeps
+	@python -m pipeline.experiments.questions
+
 search: NAME ?= cnn
 search-apply: NAME ?= cnn
 # The stages before `train` write what a search trains on.
@@ -178,5 +181,5 @@ lock: .venv/locked ## update requirements.lock from pyproject.toml, and pipeline
 	@python -m pipeline.core.environment
 
 .PHONY: help install demo repro check lint test-unit test test-e2e ui track promote rollback bento serve container experiment \
-	best fast fastest fashion textbook sweep search search-apply fuzz kills attack flips bench-training bench-serving \
+	best fast fastest fashion textbook sweep questions search search-apply fuzz kills attack flips bench-training bench-serving \
 	bench-reading bench-pipeline judge screenshots handwriting lock

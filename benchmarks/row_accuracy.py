@@ -59,9 +59,10 @@ def crop_to_ink(ink: Ink) -> Ink:
     return ink[rows[0] : rows[-1] + 1, columns[0] : columns[-1] + 1]
 
 
-def compose_row(draw: Draw, kind: str, rng: np.random.Generator) -> tuple[str, bytes]:
-    """The digits as text, and the picture file."""
-    count = 1 if kind == "alone" else int(rng.integers(1, 9))
+def compose_row(draw: Draw, kind: str, rng: np.random.Generator, count: int | None = None) -> tuple[str, bytes]:
+    """The digits as text, and the picture file; one to eight digits, or `count`."""
+    if count is None:
+        count = 1 if kind == "alone" else int(rng.integers(1, 9))
     height = rng.uniform(28, min(120, 400 / count))
     canvas, text, x = np.zeros((int(4 * height), int(2.2 * (count + 1) * height))), "", int(height)
     for number in range(count):
