@@ -11,6 +11,7 @@ Decides  nothing. What an experiment of the same commit and settings has compute
 import argparse
 import contextlib
 import time
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Final
@@ -31,6 +32,7 @@ from pipeline.tracking.mlflow_store import configure_mlflow, mlflow_errors
 
 FOLDER: Final = Path(".cache/sweeps")
 POLL: Final = 2.0  # seconds
+ABSENCES: Final = 3  # times that an experiment is seen neither in work nor done, until it is taken for failed
 UNANSWERED: Final = 3  # times that no worker answers, until the experiments in work are taken for lost
 
 
@@ -79,12 +81,15 @@ def queue_missing(sweep: Sweep) -> None:
 def watch(sweep: Sweep, workers: int) -> Iterator[tuple[Experiment, str | None]]:
     """Each experiment once it has ended: with its commit, or with None if it failed or its worker was lost."""
     waiting = {each.name: each for each in sweep.experiments}
-    unanswered = 0
+    unanswered, absences = 0, Counter[str]()
     while True:
         statuses, commits = dvc_queue.statuses(), stored(sweep)
         for name in [name for name in waiting if name in commits]:
             yield waiting.pop(name), commits[name]
-        for name in [name for name in waiting if statuses.get(name) not in (*dvc_queue.PENDING, "Success")]:
+        # Between two states a task may be in none of DVC's lists for a moment, and its result not yet stored.
+        absent = [name for name in waiting if statuses.get(name) not in (*dvc_queue.PENDING, "Success")]
+        absences = Counter({name: absences[name] + 1 for name in absent})
+        for name in [name for name in waiting if absences[name] == ABSENCES]:
             yield waiting.pop(name), None
         if not waiting:
             return

@@ -20,11 +20,12 @@ from typing import Final
 import bentoml
 from bentoml.exceptions import BentoMLException, NotFound
 
-from pipeline.core import config, entrypoint
+from pipeline.core import entrypoint
 from pipeline.core.errors import StorageError
 from pipeline.core.files import write_text
 from pipeline.core.git import differing
 from pipeline.packaging import verification
+from pipeline.packaging.model_name import model_name
 from pipeline.tracking import signature
 from pipeline.tracking.mlflow_store import MlflowStore, configure_mlflow, mlflow_errors
 from pipeline.tracking.registry import ModelVersion, Registry
@@ -40,11 +41,6 @@ BUNDLED_FILES: Final = (
 )
 SUMS: Final = "SHA256SUMS"  # in the Bento's folder
 TAG_FILE: Final = Path(".cache/bento")  # read by `make serve` and `make container`
-
-
-class Download(config.Section):
-    dataset: str
-    """Name of the data set in params.yaml, and so of the model trained on it."""
 
 
 def stored_tag(version: ModelVersion, labels: dict[str, str]) -> str:
@@ -147,7 +143,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse_arguments()
-    name = arguments.name or config.load("download", Download).dataset
+    name = arguments.name or model_name()
     root = Path(os.environ.get("DVC_ROOT", "."))
     configure_mlflow()
     logging.getLogger("bentoml").setLevel(logging.ERROR)

@@ -21,6 +21,7 @@ from pipeline.core import config, entrypoint
 from pipeline.core.errors import PromotionError, TrackingError
 from pipeline.core.files import read_json
 from pipeline.packaging import verification
+from pipeline.packaging.model_name import model_name
 from pipeline.promotion import provenance, settings
 from pipeline.promotion.verdict import Criterion, Verdict
 from pipeline.tracking.mlflow_store import MlflowStore, configure_mlflow, lock_file, mlflow_errors
@@ -108,7 +109,7 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     arguments = parse_arguments()
     params = config.load("promote", settings.Params)
-    name, root = arguments.name or settings.model_name(), Path(os.environ.get("DVC_ROOT", "."))
+    name, root = arguments.name or model_name(), Path(os.environ.get("DVC_ROOT", "."))
     configure_mlflow()
     with mlflow_errors(root):
         store = MlflowStore(root)

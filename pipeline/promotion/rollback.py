@@ -17,7 +17,7 @@ from filelock import FileLock
 from pipeline.core import entrypoint
 from pipeline.core.errors import PromotionError, TrackingError
 from pipeline.packaging import verification
-from pipeline.promotion import settings
+from pipeline.packaging.model_name import model_name
 from pipeline.promotion.promote import ROLLED_BACK
 from pipeline.tracking.mlflow_store import MlflowStore, configure_mlflow, lock_file, mlflow_errors
 from pipeline.tracking.registry import Registry
@@ -48,7 +48,7 @@ def roll_back(registry: Registry, name: str) -> str:
 def main() -> None:
     parser = argparse.ArgumentParser(prog="make rollback", description="Make the former champion the champion again.")
     parser.add_argument("--name", help="registered model; the data set in params.yaml if left out")
-    name, root = parser.parse_args().name or settings.model_name(), Path(os.environ.get("DVC_ROOT", "."))
+    name, root = parser.parse_args().name or model_name(), Path(os.environ.get("DVC_ROOT", "."))
     configure_mlflow()
     with mlflow_errors(root):
         store = MlflowStore(root)

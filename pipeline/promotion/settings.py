@@ -23,12 +23,3 @@ class Params(config.Section):
     """Milliseconds for one image on one thread, the median."""
     size_mb: Annotated[float, Field(gt=0)]
     """Of the ONNX file, in 10⁶ bytes."""
-
-
-class Download(config.Section):
-    dataset: str
-
-
-def model_name() -> str:
-    """The name under which the model of params.yaml's data set is registered. Raises ParamsError."""
-    return config.load("download", Download).dataset

@@ -12,6 +12,7 @@ from mlflow.entities import Run
 from optuna.study import Study
 from optuna.trial import FrozenTrial, TrialState
 
+from pipeline.experiments.search.apply import with_settings
 from pipeline.experiments.search.runs import SEARCHES
 from pipeline.experiments.search.study import ERROR, HISTORY, RETRIES, counted
 from tests.support import project_clone
@@ -167,7 +168,8 @@ def test_a_trial_that_fails_is_a_failed_run_and_the_others_go_on_without_mlflow(
 def test_the_best_trial_is_applied_to_params_yaml_and_its_comments_stay(clone: Clone) -> None:
     declare(clone, trials=2, epochs=1)
     params = clone.folder / "params.yaml"
-    params.write_text(f"{params.read_text(encoding='utf-8')}# a comment\n", encoding="utf-8")
+    text = with_settings(f"{params.read_text(encoding='utf-8')}# a comment\n", {})  # the clone's layout is DVC's
+    params.write_text(text, encoding="utf-8")
     before = params.read_text(encoding="utf-8").splitlines()
     assert clone.run(*command("--apply")).returncode == 1  # nothing was searched
     clone.check_output(*command("--workers", "1", "--seeds", "0"))
