@@ -168,6 +168,9 @@ screenshots: bento ## take the pictures in docs/images/ again (needs Chromium)
 	@python -m docs.screenshots
 	@python -m docs.page_screenshots
 
+notebook: .venv/locked ## execute docs/ten_steps.ipynb and store its outputs: no network, a minute
+	@python -m docs.notebook
+
 handwriting: .venv/locked ## draw the pictures in data/ again
 	@python -m tests.support.draw_handwriting data --seed 0
 
@@ -181,5 +184,5 @@ lock: .venv/locked ## update requirements.lock from pyproject.toml, and pipeline
 	@python -m pipeline.core.environment
 
 .PHONY: help install demo repro check lint test-unit test test-e2e ui track promote rollback bento serve container experiment \
-	best fast fastest fashion textbook sweep questions search search-apply fuzz kills attack flips bench-training bench-serving \
+	best fast fastest fashion textbook sweep questions notebook search search-apply fuzz kills attack flips bench-training bench-serving \
 	bench-reading bench-pipeline judge screenshots handwriting lock
