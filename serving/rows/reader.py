@@ -57,6 +57,7 @@ GAP_WEIGHT: Final = 8.0  # per row height between them
 MIN_GAP: Final = -0.3  # of the row's height; below 0 their columns overlap, and more overlap costs no less
 REJECT_COST: Final = 30.0  # of a segment that is part of no digit
 PROBABILITY_FLOOR: Final = 2e-3  # added, so that one bad digit does not outweigh all others
+MIN_COST: Final = -float(np.log(1 + PROBABILITY_FLOOR))  # of a digit
 
 Span = tuple[int, int]  # the first and the last segment of a digit
 
@@ -78,6 +79,9 @@ class DetectedDigit:
     image: Ink
 
 
+Rated = tuple[float, DetectedDigit]  # the cost of taking a span for this digit
+
+
 def read_row(model: DigitModel, ink: Ink) -> list[DetectedDigit]:
     """The digits in `ink`, `(H, W) uint8, 0 = paper`, from left to right.
 
@@ -88,26 +92,42 @@ def read_row(model: DigitModel, ink: Ink) -> list[DetectedDigit]:
     if len(components) > MAX_DIGITS:
         raise _too_many(f"{len(components)} separate shapes")
     indices, segments = split_into_segments(labels, components, height)
-    spans = _candidate_spans(segments, height)
     reach = SHARED_REACH * estimate_stroke_width(ink > INK_THRESHOLD, max(1, len(components)))
-    drawn = {(span, False): _image(ink, indices, segments, span, 0) for span in spans}
-    drawn |= {(span, True): _image(ink, indices, segments, span, reach) for span in spans if _is_cut(segments, span[1])}
-    images = {key: image for key, image in drawn.items() if image is not None}
+
+    def rate(spans: list[Span], reach: float = 0) -> dict[Span, Rated]:
+        drawn = {span: _image(ink, indices, segments, span, reach) for span in spans}
+        return _rate(model, {span: image for span, image in drawn.items() if image is not None}, height)
+
+    spans = _candidate_spans(segments, height)
+    rated = rate(spans)
+    # To draw and classify an image takes long. A span with a shared stroke is drawn only if it is on the best path at
+    # the least that it can cost: the result is the same as if all were drawn.
+    least_costs = {span: SHARED_COST + MIN_COST for span in spans if _is_cut(segments, span[1])}
+    while True:
+        costs = {span: cost for span, (cost, _) in rated.items()}
+        best = _viterbi(segments, costs | {s: c for s, c in least_costs.items() if c < costs.get(s, np.inf)}, height)
+        shared = [span for span in best if least_costs.get(span, np.inf) < costs.get(span, np.inf)]
+        if not shared:
+            break
+        for span in shared:
+            del least_costs[span]
+        for span, (cost, digit) in rate(shared, reach).items():
+            if cost + SHARED_COST < costs.get(span, np.inf):
+                rated[span] = cost + SHARED_COST, digit
+    if len(best) > MAX_DIGITS:
+        raise _too_many(f"{len(best)} digits")
+    return [rated[span][1] for span in best]
+
+
+def _rate(model: DigitModel, images: dict[Span, tuple[Box, Ink]], height: float) -> dict[Span, Rated]:
+    """The cost and the digit of each span, classified at once."""
     if not images:
-        return []
+        return {}
     boxes, stack = zip(*images.values(), strict=True)
     probabilities, scores = model.classify(np.stack(stack))
     costs = _digit_costs(probabilities * scores[:, None], np.stack(stack), np.array(boxes), height)
-    cheapest: dict[Span, tuple[float, DetectedDigit]] = {}
-    for number, (span, is_shared) in enumerate(images):
-        cost = float(costs[number]) + SHARED_COST * is_shared
-        if span not in cheapest or cost < cheapest[span][0]:
-            digit = DetectedDigit(boxes[number], probabilities[number], scores[number], stack[number])
-            cheapest[span] = cost, digit
-    best = _viterbi(segments, {span: cost for span, (cost, _) in cheapest.items()}, height)
-    if len(best) > MAX_DIGITS:
-        raise _too_many(f"{len(best)} digits")
-    return [cheapest[span][1] for span in best]
+    digits = map(DetectedDigit, boxes, probabilities, scores, stack)
+    return dict(zip(images, zip(costs.tolist(), digits, strict=True), strict=True))
 
 
 def _too_many(got: str) -> PictureError:
