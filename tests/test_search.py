@@ -85,7 +85,7 @@ def test_values_are_drawn_from_the_space_and_numbers_are_rounded_to_be_read(smal
         ("low: 0.001", "low: 0.0", r"learning_rate.*low > 0 for its logarithm"),
         ("low: 32", "low: 1", r"train\.batch: got 1, expected greater than or equal to 2"),
         ("train.epochs: 2", "train.epochs: 0", r"train\.epochs: got 0, expected greater than or equal to 1"),
-        ("validation_loss", "test_loss", r"objective: got 'test_loss', input should be 'validation_loss' or"),
+        ("validation_loss", "test_loss", r"objective: got 'test_loss', expected 'validation_loss' or"),
         ("trials: 3", "trials: many", r"trials: got 'many'"),
     ],
 )

@@ -80,7 +80,7 @@ def test_an_override_takes_precedence_over_the_profile_which_does_over_params_ya
         ("[],[8,8]", "[8],[8]", "got two configurations called"),
         ("train.model=mlp", "train.seed=1,2", "expected it in `seeds` only"),
         ("train.optimizer.name=sgd", "'train.optimizer.name=sgd,adam'", "variants.slow: got several values"),
-        ("overrides:", "grid:", "overrides is missing; grid is not a setting of a sweep"),
+        ("overrides:", "grid:", "overrides is missing; grid is not known here"),
         ("question: Does it help?", "- question", "expected"),
     ],
 )

@@ -23,9 +23,10 @@ from tqdm import tqdm
 
 from pipeline.core import entrypoint, git
 from pipeline.core.config import PARAMS_FILE
-from pipeline.core.errors import ParamsError, RepositoryError, TrackingError
+from pipeline.core.errors import RepositoryError, TrackingError
 from pipeline.core.files import write_text
 from pipeline.experiments import dvc_queue, run, sweep_file, sweep_record
+from pipeline.experiments.declarations import positive
 from pipeline.experiments.sweep_file import Experiment, Sweep
 from pipeline.experiments.sweep_record import Result, SweepRecord
 from pipeline.tracking.mlflow_store import configure_mlflow, mlflow_errors
@@ -210,14 +211,12 @@ def shown(rows: pd.DataFrame) -> str:
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m pipeline.experiments.sweep", description="Run a named sweep.")
     parser.add_argument("name", help=f"of a file in {sweep_file.FOLDER}: {', '.join(sweep_file.names())}")
-    parser.add_argument("--workers", type=int, default=1, help="experiments that run at the same time")
+    parser.add_argument("--workers", type=positive, default=1, help="experiments that run at the same time")
     return parser.parse_args()
 
 
 def main() -> None:
     arguments = parse_arguments()
-    if arguments.workers < 1:
-        raise ParamsError(f"WORKERS: got {arguments.workers}, expected at least 1")
     sweep = sweep_file.load(arguments.name)
     git.check_experiments()
     configure_mlflow()

@@ -5,15 +5,16 @@ import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Final
+from typing import Annotated, Final
 
 from dvc.utils.hydra import get_hydra_sweeps
 from hydra.errors import HydraException
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from pipeline.core import profiles
-from pipeline.core.config import PARAMS_FILE, Section, read, shown
+from pipeline.core.config import PARAMS_FILE, Section, shown
 from pipeline.core.errors import ParamsError
+from pipeline.experiments import declarations
 
 FOLDER: Final = Path("pipeline/sweeps")
 SEED: Final = "train.seed"
@@ -57,7 +58,7 @@ class Sweep:
 
 
 def names() -> list[str]:
-    return sorted(path.stem for path in FOLDER.glob("*.yaml"))
+    return declarations.names(FOLDER)
 
 
 def load(name: str) -> Sweep:
@@ -65,13 +66,7 @@ def load(name: str) -> Sweep:
 
     That a stage would reject a value is not checked here.
     """
-    path = FOLDER / f"{name}.yaml"
-    if name not in names():
-        raise ParamsError(f"{FOLDER}: got {name!r}, expected one of {', '.join(names())}")
-    try:
-        declared = Declaration.model_validate(read(path))
-    except ValidationError as error:
-        raise ParamsError(f"{path}: {'; '.join(_message(detail) for detail in error.errors())}") from error
+    path, declared = FOLDER / f"{name}.yaml", declarations.load(FOLDER, name, Declaration)
     experiments = tuple(_expand(name, declared, path))
     if len(experiments) > MAX_EXPERIMENTS:
         raise ParamsError(f"{path}: got {len(experiments)} experiments, expected at most {MAX_EXPERIMENTS}")
@@ -79,16 +74,6 @@ def load(name: str) -> Sweep:
     if repeated:
         raise ParamsError(f"{path}: got two configurations called {repeated[0]!r}, expected values that differ")
     return Sweep(name, declared.question, experiments)
-
-
-def _message(detail: Any) -> str:
-    key = ".".join(str(part) for part in detail["loc"])
-    match detail["type"]:
-        case "missing":
-            return f"{key} is missing"
-        case "extra_forbidden":
-            return f"{key} is not a setting of a sweep, expected {', '.join(Declaration.model_fields)}"
-    return f"{key}: got {shown(detail['input'])}, expected {detail['msg'].removeprefix('Input should be ')}"
 
 
 def _expand(name: str, declared: Declaration, path: Path) -> Iterator[Experiment]:

@@ -5,22 +5,24 @@ Every operation is idempotent, as in `tracking`: a sweep that is started again c
 
 import statistics
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
 import pandas as pd
 
 from pipeline.core import execution
+from pipeline.core.config import EXPERIMENT
 from pipeline.core.git import git
 from pipeline.experiments.sweep_file import Experiment, Sweep
 from pipeline.tracking.contents import flatten, read_curves, read_metrics
 from pipeline.tracking.dvc_repository import DvcRepository
 from pipeline.tracking.executions import read_execution
 from pipeline.tracking.mlflow_store import PARENT, MlflowStore, Run
-from pipeline.tracking.version import named
+from pipeline.tracking.sync import find_live_run
+from pipeline.tracking.version import Stage, named
 
-EXPERIMENT: Final = "sweeps"  # in MLflow
+SWEEPS: Final = f"{EXPERIMENT} sweeps"  # an experiment of their own: the other one has a row for each version
 COMMIT: Final = "dvc.commit"
 STAGES: Final = ("download", "normalise", "train", "score")
 RECORDED: Final = (
@@ -38,8 +40,9 @@ COMPARED: Final = ("test_accuracy", "test_loss", "best_validation_accuracy", "be
 
 
 class Result(NamedTuple):
-    """A finished experiment: its metrics, its parameters, its curves by epoch."""
+    """A finished experiment: its stages to `score`, its metrics, its parameters, its curves by epoch."""
 
+    stages: Sequence[Stage]
     metrics: Mapping[str, float]
     params: Mapping[str, object]
     curves: Mapping[str, Mapping[int, float]]
@@ -64,7 +67,9 @@ def read_result(folder: Path, commit: str) -> Result:
         executions = [read_execution(root, stage.name, stage.inputs_key) for stage in stages]
         if seconds := [each.metrics["seconds"] for each in executions if "seconds" in each.metrics]:
             metrics["seconds"] = sum(seconds)
-        return Result(metrics, {key: value for stage in stages for key, value in flatten(named(stage.params))}, curves)
+        return Result(
+            stages, metrics, {key: value for stage in stages for key, value in flatten(named(stage.params))}, curves
+        )
 
 
 def by_experiment(sweep: Sweep, results: Mapping[str, Result]) -> pd.DataFrame:
@@ -115,9 +120,11 @@ def table(sweep: Sweep, results: Mapping[str, Result]) -> pd.DataFrame:
 class SweepRecord:
     """The runs of one sweep on one commit. Methods may raise what `mlflow_errors` converts."""
 
-    def __init__(self, root: Path, sweep: Sweep, store: MlflowStore | None = None) -> None:
+    def __init__(self, root: Path, sweep: Sweep) -> None:
         self.sweep = sweep
-        self.store = store or MlflowStore(root, EXPERIMENT)
+        self.store = MlflowStore(root, SWEEPS)
+        self.live = MlflowStore(root)
+        """Has the curves of the stages while they run."""
         identity = {"sweep": sweep.name, "mlflow.source.git.commit": git("rev-parse", "HEAD") or ""}
         self.parent = self.store.find_run(identity, delete_others=True) or self.store.create_run(sweep.name, identity)
         user = execution.user_name()
@@ -126,7 +133,9 @@ class SweepRecord:
         )
 
     def log_result(self, experiment: Experiment, commit: str, result: Result) -> None:
-        """The nested run of a finished experiment, which DVC has stored as `commit`."""
+        """The nested run of a finished experiment, which DVC has stored as `commit`. It replaces the live runs."""
+        for live in filter(None, (find_live_run(self.live, stage) for stage in result.stages)):
+            self.live.client.delete_run(live.info.run_id)
         run = self._run(experiment, commit)
         if run.info.status == "FINISHED":
             return

@@ -14,6 +14,7 @@ import pytest
 import yaml
 from mlflow.entities import Run
 
+from pipeline.experiments.sweep_record import read_result
 from tests.support import project_clone
 from tests.support.project_clone import Clone
 from tests.support.waiting import wait_until
@@ -100,8 +101,18 @@ def kill(place: Clone) -> None:
 
 def runs(place: Clone) -> dict[str, Run]:
     client = place.client()
-    experiment = client.get_experiment_by_name("sweeps")
+    experiment = client.get_experiment_by_name("handwritten-digits sweeps")
     return {run.info.run_name: run for run in client.search_runs([experiment.experiment_id])} if experiment else {}
+
+
+def start_live_run(place: Clone, name: str) -> str:
+    """The id of a run as `live_follower` creates it while the stage of an experiment runs."""
+    refs = place.check_output("git", "for-each-ref", "--format=%(objectname) %(refname:lstrip=4)", "refs/exps")
+    (commit,) = (line.split()[0] for line in refs.splitlines() if line.endswith(f" {name}"))
+    (stage,) = read_result(place.folder, commit).stages
+    experiment = place.client().create_experiment("handwritten-digits")
+    tags = {"dvc.stage": stage.name, "dvc.inputs_key": stage.inputs_key}
+    return str(place.client().create_run(experiment, tags=tags).info.run_id)
 
 
 def test_a_sweep_is_one_run_with_a_nested_run_for_each_experiment_under_dvcs_names(place: Clone) -> None:
@@ -191,9 +202,11 @@ def test_without_mlflow_the_sweep_goes_on_and_the_same_command_logs_it_later(pla
 
     without = place.run("make", "--old-file=.venv/locked", "sweep", "NAME=mine", **project_clone.NO_MLFLOW)
     before = started(place)
+    live = start_live_run(place, "mine-1-1")
     later = sweep(place)
 
     assert without.returncode != 0
+    assert place.client().get_run(live).info.lifecycle_stage == "deleted"
     assert "the same command logs them" in without.stderr
     assert (later.returncode, started(place)) == (0, before)
     assert set(runs(place)) == {"mine", "mine-1-1", "mine-4-1"}

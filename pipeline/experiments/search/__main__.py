@@ -23,6 +23,7 @@ from optuna.trial import FrozenTrial, TrialState
 from pipeline.core import entrypoint
 from pipeline.core.config import PARAMS_FILE
 from pipeline.core.errors import TrainingError
+from pipeline.experiments.declarations import positive
 from pipeline.experiments.search.apply import apply
 from pipeline.experiments.search.comparison import BEST, DEFAULT, compare, kept_epochs, open_comparison
 from pipeline.experiments.search.runs import SearchRuns
@@ -132,11 +133,6 @@ def apply_best(search: Search, study: Study) -> None:
 
 
 def parse_arguments() -> argparse.Namespace:
-    def positive(text: str) -> int:
-        if (number := int(text)) < 1:
-            raise ValueError
-        return number
-
     parser = argparse.ArgumentParser(prog="python -m pipeline.experiments.search", description="Tune hyperparameters.")
     parser.add_argument("name", help="of the search: pipeline/searches/<name>.yaml")
     parser.add_argument("--trials", type=positive, help="in all, with those of earlier calls; default: as declared")

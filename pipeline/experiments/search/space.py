@@ -9,13 +9,13 @@ from typing import Annotated, Any, Final, Literal, Self
 
 from optuna.distributions import CategoricalChoiceType
 from optuna.trial import BaseTrial
-from pydantic import Field, ValidationError, model_validator
+from pydantic import Field, model_validator
 
 from pipeline.core import config, profiles
-from pipeline.core.config import Section, did_you_mean, shown
+from pipeline.core.config import Section
 from pipeline.core.errors import ParamsError
-from pipeline.core.files import read_yaml
 from pipeline.core.stage_inputs import content_md5
+from pipeline.experiments import declarations
 from pipeline.train import NORMALISED, RAW
 from pipeline.training.config import TrainParams
 
@@ -97,18 +97,7 @@ class Search:
     @classmethod
     def load(cls, name: str) -> Self:
         """Raises ParamsError if there is no such search, or a stage would reject one of its values."""
-        path = FOLDER / f"{name}.yaml"
-        names = sorted(file.stem for file in FOLDER.glob("*.yaml"))
-        if name not in names:
-            raise ParamsError(f"{FOLDER}: got {name!r}, expected one of {', '.join(names)}{did_you_mean(name, names)}")
-        try:
-            declaration = Declaration.model_validate(read_yaml(path))
-        except ValidationError as error:
-            detail = error.errors()[0]
-            place = ".".join(map(str, detail["loc"]))
-            raise ParamsError(f"{path}: {place}: got {shown(detail['input'])}, {detail['msg'].lower()}") from error
-        except ValueError as error:
-            raise ParamsError(f"{path}: expected YAML, got: {error}") from error
+        path, declaration = FOLDER / f"{name}.yaml", declarations.load(FOLDER, name, Declaration)
         search = cls(name, declaration, config.read())
         search.check(path)
         return search
