@@ -64,7 +64,10 @@ def servers(port: int) -> dict[str, Server]:
     alone = [sys.executable, "-m", "tests.support.inprocess_service", str(MODEL), str(port)]
     bentoml = ["bentoml", "serve", "benchmarks.bentoml_baseline:Baseline", *address]
     empty_bento = ["bentoml", "serve", "benchmarks.empty_bento:Empty", *address]
+    bare = [*uvicorn, "benchmarks.fastapi_onnx_baseline:app"]
     return {
+        "FastAPI and onnxruntime, binary": Server(bare, "/openapi.json", raw_one, raw_many, BATCH),
+        "FastAPI and onnxruntime, JSON": Server(bare, "/openapi.json", json_one, json_many, 64),
         "ours, binary": Server(ours, "/readyz", raw_one, raw_many, BATCH),
         "ours, JSON": Server(ours, "/readyz", json_one, json_many, 64),
         "ours without BentoML, binary": Server(alone, "/readyz", raw_one, raw_many, BATCH),

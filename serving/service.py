@@ -67,11 +67,12 @@ def http_api(app: ASGIApp) -> ASGIApp:
     from serving.http.limits_middleware import LimitsMiddleware
     from serving.http.watchdog import Watchdog
 
-    uvicorn_protocol.install()
     watchdog = Watchdog()
     watchdog.watch(asyncio.get_running_loop())
     api = HttpApi(app, lambda: bentoml.get_current_service().model, watchdog)
-    return with_cors(LimitsMiddleware(api), cors_settings())
+    limited = with_cors(LimitsMiddleware(api), cors_settings())
+    uvicorn_protocol.install(limited)
+    return limited
 
 
 def as_json(answer: dict[str, Any]) -> Any:

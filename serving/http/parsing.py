@@ -2,7 +2,7 @@
 
 import reprlib
 from collections.abc import Callable
-from functools import partial
+from functools import lru_cache, partial
 from typing import Annotated, Final, NoReturn
 
 import numpy as np
@@ -11,10 +11,10 @@ import orjson
 from annotated_types import Ge, Le, Len
 from pydantic import ConfigDict, FailFast, TypeAdapter, ValidationError
 from python_multipart.multipart import parse_options_header
-from starlette.datastructures import FormData, UploadFile
+from starlette.datastructures import FormData, QueryParams, UploadFile
 from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 
 from pipeline.data.limits import FORMATS, SIDE
 from serving.http.errors import Problem, unexpected
@@ -47,10 +47,25 @@ def content_type(request: Request) -> str:
 
     Raises Problem for a content encoding: compressed bodies are not accepted.
     """
-    encoding = ", ".join(request.headers.getlist("content-encoding")) or "identity"
-    if encoding.strip().lower() != "identity":
+    types, encodings = [], []
+    for name, value in request.scope["headers"]:  # once, in place of a search in Starlette's Headers for each name
+        if name == b"content-type":
+            types.append(value.decode("latin-1"))
+        elif name == b"content-encoding":
+            encodings.append(value.decode("latin-1"))
+    if encodings and (encoding := ", ".join(encodings)).strip().lower() != "identity":
         raise unexpected("unsupported_media_type", f"content-encoding {encoding!r}", "none")
-    return request.headers.get("content-type", RAW).partition(";")[0].strip().lower()
+    return types[0].partition(";")[0].strip().lower() if types else RAW
+
+
+async def body(request: Request) -> bytes:
+    """The whole body, most often one message: Starlette starts a generator for it. Raises ClientDisconnect."""
+    parts = []
+    while (message := await request.receive())["type"] == "http.request":
+        parts.append(message.get("body", b""))
+        if not message.get("more_body", False):
+            return b"".join(parts)
+    raise ClientDisconnect
 
 
 def refuse(media_type: str, expected: tuple[str, ...]) -> NoReturn:
@@ -65,7 +80,7 @@ async def picture_upload(request: Request) -> tuple[bytes, bool]:
         content, field = await _form(request)
         seen = seen or flag(field, "seen")
     elif media_type in PICTURE_TYPES:
-        content = await request.body()
+        content = await body(request)
     else:
         refuse(media_type, (MULTIPART, *PICTURES, RAW))
     if not content:
@@ -111,10 +126,16 @@ async def image_batch(request: Request) -> tuple[int, Callable[[], Images]]:
     media_type = content_type(request)
     if media_type not in (JSON, RAW):
         refuse(media_type, (JSON, RAW))
-    content = await request.body()
+    content = await body(request)
     if media_type == JSON:
         return len(content), partial(json_images, content)
-    return len(content), partial(raw_images, content, request.query_params.get("shape"))
+    return len(content), partial(raw_images, content, shape_in(request.scope["query_string"]))
+
+
+@lru_cache(maxsize=64)
+def shape_in(query: bytes) -> str | None:
+    """The parameter `shape` of a query string; the same few are sent again and again."""
+    return QueryParams(query).get("shape")
 
 
 def raw_images(content: bytes, shape: str | None) -> Images:
