@@ -314,7 +314,7 @@ def test_bad_input_gets_its_status_and_a_reason(client: TestClient, kind: str) -
 
 def test_validation_stops_at_the_first_wrong_pixel(client: TestClient) -> None:
     with pytest.raises(ValidationError) as caught:
-        parsing.BATCH.validate_python(image_list(100, 28, 28, value=-1))
+        parsing.PIXEL_VALUES.validate_python(image_list(100, 28, 28, value=-1))
     assert caught.value.error_count() == 1
 
     problem = client.post("/predict_batch", content=batch_of(image_list(100, 28, 28, value=-1)), headers=JSON).json()

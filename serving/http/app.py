@@ -13,13 +13,14 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pipeline.data.limits import SIDE
 from serving.http import handlers, metrics
+from serving.http.batching import BatchQueue
 from serving.http.errors import Problem, unexpected
 from serving.http.openapi import describe
 from serving.http.pages import GET, page_file
 from serving.http.parsing import image_batch, picture_upload
 from serving.http.responses import json_response, problem_response
 from serving.http.watchdog import Watchdog
-from serving.model import Model
+from serving.model import Images, Model
 
 POST: Final = ("POST",)
 INLINE_BYTES: Final = 16 * SIDE * SIDE  # of a body; up to this size, starting a thread takes longer than the prediction
@@ -50,6 +51,7 @@ class HttpApi:
         self.lock_seconds = lock_seconds
         # One picture at a time: decoding a large one takes a hundred megabytes and half a second.
         self.lock = anyio.Lock()
+        self.small_batches = BatchQueue(self._answer_to)
         self.routes: dict[str, tuple[tuple[str, ...], Handler]] = {
             "/predict": (POST, self.predict),
             "/predict_batch": (POST, self.predict_batch),
@@ -126,14 +128,16 @@ class HttpApi:
         return await self._in_thread(work)
 
     async def predict_batch(self, request: Request) -> Response:
-        model, (length, images) = self.model(), await image_batch(request)
+        length, images = await image_batch(request)
+        if length <= INLINE_BYTES:
+            return json_response(await self.small_batches.answer(images()))
+        return await self._in_thread(lambda: self._answer_to(images()))
 
-        def work() -> dict[str, Any]:
-            answer = handlers.predict_batch(model, images())
-            metrics.count_batch(answer, model.classes)
-            return answer
-
-        return json_response(work()) if length <= INLINE_BYTES else await self._in_thread(work)
+    def _answer_to(self, images: Images) -> dict[str, Any]:
+        model = self.model()
+        answer = handlers.predict_batch(model, images)
+        metrics.count_batch(answer, model.classes)
+        return answer
 
     async def about(self, request: Request) -> Response:
         model = self.model()

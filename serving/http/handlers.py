@@ -84,7 +84,7 @@ def predict_batch(model: Model, images: Images) -> dict[str, Any]:
     reasons: list[Reason | None] = [None] * len(digits)
     has_ink = np.asarray(images.any(axis=(1, 2)))
     scores = scores * has_ink
-    for index in np.flatnonzero((scores < model.threshold) | ~has_ink).tolist():
+    for index in ((scores < model.threshold) | ~has_ink).nonzero()[0].tolist():
         digits[index], reasons[index] = None, "not_a_digit" if has_ink[index] else "blank_page"
     return {
         "model": model.tag,

@@ -1,6 +1,5 @@
 """Prometheus metrics, exposed at `/metrics`."""
 
-from collections import Counter as Tally
 from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final
@@ -58,13 +57,15 @@ def count_picture(answer: Mapping[str, Any]) -> None:
 
 def count_batch(answer: Mapping[str, Any], classes: tuple[str, ...]) -> None:
     """Count the answer of `/predict_batch`."""
-    digits, scores = answer["digits"], answer["digit_scores"]
-    for (digit, reason), number in Tally(zip(digits, answer["reasons"], strict=True)).items():
-        (no_digit(reason) if digit is None else predictions(classes[digit])).inc(number)
-    confidences = scores * answer["probabilities"].max(axis=1)
-    for digit, score, confidence in zip(digits, scores.tolist(), confidences.tolist(), strict=True):
+    scores = answer["digit_scores"]
+    confidences = (scores * answer["probabilities"].max(axis=1)).tolist()
+    rows = zip(answer["digits"], answer["reasons"], scores.tolist(), confidences, strict=True)
+    for digit, reason, score, confidence in rows:
         SCORE.observe(score)
-        if digit is not None:
+        if digit is None:
+            no_digit(reason).inc()
+        else:
+            predictions(classes[digit]).inc()
             CONFIDENCE.observe(confidence)
 
 

@@ -40,6 +40,7 @@ class Protocol(HttpToolsProtocol, asyncio.BufferedProtocol):
 
     def __init__(self, *arguments: Any, **settings: Any) -> None:
         super().__init__(*arguments, **settings)
+        self.access_log = False  # uvicorn would build a line for each request, for a logger that drops it
         self.since = self.loop.time()  # when the wait for a request, or for its body, started
         self.arrival = 0  # its number, from `Connections`
         self.unread: Any = None  # the response that was not sent completely when `waits_for` last looked
