@@ -1,21 +1,18 @@
 """The numbers and examples in the API's description, and in the README, are those of the service."""
 
-import asyncio
 import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 from starlette.testclient import TestClient
-from starlette.types import Message
 
 from pipeline.data.limits import MAX_JPEG_PIXELS, MAX_PIXELS, MAX_WEBP_PIXELS
 from serving.http import app, limits
-from serving.http.errors import Problem
 from serving.http.limits import DEFAULT_LIMITS, MAX_BATCH, MAX_BODY, MAX_JSON
-from serving.http.limits_middleware import LimitedRequest
 from serving.http.openapi import EXAMPLES, describe, problem_example
 from serving.http.parsing import PICTURE_TYPES
+from serving.http.uvicorn_protocol import slow_body
 from serving.model import Model
 from serving.rows.limits import MAX_DIGITS
 from tests.support.attack import MEMORY
@@ -66,23 +63,8 @@ def test_the_example_of_a_busy_service_is_what_it_answers(model: Model) -> None:
         assert client.post("/predict", content=FIVE, headers=PNG).json() == problem_example("overloaded")
 
 
-def test_the_example_of_a_slow_body_is_what_the_service_answers(model: Model) -> None:
-
-    async def receive() -> Message:
-        await asyncio.sleep(60)
-        raise AssertionError
-
-    async def send(message: Message) -> None:
-        raise AssertionError(message)
-
-    async def slow() -> dict[str, str]:
-        request = LimitedRequest(service(model), {"type": "http", "path": "/predict"}, receive, send)
-        request.deadline, request.bytes = asyncio.get_running_loop().time(), 1000
-        with pytest.raises(Problem) as caught:
-            await request.receive()
-        return caught.value.content()
-
-    assert asyncio.run(slow()) == problem_example("slow_body")
+def test_the_example_of_a_slow_body_is_what_the_service_answers() -> None:
+    assert slow_body(1000).content() == problem_example("slow_body")
 
 
 def test_every_example_is_compared() -> None:
@@ -98,7 +80,7 @@ def test_the_limits_in_the_description_are_those_of_the_service() -> None:
     batch = paths["/predict_batch"]["post"]
     (shape,) = batch["parameters"]
 
-    assert f"at most {MAX_BODY} bytes within {DEFAULT_LIMITS.body_seconds:g} seconds" in picture["description"]
+    assert f"at most {MAX_BODY} bytes within {limits.BODY_SECONDS:g} seconds" in picture["description"]
     assert f"{MAX_PIXELS / 1e6:g} million pixels, {MAX_JPEG_PIXELS / 1e6:g} million as JPEG" in picture["description"]
     assert set(picture["content"]) == {"multipart/form-data", *PICTURE_TYPES}
     assert f"1 to {MAX_BATCH} images" in batch["requestBody"]["description"]
@@ -115,7 +97,7 @@ def test_the_limits_in_the_description_are_those_of_the_service() -> None:
     [
         f"up to {MAX_BATCH:,} images of 28×28 at once, as raw bytes or as JSON of up to {MAX_JSON / 2**20:g} MB",
         f"a row of up to {MAX_DIGITS} digits",
-        f"bodies of up to {MAX_BODY / 2**20:g} MB that arrive within {DEFAULT_LIMITS.body_seconds:g} seconds",
+        f"bodies of up to {MAX_BODY / 2**20:g} MB that arrive within {limits.BODY_SECONDS:g} seconds",
         f"pictures of up to {MAX_PIXELS / 1e6:g} million pixels (JPEG, unless progressive: "
         f"{MAX_JPEG_PIXELS / 1e6:g} million; WebP: {MAX_WEBP_PIXELS / 1e6:g} million), within {MEMORY:g} MB of memory",
         f"waits at most {app.LOCK_SECONDS:g} seconds for its turn",

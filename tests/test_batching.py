@@ -25,7 +25,8 @@ def together(queue: BatchQueue, batches: list[Images]) -> list[Any]:
     """What each of several requests gets that arrive in one iteration of the event loop."""
 
     async def main() -> list[Any]:
-        return await asyncio.gather(*map(queue.answer, batches), return_exceptions=True)
+        answers: list[Any] = await asyncio.gather(*map(queue.answer, batches), return_exceptions=True)
+        return answers
 
     return asyncio.run(main())
 

@@ -116,6 +116,18 @@ def test_a_head_that_does_not_arrive_is_refused_and_logged(
     wait_until(lambda: "waited too long for a request" in caplog.text)
 
 
+def test_a_body_that_does_not_arrive_is_refused_and_the_time_starts_after_the_head(start: Callable[..., Live]) -> None:
+    live = start(body_seconds=0.1)
+    head = b"POST /predict" + HOST + b"Content-Type: image/png\r\nContent-Length: 100\r\n\r\n"
+
+    answer = received(live, b"GET /livez" + HOST + b"\r\n" + head + b"1234567")
+
+    assert answer.count(b"HTTP/1.1 200") == 1
+    assert answer.partition(b"HTTP/1.1 408")[2].endswith(
+        b'"got":"7 bytes","expected":"the whole body within 5 seconds"}'
+    )
+
+
 def test_between_two_requests_a_connection_is_kept_as_long_as_uvicorn_keeps_it(start: Callable[..., Live]) -> None:
     live = start()
     with contextlib.closing(http.client.HTTPConnection(*live.address, timeout=60)) as connection:

@@ -56,7 +56,7 @@ def test_a_refusal_arrives_while_the_body_is_still_being_sent(live: Live, kind: 
 def test_refusals_for_overload_and_slowness_arrive_too(start: Callable[..., Live]) -> None:
     assert request(start(Limits(requests=0)), "POST", "/predict", LARGE, PNG) == (429, "overloaded")
 
-    live = start(Limits(body_seconds=0.0))
+    live = start(body_seconds=0.0)
     head = b"POST /predict HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: %d\r\n\r\n" % len(LARGE)
     with socket.create_connection(live.address, timeout=60) as slow:
         slow.sendall(head)

@@ -57,7 +57,7 @@ class Problem(Exception):
             headers["Allow"] = self.expected or ""
         if self.code == "overloaded":
             headers["Retry-After"] = "1"
-        if self.code in ("overloaded", "body_too_large", "slow_body"):
+        if self.code in ("overloaded", "body_too_large"):
             headers["Connection"] = "close"  # without waiting for the rest of the body
         return headers
 

@@ -1,6 +1,6 @@
-"""The limits on requests and connections. `limits_middleware` enforces those on bodies, time and number,
-`uvicorn_protocol` and `connections` those on connections, `parsing` those on what a body holds. The limits on pictures
-are in `pipeline.data.limits`, those on rows of digits in `serving.rows.limits`."""
+"""The limits on requests and connections. `limits_middleware` enforces those on bodies and on the number of requests,
+`uvicorn_protocol` and `connections` those on connections and on time, `parsing` those on what a body holds. The limits
+on pictures are in `pipeline.data.limits`, those on rows of digits in `serving.rows.limits`."""
 
 from dataclasses import dataclass
 from typing import Final
@@ -13,6 +13,7 @@ MAX_FRAMING: Final = 2**20  # bytes of a body's chunk sizes and extensions; 10 M
 MAX_PIPELINED: Final = 32  # requests on one connection behind the one that is answered
 MAX_CONNECTIONS: Final = 256  # or as many as the limit on file descriptors allows
 HEAD_SECONDS: Final = 10.0  # for a head to arrive
+BODY_SECONDS: Final = 5.0  # for a body to arrive after its head; a service that shuts down waits for it
 SEND_SECONDS: Final = 30.0  # for a client to read a response; the largest has 1.4 MB
 LINGER_BYTES: Final = 64 * 2**20  # discarded of a request that has been answered; six times the limit of a body
 LINGER_SECONDS: Final = 30.0  # for all of them; like nginx's lingering_time
@@ -29,8 +30,6 @@ class Limits:
     """Bytes of a body."""
     bodies: int = 3 * MAX_BODY
     """Bytes of the bodies of all requests; with a large picture being decoded they fill 400 MB."""
-    body_seconds: float = 5.0
-    """Seconds for a body to arrive; a service that shuts down waits for it."""
 
 
 DEFAULT_LIMITS: Final = Limits()

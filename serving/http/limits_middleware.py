@@ -1,6 +1,5 @@
 """The middleware that enforces the limits on requests; it counts and times every request."""
 
-import asyncio
 import time
 from typing import Final
 
@@ -50,7 +49,6 @@ class LimitedRequest:
         self.scope, self._receive, self._send = scope, receive, send
         self.path: str = scope["path"]
         self.started = time.perf_counter()
-        self.deadline = asyncio.get_running_loop().time() + self.limits.body_seconds
         self.bytes = 0  # of the body, received so far
         self.complete = False
         self.has_slot = False
@@ -74,15 +72,10 @@ class LimitedRequest:
         return unexpected("body_too_large", got, f"at most {self.limits.body} bytes")
 
     async def receive(self) -> Message:
-        """The client's next message, its bytes counted. Raises Problem for too many bytes or seconds."""
+        """The client's next message, its bytes counted. Raises Problem for too many bytes."""
+        message = await self._receive()
         if self.complete:
-            return await self._receive()  # it reports when the client disconnects
-        try:
-            async with asyncio.timeout_at(self.deadline):
-                message = await self._receive()
-        except TimeoutError as error:
-            expected = f"the whole body within {self.limits.body_seconds:g} seconds"
-            raise unexpected("slow_body", f"{self.bytes} bytes", expected) from error
+            return message  # it reports when the client disconnects
         length = len(message.get("body", b""))
         self.bytes += length
         self.middleware.bytes += length

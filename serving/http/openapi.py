@@ -5,7 +5,7 @@ from typing import Any, Final
 
 from pipeline.data.limits import FORMATS, LIMITS, SIDE
 from serving.http.errors import STATUS, Problem, unexpected
-from serving.http.limits import DEFAULT_LIMITS, MAX_BATCH, MAX_BODY, MAX_JSON
+from serving.http.limits import BODY_SECONDS, DEFAULT_LIMITS, MAX_BATCH, MAX_BODY, MAX_JSON
 from serving.http.parsing import (
     IMAGES,
     JSON,
@@ -45,7 +45,7 @@ EXAMPLES: Final = MappingProxyType(  # got and expected, or the whole message
         "not_ready": ("the model mnist:v1-0123abcd does not reproduce its golden answers",),
         "overloaded": (f"{DEFAULT_LIMITS.requests} requests are being answered; try again in a second",),
         "picture_size": ("a picture of 2×2 pixels", LIMITS),
-        "slow_body": ("1000 bytes", f"the whole body within {DEFAULT_LIMITS.body_seconds:g} seconds"),
+        "slow_body": ("1000 bytes", f"the whole body within {BODY_SECONDS:g} seconds"),
         "too_many_digits": (f"{MAX_DIGITS + 1} separate shapes", f"at most {MAX_DIGITS} digits"),
         "unsupported_media_type": ("content type 'text/plain'", " or ".join((MULTIPART, *PICTURES, RAW))),
         "wrong_shape": (f"{PIXELS - 1} bytes", f"{PIXELS} bytes of uint8 for shape 1,{SIDE},{SIDE}"),
@@ -75,7 +75,7 @@ def reference(name: str) -> Json:
 def picture_body() -> Json:
     description = (
         f"one still picture, {', '.join(PICTURES)}; {LIMITS}; "
-        f"at most {MAX_BODY} bytes within {DEFAULT_LIMITS.body_seconds:g} seconds; "
+        f"at most {MAX_BODY} bytes within {BODY_SECONDS:g} seconds; "
         "other names of these types are accepted too: the format is detected from the bytes"
     )
     part = {
@@ -93,7 +93,7 @@ def batch_body() -> Json:
     return {
         "required": True,
         "description": f"1 to {MAX_BATCH} images, 0 = paper, 255 = ink: as JSON of at most {MAX_JSON} bytes, or as raw "
-        f"bytes with `shape` in the query; within {DEFAULT_LIMITS.body_seconds:g} seconds",
+        f"bytes with `shape` in the query; within {BODY_SECONDS:g} seconds",
         "content": {
             JSON: {"schema": reference("Batch"), "example": {"images": [blank]}},
             RAW: {"schema": {"type": "string", "format": "binary"}},

@@ -35,6 +35,7 @@ class Protocol(HttpToolsProtocol, asyncio.BufferedProtocol):
     linger_seconds = limits.LINGER_SECONDS
     linger_idle = limits.LINGER_IDLE
     head_seconds = limits.HEAD_SECONDS
+    body_seconds = limits.BODY_SECONDS
     send_seconds = limits.SEND_SECONDS
     max_connections = limits.MAX_CONNECTIONS
 
@@ -48,6 +49,7 @@ class Protocol(HttpToolsProtocol, asyncio.BufferedProtocol):
         self.problem: Problem | None = None  # found by a callback of the parser
         self.head: int | None = None  # bytes of a head that is not complete yet
         self.body_bytes = 0  # of all bodies of this connection
+        self.earlier_bytes = 0  # of them, those before the last body
         self.framing = 0  # bytes of a body that is not complete yet, without the body
         self.discarded = 0  # bytes of a body whose response has been sent
         self.linger_timer: TimerHandle | None = None  # while the rest of such a body is discarded
@@ -109,6 +111,8 @@ class Protocol(HttpToolsProtocol, asyncio.BufferedProtocol):
             got = f"over {limits.MAX_PIPELINED} requests behind one"
             self.stop_parsing(unexpected("malformed_request", got, "fewer before its response"))
         self.head = None
+        self.since = self.loop.time()
+        self.earlier_bytes = self.body_bytes
         super().on_headers_complete()
         if self.cycle is not None:  # an upgrade to WebSocket has none
             self.cycle.transport = self.responses  # type: ignore[assignment]
@@ -218,13 +222,14 @@ class Protocol(HttpToolsProtocol, asyncio.BufferedProtocol):
             return REST, now - self.since
         if self.cycle is None or self.cycle.response_complete:
             return HEAD, now - self.since
-        return (BODY, now - self.since) if self.cycle.more_body else None
+        # With other requests before it, the service works for those, and does not read the body.
+        return (BODY, now - self.since) if self.cycle.more_body and not self.pipeline else None
 
     def limit_of(self, wait: str) -> float:
-        """Seconds that this wait may take. The middleware limits that for a body, `check_rest` that for a rest."""
+        """Seconds that this wait may take. `check_rest` limits that for a rest."""
         if wait == HEAD and self.timeout_keep_alive_task is not None:  # between two requests, uvicorn's own limit holds
             return math.inf
-        return {HEAD: self.head_seconds, READING: self.send_seconds}.get(wait, math.inf)
+        return {HEAD: self.head_seconds, BODY: self.body_seconds, READING: self.send_seconds}.get(wait, math.inf)
 
     def end(self, wait: str) -> None:
         """Close the connection of a client that took too long."""
@@ -232,6 +237,8 @@ class Protocol(HttpToolsProtocol, asyncio.BufferedProtocol):
             self.refuse(
                 unexpected("slow_head", f"{self.head} bytes of headers", f"all within {self.head_seconds:g} seconds")
             )
+        elif wait == BODY:
+            self.refuse(slow_body(self.body_bytes - self.earlier_bytes))
         else:
             self.abort()
 
@@ -250,6 +257,10 @@ class Protocol(HttpToolsProtocol, asyncio.BufferedProtocol):
 
 def head_too_large(got: int) -> Problem:
     return unexpected("head_too_large", f"{got} bytes of headers", f"at most {limits.MAX_HEAD}")
+
+
+def slow_body(got: int) -> Problem:
+    return unexpected("slow_body", f"{got} bytes", f"the whole body within {limits.BODY_SECONDS:g} seconds")
 
 
 def install(app: ASGIApp) -> None:
