@@ -17,7 +17,7 @@ from bentoml.validators import TensorSchema
 from pydantic import BaseModel
 from starlette.types import ASGIApp
 
-from serving import integrity
+from serving import integrity, workers
 from serving.http.schemas import Prediction, Predictions, Reading
 
 # As BentoML reads `np.ndarray`; importing numpy would start the service 50 ms later.
@@ -59,8 +59,7 @@ def check_model(arguments: Arguments) -> None:
 
 def http_api(app: ASGIApp) -> ASGIApp:
     """The middlewares in front of BentoML's application `app`. Called when a worker starts."""
-    # Metrics in memory: there is one worker, and a second service on this machine would empty the folder of the first.
-    os.environ.pop("PROMETHEUS_MULTIPROC_DIR", None)
+    workers.use_shared_metrics()
     from serving.http import uvicorn_protocol
     from serving.http.app import HttpApi
     from serving.http.cors import cors_settings, with_cors
@@ -85,7 +84,7 @@ check_model(arguments)
 
 @bentoml.service(
     name="handwritten-digits",
-    workers=1,
+    workers=workers.worker_count(),
     traffic={"timeout": 30},  # seconds; the limits and the watchdog allow less
     metrics={"enabled": False},  # ours, at the same path, without a span for each request
     tracing={"excluded_urls": ".*"},  # a span for each request takes longer than the network
@@ -107,6 +106,11 @@ class Digits:
     def restart_workers_in_containers() -> None:
         """In a container, BentoML would not restart a dead worker, but keep its port open."""
         os.environ.pop("BENTOML_CONTAINERIZED", None)
+
+    @bentoml.on_deployment
+    @staticmethod
+    def share_metrics() -> None:
+        workers.share_metrics(Digits.config["workers"])  # type: ignore[attr-defined]  # the decorator makes it a Service
 
     def __init__(self) -> None:
         from serving.http import metrics

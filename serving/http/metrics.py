@@ -1,10 +1,14 @@
 """Prometheus metrics, exposed at `/metrics`."""
 
+import os
 from collections.abc import Mapping
 from functools import cache
 from typing import Any, Final
 
-from prometheus_client import REGISTRY, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.multiprocess import MultiProcessCollector
+
+from serving.workers import PROMETHEUS
 
 SECONDS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
 SHARES: Final = (0.3, 0.5, 0.7, 0.8, 0.9, 0.95, 0.99, 0.999)
@@ -19,7 +23,7 @@ SCORE: Final = Histogram("digits_score", "Digit scores: how surely an image show
 NO_DIGIT: Final = Counter("digits_none", "Images and pictures without a digit, by reason", ["reason"])
 REJECTED: Final = Counter("digits_rejected", "Requests refused, by the code of the problem", ["code"])
 CLOSED: Final = Counter("digits_connections_closed", "Connections closed by the service, by reason", ["reason"])
-MODEL: Final = Gauge("digits_model", "1 for the model that is served", ["tag"])
+MODEL: Final = Gauge("digits_model", "1 for the model that is served", ["tag"], multiprocess_mode="max")
 
 
 @cache
@@ -70,5 +74,9 @@ def count_batch(answer: Mapping[str, Any], classes: tuple[str, ...]) -> None:
 
 
 def page() -> bytes:
-    """All metrics in Prometheus' text format."""
-    return generate_latest(REGISTRY)
+    """All metrics in Prometheus' text format, of all workers."""
+    if PROMETHEUS not in os.environ:
+        return generate_latest(REGISTRY)
+    registry = CollectorRegistry()
+    MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
+    return generate_latest(registry)

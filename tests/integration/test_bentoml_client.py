@@ -3,9 +3,7 @@
 Client and service run in processes of their own: importing BentoML's raises warnings, which are errors here.
 """
 
-import hashlib
 import json
-import os
 import re
 import shutil
 import subprocess
@@ -21,19 +19,12 @@ import pytest
 from pipeline.data.dataset import Split
 from serving.model import Model
 from serving.smoke_test import free_port, running_command
+from tests.support.bentoml_store import ARGUMENTS, serve_command, store
 from tests.support.pictures import encoded
 from tests.support.sample_requests import FIVE
 
 BLANK = encoded(np.full((60, 60), 255, np.uint8))
-TAG = "mnist:v1-0123abcd"
-ARGUMENTS = "arguments.json"  # of the Bento
 PNG = {"content-type": "image/png"}
-STORE = """
-import json, sys, pathlib, bentoml
-arguments = json.loads(pathlib.Path(sys.argv[1]).read_text())
-with bentoml.models.create(arguments["model"], labels=arguments["labels"]) as stored:
-    pathlib.Path(stored.path_of("model.onnx")).write_bytes(pathlib.Path(sys.argv[2]).read_bytes())
-"""
 ASK = """
 def answers(service, folder):
     picture, images = folder / "five.png", np.load(folder / "images.npy")
@@ -115,15 +106,8 @@ def served(model: Model, digits: Split, tmp_path_factory: pytest.TempPathFactory
     (folder / "blank.png").write_bytes(BLANK)
     (folder / "text.png").write_text("hello")
     np.save(folder / "images.npy", np.append(digits.images[:7], np.zeros((1, 28, 28), np.uint8), axis=0))
-    environment = os.environ | {"BENTOML_HOME": str(folder / "home"), "BENTOML_DO_NOT_TRACK": "true"}
-    labels = {"sha256": hashlib.sha256(model.path.read_bytes()).hexdigest(), "commit": "unknown"}
-    (folder / ARGUMENTS).write_text(json.dumps({"model": TAG, "labels": labels}))
-    store = [sys.executable, "-c", STORE, str(folder / ARGUMENTS), str(model.path)]
-    subprocess.run(store, env=environment, check=True, capture_output=True)
-    port = free_port()
-    options = ["--host", "127.0.0.1", "--port", str(port), "--timeout-graceful-shutdown", "1"]
-    arguments = ["--arg-file", str(folder / ARGUMENTS)]
-    command = [sys.executable, "-m", "bentoml", "serve", "serving.service:Digits", *arguments, *options]
+    environment, port = store(model, folder), free_port()
+    command = serve_command(folder, port, "--timeout-graceful-shutdown", "1")
     with running_command(command, port, folder / "log", environment) as url:
         yield Served(url, folder, environment)
 
@@ -207,8 +191,7 @@ def test_a_damaged_model_is_not_served(
 ) -> None:
     shutil.copytree(served.folder / "home", tmp_path / "home")
     damage(tmp_path / "home/models/mnist/v1-0123abcd" / file)
-    arguments = ["--arg-file", str(served.folder / ARGUMENTS), "--host", "127.0.0.1", "--port", str(free_port())]
-    command = [sys.executable, "-m", "bentoml", "serve", "serving.service:Digits", *arguments]
+    command = serve_command(served.folder, free_port())
     environment = served.environment | {"BENTOML_HOME": str(tmp_path / "home")}
 
     done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120, check=False)
