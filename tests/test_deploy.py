@@ -20,6 +20,7 @@ from bentoml._internal.container.generate import BENTO_UID_GID
 
 from pipeline.packaging.container import RUN_OPTIONS
 from serving.http.limits_middleware import PROBES
+from serving.workers import WORKERS
 
 DEPLOY: Final = Path("deploy")
 COMPOSE: Final[dict[str, Any]] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
@@ -355,3 +356,10 @@ def test_git_ignores_the_secrets() -> None:
     done = subprocess.run(["git", "check-ignore", "--quiet", DEPLOY / ".env"], check=False)
 
     assert done.returncode == 0
+
+
+def test_the_number_of_workers_is_a_setting_and_no_greater_than_the_cores_that_they_get() -> None:
+    workers = int(environment(SERVICE)[WORKERS])
+
+    assert workers <= SERVICES["service"]["cpus"]
+    assert workers <= int(SERVICE["resources"]["limits"]["cpu"])

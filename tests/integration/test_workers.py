@@ -1,19 +1,24 @@
-"""Several workers behind one port: their metrics are added up, and none of them waits for a picture."""
+"""Several workers behind one port, whose metrics are added up; and one, which answers while it decodes a picture."""
 
+import io
 import subprocess
 import sys
+import time
 import urllib.request
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 
 import httpx2
+import numpy as np
 import pytest
+from PIL import Image
 
 from serving.model import Model
 from serving.smoke_test import free_port, running_command
 from serving.workers import METRICS_FOLDER, WORKERS
 from tests.support.bentoml_store import serve_command, store
-from tests.support.sample_requests import BLANK, FIVE, PNG
+from tests.support.sample_requests import BLANK, FIVE, PNG, RAW
 
 TWO = 2
 ASKED = 24
@@ -68,3 +73,41 @@ def test_a_folder_of_metrics_that_was_inherited_is_not_used_by_one_worker() -> N
         f"print('{METRICS_FOLDER}' in os.environ, workers.PROMETHEUS in os.environ)"
     )
     assert subprocess.check_output([sys.executable, "-c", script], text=True).split() == ["False", "False"]
+
+
+@pytest.fixture(scope="module")
+def photo() -> bytes:
+    """A photo of 12 megapixels of a stroke on grained paper."""
+    pixels = np.clip(np.random.default_rng(1).normal(200, 20, (3000, 4000)), 0, 255).astype(np.uint8)
+    pixels[800:2200, 1900:2100] = 20
+    file = io.BytesIO()
+    Image.fromarray(pixels).convert("RGB").save(file, "JPEG", quality=90)
+    return file.getvalue()
+
+
+def test_a_large_picture_that_is_being_decoded_delays_no_small_request_of_the_same_worker(
+    model: Model, photo: bytes, tmp_path: Path
+) -> None:
+    """If the event loop decoded it, one small request would wait for all of the time that the picture takes."""
+    port = free_port()
+    command = [sys.executable, "-m", "tests.support.inprocess_service", str(model.path), str(port)]
+    with (
+        running_command(command, port, tmp_path / "log") as url,
+        ThreadPoolExecutor(1) as pool,
+        httpx2.Client(base_url=url, timeout=60) as client,
+    ):
+        for _ in range(3):
+            started = time.perf_counter()
+            picture: Future[httpx2.Response] = pool.submit(
+                httpx2.post, f"{url}/predict", content=photo, headers={"content-type": "image/jpeg"}, timeout=60
+            )
+            waits = []
+            while not picture.done():
+                sent = time.perf_counter()
+                answer = client.post("/predict_batch?shape=1,28,28", content=bytes(784), headers=RAW)
+                assert answer.status_code == 200
+                waits.append(time.perf_counter() - sent)
+            whole = time.perf_counter() - started
+            assert picture.result().status_code == 200
+            assert len(waits) >= 10
+            assert max(waits) < whole / 2
