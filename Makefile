@@ -148,8 +148,17 @@ flips: FLIPS ?= 1000
 flips: .venv/locked ## flip single bits of model, manifests, weights, lock files and cache: none is silent (FLIPS=10000)
 	@python -m tests.support.flips $(FLIPS)
 
-bench-serving: bento ## compare the service with baselines: requests per second, latency percentiles
+# Packages of the baselines only.
+.venv/benchmarks: .venv/locked benchmarks/requirements.lock
+	@.venv/bin/uv pip install --quiet --require-hashes --requirements benchmarks/requirements.lock --python .venv/bin/python
+	@touch $@
+
+bench-serving: bento .venv/benchmarks ## compare the service with others: processor time, requests per second, latency
 	@python -m benchmarks.serving
+
+soak: SECONDS ?= 3600
+soak: bento ## send mixed traffic at 70 % of capacity and watch memory, handles and latency: an hour (SECONDS=600)
+	@python -m benchmarks.soak "$(SECONDS)"
 
 bench-reading: .venv/locked ## measure how many rows of digits are read without an error
 	@python -m benchmarks.row_accuracy
@@ -178,6 +187,8 @@ handwriting: .venv/locked ## draw the pictures in data/ again
 lock: .venv/locked ## update requirements.lock from pyproject.toml, and pipeline/environment.yaml from it
 	@uv pip compile pyproject.toml --group dev --universal --generate-hashes --no-emit-index-url --no-header --no-annotate \
 		--upgrade --quiet --output-file requirements.lock
+	@uv pip compile --group benchmarks --constraint requirements.lock --universal --generate-hashes --no-emit-index-url \
+		--no-header --no-annotate --upgrade --quiet --output-file benchmarks/requirements.lock
 	@uv pip compile --group serving --constraint requirements.lock --universal --generate-hashes --no-emit-index-url \
 		--no-header --no-annotate --upgrade --quiet --output-file serving/requirements.lock
 	@echo uv | uv pip compile - --constraint requirements.lock --universal --generate-hashes --no-emit-index-url \
@@ -186,4 +197,4 @@ lock: .venv/locked ## update requirements.lock from pyproject.toml, and pipeline
 
 .PHONY: help install demo repro check lint test-unit test test-e2e ui track promote rollback bento serve container experiment \
 	best fast fastest fashion textbook sweep questions notebook search search-apply fuzz kills attack flips bench-training bench-serving \
-	bench-reading bench-pipeline judge screenshots handwriting lock
+	bench-reading bench-pipeline soak judge screenshots handwriting lock

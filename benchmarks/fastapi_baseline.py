@@ -23,4 +23,5 @@ class Batch(BaseModel):
 @app.post("/predict")
 def predict(batch: Batch) -> dict[str, list[list[float]]]:
     with torch.inference_mode():
-        return {"probabilities": network(torch.from_numpy(np.array(batch.images, np.uint8))).tolist()}
+        probabilities, _ = network(torch.from_numpy(np.array(batch.images, np.uint8)))
+        return {"probabilities": probabilities.tolist()}

@@ -1,5 +1,5 @@
-"""A baseline: what a performance-minded user would write by hand. FastAPI, onnxruntime and orjson; pixels as bytes or in
-JSON; nothing is limited, measured or validated. `uvicorn benchmarks.fastapi_onnx_baseline:app`."""
+"""A baseline: what a performance-minded user would write with FastAPI, onnxruntime and orjson, for pixels in bytes or
+in JSON. Nothing is limited, counted or validated. `uvicorn benchmarks.fastapi_onnx_baseline:app`."""
 
 import numpy as np
 import onnxruntime

@@ -1,111 +1,39 @@
-"""`make bench-serving`: our service compared with two baselines with the same weights, in turn on one machine.
+"""`make bench-serving`: our service compared with others that serve the same weights, in turn on one machine.
 
-The server has one core, the load generator another. Prints medians over rounds in which the servers take turns. Run
-`make repro` and `make bento` first.
+The server has one core, the load generator another. Prints medians over rounds in which the servers take turns. The
+processor time per request, of all processes of a server, ranks them on a busy machine, too. Run `make repro` and
+`make bento` first.
 """
 
-import json
 import os
-import signal
 import statistics
-import subprocess
-import sys
 import tempfile
-import time
 import timeit
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Final, NamedTuple
 
-import numpy as np
-
 from benchmarks import load
 from benchmarks.hardware import hardware
+from benchmarks.servers import BATCH, MODEL, Server, images, servers, started
 from serving.model import Model
-from serving.smoke_test import free_port, serve_command, wait_until_ready
+from serving.smoke_test import free_port
 
 ROUNDS: Final = 3
-BATCH: Final = 1024
-BENTO: Final = Path(".cache/bento")
-MODEL: Final = Path("artifacts/export/model.onnx")
-JSON: Final = "application/json"
-RAW: Final = "application/octet-stream"
-
-
-class Server(NamedTuple):
-    """Its command, the path that responds once it is ready, and two requests: one image, and `batch` images."""
-
-    command: list[str]
-    ready: str
-    one: bytes
-    many: bytes
-    batch: int
-
-
-def images(count: int) -> np.ndarray[tuple[int, ...], np.dtype[np.uint8]]:
-    return np.load("artifacts/download/test_images.npy")[:count]  # type: ignore[no-any-return]
-
-
-def as_json(count: int) -> bytes:
-    return json.dumps({"images": images(count).tolist()}).encode()
-
-
-def servers(port: int) -> dict[str, Server]:
-    ours = serve_command(BENTO.read_text(), port)
-    address = ["--host", "127.0.0.1", "--port", str(port)]
-    shape = "/predict_batch?shape={},28,28"
-    raw_one = load.request(shape.format(1), RAW, images(1).tobytes())
-    raw_many = load.request(shape.format(BATCH), RAW, images(BATCH).tobytes())
-    json_one, json_many = (load.request("/predict_batch", JSON, as_json(count)) for count in (1, 64))
-    plain_one, plain_many = (load.request("/predict", JSON, as_json(count)) for count in (1, 64))
-    uvicorn = [sys.executable, "-m", "uvicorn", "--log-level", "warning", *address]
-    fastapi, empty = [*uvicorn, "benchmarks.fastapi_baseline:app"], [*uvicorn, "benchmarks.empty_baseline:app"]
-    alone = [sys.executable, "-m", "tests.support.inprocess_service", str(MODEL), str(port)]
-    bentoml = ["bentoml", "serve", "benchmarks.bentoml_baseline:Baseline", *address]
-    empty_bento = ["bentoml", "serve", "benchmarks.empty_bento:Empty", *address]
-    bare = [*uvicorn, "benchmarks.fastapi_onnx_baseline:app"]
-    return {
-        "FastAPI and onnxruntime, binary": Server(bare, "/openapi.json", raw_one, raw_many, BATCH),
-        "FastAPI and onnxruntime, JSON": Server(bare, "/openapi.json", json_one, json_many, 64),
-        "ours, binary": Server(ours, "/readyz", raw_one, raw_many, BATCH),
-        "ours, JSON": Server(ours, "/readyz", json_one, json_many, 64),
-        "ours without BentoML, binary": Server(alone, "/readyz", raw_one, raw_many, BATCH),
-        "BentoML and no model": Server(empty_bento, "/", raw_one, raw_many, BATCH),
-        "uvicorn and no model": Server(empty, "/", raw_one, raw_many, BATCH),
-        "FastAPI, torch eager, JSON": Server(fastapi, "/openapi.json", plain_one, plain_many, 64),
-        "BentoML's example, JSON": Server(bentoml, "/readyz", plain_one, plain_many, 64),
-    }
-
-
-@contextmanager
-def started(server: Server, port: int, log: Path) -> Iterator[float]:
-    """Run the server on core 0; yields the seconds until its first response."""
-    begun = time.perf_counter()
-    with log.open("w") as output:
-        arguments = ["taskset", "-c", "0", *server.command]
-        process = subprocess.Popen(arguments, stdout=output, stderr=output, start_new_session=True)
-    try:
-        wait_until_ready(f"http://127.0.0.1:{port}", process, log, server.ready)
-        load.saturate(port, server.one, connections=1, seconds=0.1)
-        yield time.perf_counter() - begun
-    finally:
-        os.killpg(process.pid, signal.SIGTERM)
-        process.wait(timeout=20)
-
-
-def model_alone() -> str:
-    """The speed of the model itself, in this process: an upper bound for any service."""
-    model, one, many = Model(MODEL, "mnist:v1-test"), images(1), images(BATCH)
-    ones = timeit.repeat(lambda: model.classify(one), number=1000, repeat=9)
-    manies = timeit.repeat(lambda: model.classify(many), number=1, repeat=9)
-    microseconds, rate = statistics.median(ones) * 1000, BATCH / statistics.median(manies)
-    return f"the model alone, in process: {microseconds:.0f} µs for one image, {rate:.0f} images/s in batches"
+PACKAGES: Final = ("bentoml", "onnxruntime", "fastapi", "mlflow", "litserve", "torch", "uvicorn")
+SLOWEST: Final = "FastAPI, torch eager, JSON"  # 70 % of what saturates it is the load that is offered to all
+BARE: Final = "FastAPI and onnxruntime, "  # binary or JSON: what the others are compared with
+COLUMNS: Final = (
+    *("first s", "req/s", "cpu µs", "cpu ×", "p50 ms", "p99 ms"),
+    *("images/s", "p50", "p99", "p50 offered", "p99 offered"),
+)
+DIGITS: Final = (1, 0, 0, 2, 2, 2, 0, 1, 1, 2, 2)
 
 
 class Figures(NamedTuple):
     first: float  # seconds
     rate: float  # requests a second
+    processor: float  # microseconds a request
     p50: float  # milliseconds
     p99: float
     images: float  # a second, in batches
@@ -116,14 +44,17 @@ class Figures(NamedTuple):
 
 
 def measure(server: Server, port: int, log: Path, offered: float | None) -> Figures:
-    with started(server, port, log) as first:
+    with started(server, port, log) as running:
         load.saturate(port, server.one, seconds=1)  # warm
+        before = running.processor_seconds()
         one = load.saturate(port, server.one)
+        processor = running.processor_seconds() - before
         many = load.saturate(port, server.many, connections=2, seconds=3)
         open_loop = load.offer(port, server.one, offered or 0.7 * one.rate)
     return Figures(
-        first,
+        running.first,
         one.rate,
+        processor / len(one.latencies) * 1e6,
         one.percentile(50),
         one.percentile(99),
         many.rate * server.batch,
@@ -134,36 +65,45 @@ def measure(server: Server, port: int, log: Path, offered: float | None) -> Figu
     )
 
 
+def model_alone() -> str:
+    """The speed of the model itself, in this process: an upper bound for any service."""
+    model, one, many = Model(MODEL, "mnist:v1-test"), images(1), images(BATCH)
+    ones = timeit.repeat(lambda: model.classify(one), number=1000, repeat=9)
+    fours = timeit.repeat(lambda: model.classify(many[:4]), number=250, repeat=9)
+    manies = timeit.repeat(lambda: model.classify(many), number=1, repeat=9)
+    one_us, four_us = statistics.median(ones) * 1e3, statistics.median(fours) * 1e3
+    rate = BATCH / statistics.median(manies)
+    return f"the model alone: {one_us:.0f} µs for one image, {four_us:.0f} for each of four; {rate:.0f} images/s"
+
+
 def main() -> None:
     os.sched_setaffinity(0, {1})
     port = free_port()
-    baseline = "FastAPI, torch eager, JSON"
     found: dict[str, list[Figures]] = {}
     with tempfile.TemporaryDirectory() as folder:
         log, offered = Path(folder) / "log", None
         for _ in range(ROUNDS):
-            for name, server in sorted(servers(port).items(), key=lambda item: item[0] != baseline):
+            for name, server in sorted(servers(port).items(), key=lambda item: item[0] != SLOWEST):
                 found.setdefault(name, []).append(measure(server, port, log, offered))
-                offered = offered or 0.7 * found[baseline][0].rate
-    print_table(
-        {name: Figures(*map(statistics.median, zip(*rows, strict=True))) for name, rows in found.items()}, baseline
-    )
+                offered = offered or 0.7 * found[SLOWEST][0].rate
+    about = hardware(*PACKAGES)
+    print(f"{about}; a core for each server, {ROUNDS} rounds")
+    medians = {name: Figures(*map(statistics.median, zip(*found[name], strict=True))) for name in servers(port)}
+    print("\n".join(table(medians)))
+    print("cpu: processor time per request; × that of FastAPI and onnxruntime with the same kind of body")
     print(f"images/s with p50 and p99: in batches, of {BATCH} images as bytes and of 64 in JSON")
-    print(f"offered: at {offered:.0f} requests a second, 70 % of what saturates the FastAPI baseline")
+    print(f"offered: at {offered:.0f} requests a second, 70 % of what saturates {SLOWEST}")
     print(model_alone())
 
 
-def print_table(medians: dict[str, Figures], baseline: str) -> None:
-    about = hardware("bentoml", "onnxruntime", "fastapi", "torch", "uvicorn")
-    print(f"{about}; a core for each server, {ROUNDS} rounds")
-    columns = ("first s", "req/s", "×", "p50 ms", "p99 ms", "images/s", "p50", "p99", "p50 offered", "p99 offered")
-    print(" " * 28 + "".join(f"{name:>12}" for name in columns))
+def table(medians: dict[str, Figures]) -> Sequence[str]:
+    lines = [" " * 32 + "".join(f"{name:>12}" for name in COLUMNS)]
     for name, row in medians.items():
-        ratio = row.rate / medians[baseline].rate
-        values = (row.first, row.rate, ratio, *row[2:])
-        digits = (1, 0, 2, 2, 2, 0, 1, 1, 2, 2)
-        cells = (f"{value:12.{places}f}" for value, places in zip(values, digits, strict=True))
-        print(f"{name:28}" + "".join(cells))
+        bare = medians[BARE + ("JSON" if name.endswith("JSON") else "binary")]
+        values = (*row[:3], row.processor / bare.processor, *row[3:])
+        cells = (f"{value:12.{digits}f}" for value, digits in zip(values, DIGITS, strict=True))
+        lines.append(f"{name:32}" + "".join(cells))
+    return lines
 
 
 if __name__ == "__main__":
