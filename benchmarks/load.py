@@ -23,14 +23,15 @@ class Load:
 
 
 class Connection(asyncio.Protocol):
-    """One connection, one request at a time. Raises RuntimeError for any status but 200."""
+    """One connection, one request at a time."""
 
     def connection_made(self, transport: Any) -> None:
         self.transport = transport
-        self.waiting: asyncio.Future[None] | None = None
+        self.waiting: asyncio.Future[int] | None = None
         self.buffer = bytearray()
 
-    def send(self, request: bytes) -> asyncio.Future[None]:
+    def send(self, request: bytes) -> asyncio.Future[int]:
+        """The status of the response. Raises ConnectionError if the server closes the connection instead."""
         self.waiting = asyncio.get_running_loop().create_future()
         self.transport.write(request)
         return self.waiting
@@ -45,15 +46,17 @@ class Connection(asyncio.Protocol):
         if len(self.buffer) < head + 4 + length:
             return
         waiting, self.waiting = self.waiting, None
-        if header.startswith(b"http/1.1 200"):
-            waiting.set_result(None)
-        else:
-            waiting.set_exception(RuntimeError(bytes(self.buffer).decode(errors="replace")))
         self.buffer.clear()
+        waiting.set_result(int(header.split(b" ", 2)[1]))
 
     def connection_lost(self, error: Exception | None) -> None:
         if self.waiting is not None:
             self.waiting.set_exception(error or ConnectionResetError("the server closed the connection"))
+
+
+def check(status: int) -> None:
+    if status != 200:
+        raise RuntimeError(f"got status {status}, expected 200")
 
 
 def request(path: str, media_type: str, body: bytes) -> bytes:
@@ -72,7 +75,7 @@ async def _closed(port: int, content: bytes, connections: int, seconds: float) -
 
     async def one(connection: Connection) -> None:
         while (now := time.perf_counter()) < started + seconds:
-            await connection.send(content)
+            check(await connection.send(content))
             latencies.append(time.perf_counter() - now)
         connection.transport.close()
 
@@ -89,7 +92,7 @@ async def _open(port: int, content: bytes, connections: int, seconds: float, rat
 
     async def one(due: float) -> None:
         connection = await free.get()
-        await connection.send(content)
+        check(await connection.send(content))
         latencies.append(time.perf_counter() - due)
         free.put_nowait(connection)
 

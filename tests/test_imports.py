@@ -42,6 +42,8 @@ TESTS_OF_SCRIPTS = {
     ("tests.test_judge", "benchmarks.judge"),
     ("tests.test_judge", "benchmarks.judgement"),
     ("tests.test_judge", "benchmarks.labelled_pictures"),
+    ("tests.test_soak", "benchmarks.soak"),
+    ("tests.test_soak", "benchmarks.traffic"),
 }
 
 
