@@ -94,11 +94,12 @@ rollback: .venv/locked ## make the former champion the champion again (NAME=…)
 bento: .venv/locked ## build a Bento of the registered champion (NAME=… VERSION=… ALIAS=…)
 	@python -m pipeline.packaging.bento $(BENTO)
 
-serve: bento ## serve the Bento on http://127.0.0.1:3000 (PORT=…, and the variables of make bento)
+serve: bento ## serve the Bento on http://127.0.0.1:3000 (PORT=… CORRECTIONS=folder, and the variables of make bento)
 	@python -m serving.port "$(PORT)"
 	@echo "page     http://127.0.0.1:$(PORT)/           the API   http://127.0.0.1:$(PORT)/docs"
 	@echo "metrics  http://127.0.0.1:$(PORT)/metrics    (Ctrl-C stops it)"
-	@bentoml serve "$$(cat .cache/bento)" --host 127.0.0.1 --port $(PORT) --timeout-graceful-shutdown 8
+	@$(if $(CORRECTIONS),mkdir -p "$$CORRECTIONS" && export CORRECTIONS="$$(cd "$$CORRECTIONS" && pwd)" &&) \
+		bentoml serve "$$(cat .cache/bento)" --host 127.0.0.1 --port $(PORT) --timeout-graceful-shutdown 8
 
 container: bento ## build an OCI image of the Bento with docker, podman or buildah
 	@python -m pipeline.packaging.container
