@@ -1,6 +1,7 @@
-"""Corrections as the service stores them, and the review of them in this process."""
+"""Corrections as the service stores them, the review of them in this process, and a champion that needs some."""
 
 import contextlib
+import subprocess
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,8 +13,10 @@ from pipeline.review.server import ReviewServer
 from serving.corrections.settings import CorrectionLimits
 from serving.corrections.store import CorrectionStore
 from serving.model import Model
+from tests.support import project_clone
 from tests.support.inprocess_service import service
 from tests.support.pictures import encoded
+from tests.support.project_clone import Clone
 from tests.support.sample_requests import PNG
 from tests.support.synthetic_digits import draw
 
@@ -51,3 +54,31 @@ def reviewing(folder: Path) -> Iterator[str]:
         finally:
             server.shutdown()
             thread.join()
+
+
+def small_champion(folder: Path) -> Clone:
+    """A clone whose first champion was trained for four epochs on 300 synthetic images, and reads nine of ten."""
+    clone = project_clone.make(folder)
+    clone.set("train", epochs=4, averaging=0.0)
+    clone.set("normalise", validation_share=0.25)
+    repro(clone)
+    done = promote(clone)
+    assert done.returncode == 0, done.stdout + done.stderr
+    return clone
+
+
+def repro(clone: Clone) -> str:
+    """Commit what has changed, compute, and commit the results. Returns what `dvc repro` prints."""
+    commit(clone)
+    printed = clone.check_output("dvc", "repro")
+    commit(clone)
+    return printed
+
+
+def commit(clone: Clone) -> None:
+    clone.check_output("git", "add", "--all")
+    clone.check_output("git", "commit", "--quiet", "--message", "step")
+
+
+def promote(clone: Clone) -> "subprocess.CompletedProcess[str]":
+    return clone.run("python", "-m", "pipeline.promotion.promote")
