@@ -95,11 +95,18 @@ bento: .venv/locked ## build a Bento of the registered champion (NAME=… VERSIO
 	@python -m pipeline.packaging.bento $(BENTO)
 
 serve: WORKERS ?= 1
-serve: bento ## serve the Bento on http://127.0.0.1:3000 (PORT=… WORKERS=1, and the variables of make bento)
+serve: bento ## serve the Bento on http://127.0.0.1:3000 (PORT=… WORKERS=1 CORRECTIONS=folder, and the variables of make bento)
 	@python -m serving.port "$(PORT)"
 	@echo "page     http://127.0.0.1:$(PORT)/           the API   http://127.0.0.1:$(PORT)/docs"
 	@echo "metrics  http://127.0.0.1:$(PORT)/metrics    (Ctrl-C stops it)"
-	@DIGITS_WORKERS="$(WORKERS)" bentoml serve "$$(cat .cache/bento)" --host 127.0.0.1 --port $(PORT) --timeout-graceful-shutdown 8
+	@$(if $(CORRECTIONS),mkdir -p "$$CORRECTIONS" && export CORRECTIONS="$$(cd "$$CORRECTIONS" && pwd)" &&) \
+		DIGITS_WORKERS="$(WORKERS)" bentoml serve "$$(cat .cache/bento)" --host 127.0.0.1 --port $(PORT) --timeout-graceful-shutdown 8
+
+review: PORT ?= 3001
+review: .venv/locked ## keep, relabel or reject corrections by users, on a page of this machine: CORRECTIONS=folder (PORT=…)
+	@test -n "$(CORRECTIONS)" || { echo "error: expected CORRECTIONS=folder, where make serve stored corrections"; exit 1; }
+	@python -m serving.port "$(PORT)"
+	@python -m pipeline.review "$$CORRECTIONS" --port "$(PORT)"
 
 container: bento ## build an OCI image of the Bento with docker, podman or buildah
 	@python -m pipeline.packaging.container
@@ -195,6 +202,6 @@ lock: .venv/locked ## update requirements.lock from pyproject.toml, and pipeline
 		--no-header --no-annotate --quiet --output-file serving/uv.lock
 	@python -m pipeline.core.environment
 
-.PHONY: help install demo repro check lint test-unit test test-e2e ui track promote rollback bento serve container experiment \
+.PHONY: help install demo repro check lint test-unit test test-e2e ui track promote rollback bento serve review container experiment \
 	best fast fastest fashion textbook sweep questions notebook search search-apply fuzz kills attack flips bench-training bench-serving \
 	bench-reading bench-pipeline soak judge screenshots handwriting lock

@@ -1,10 +1,11 @@
 """Stage `normalise`: a validation split, and the pixel statistics with which the network scales its input.
 
-Reads    artifacts/download/: the training split.
+Reads    artifacts/download/: the training split; data/corrections/, if a share of the reviewed corrections by users is
+         to join it.
 Writes   artifacts/normalise/: {train,validation}_{images,labels}.npy, statistics.json.
-Decides  which images are for validation: a stratified random sample, the same share of each class. Mean and standard
-         deviation are those of the remaining training images. Pixels stay uint8 on disk: the scaling happens inside the
-         network, so that it is part of the exported model.
+Decides  which images are for validation: a stratified random sample, the same share of each class. Corrections
+         join the training images after that. Mean and standard deviation are those of the training images. Pixels stay
+         uint8 on disk: the scaling happens inside the network, so that it is part of the exported model.
 """
 
 from pathlib import Path
@@ -16,10 +17,12 @@ import numpy.typing as npt
 from pipeline.core import config, execution
 from pipeline.core.errors import DataError
 from pipeline.core.files import write_json
+from pipeline.data import corrections
 from pipeline.data.dataset import load_description, load_split
 from pipeline.data.normalisation import NormaliseParams, split_validation, statistics
 
 RAW: Final = Path("artifacts/download")
+OWN: Final = Path("data")
 OUT: Final = Path("artifacts/normalise")
 
 Params = NormaliseParams
@@ -34,9 +37,13 @@ def check_polarity(images: npt.NDArray[np.uint8]) -> None:
 
 def main() -> None:
     params = config.load("normalise", Params)
-    raw = load_split(RAW, "train", len(load_description(RAW / "dataset.json").classes))
+    description = load_description(RAW / "dataset.json")
+    raw = load_split(RAW, "train", len(description.classes))
     check_polarity(raw.images)
     train, validation = split_validation(raw, params)
+    if params.corrections_share and description.is_digits:
+        corrected = corrections.read(OWN / corrections.FOLDER)
+        train = corrections.join(train, corrected, params.corrections_share)
     scaling = statistics(train.images, params)
     train.save(OUT, "train")
     validation.save(OUT, "validation")

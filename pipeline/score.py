@@ -1,13 +1,14 @@
-"""Stage `score`: evaluates the trained network on the test set, on what the test set does not have, and on the user's
-own handwriting.
+"""Stage `score`: evaluates the trained network on the test set, on what the test set does not have, on the user's own
+handwriting, and on the corrections by users of the service.
 
 Reads    artifacts/train/model/; artifacts/download/: the test set; artifacts/normalise/: the validation images, from
-         which outliers are made; data/: own handwriting.
+         which outliers are made, and the training images; data/: own handwriting, corrections.
 Writes   artifacts/score/: metrics.json, predictions.csv, reliability.csv, coverage.csv; tables/: confusion_matrix.csv,
          per_class.csv, first.csv, worst.csv, slices.csv, corruptions.csv, handwriting.csv,
          handwriting_reliability.csv; figures/: worst.png, reliability.png, coverage.png, handwriting.png. That of
          slices is empty unless pictures are preprocessed by their ink, those of handwriting unless the data set is of
-         digits.
+         digits. tables/corrections.csv and figures/corrections.png only if there are corrections of pictures that
+         train nothing.
 Decides  nothing: the test set is scored once, and nothing is chosen by it.
 """
 
@@ -20,9 +21,10 @@ import torch
 from pydantic import Field
 
 from pipeline.core import config, execution
-from pipeline.core.files import write_bytes, write_csv, write_json
-from pipeline.data import handwriting
+from pipeline.core.files import read_array, write_bytes, write_csv, write_json
+from pipeline.data import corrections, handwriting
 from pipeline.data.dataset import Description, Split, load_description, load_split
+from pipeline.data.limits import SIDE
 from pipeline.model import classifier
 from pipeline.reports.calibration import Bin, auroc, coverage_accuracy
 from pipeline.reports.metrics import confusion_matrix, per_class
@@ -78,6 +80,27 @@ def score_outliers(
         "refused": float(outliers.is_refused.mean()),
         "auroc": auroc(test.scores, outliers.scores),
     }
+
+
+def score_corrections(network: classifier.Classifier, names: Sequence[str]) -> dict[str, dict[str, float]]:
+    """Metrics of the corrected pictures of which no image trained: of the digits, and how many are no digit and what
+    share of them is refused; writes their table and figure. Empty if there are none."""
+    kept = corrections.read(OWN / corrections.FOLDER)
+    if kept:
+        images = read_array(NORMALISED / "train_images.npy", np.uint8, (None, SIDE, SIDE))
+        kept = corrections.without_trained(kept, images)
+    if not kept:
+        return {}
+    digits = [one for one in kept if one.label != corrections.NONE]
+    others = np.array([one.image for one in kept if one.label == corrections.NONE], np.uint8).reshape(-1, SIDE, SIDE)
+    split = corrections.append(handwriting.EMPTY.split, digits)
+    predictions = predict_split(network, split)
+    none = predict_split(network, Split(others, np.zeros(len(others), np.uint8)))
+    listed = rows([one.file for one in digits], split, predictions)
+    write_csv(OUT / "tables" / "corrections.csv", ["file", *header(len(names))], listed)
+    write_bytes(OUT / "figures" / "corrections.png", draw_sheet(split, predictions, names))
+    refused = {"none": len(others), "none_refused": float(none.is_refused.mean())} if len(others) else {}
+    return {"corrections": compute_metrics(split, predictions) | refused} if digits else {"corrections": refused}
 
 
 def accuracies(scores: Sequence[SliceScore]) -> dict[str, float]:
@@ -162,10 +185,14 @@ def main() -> None:
     save_own(own, own_predictions, description.classes)
     save_calibration(predicted)
     scores: dict[str, Any] = {name: compute_metrics(*pair) for name, pair in predicted.items()}
+    corrected = score_corrections(network, description.classes) if description.is_digits else {}
     robustness = score_robustness(network, *predicted["test"], description, params)
-    write_json(OUT / "metrics.json", scores | robustness)
-    for name, values in scores.items():
-        print(f"{name}: accuracy {values['accuracy']:.2%} of {values['images']:,} images, loss {values['loss']:.4f}")
+    write_json(OUT / "metrics.json", scores | corrected | robustness)
+    for name, values in (scores | corrected).items():
+        if "accuracy" in values:
+            print(
+                f"{name}: accuracy {values['accuracy']:.2%} of {values['images']:,} images, loss {values['loss']:.4f}"
+            )
     print(f"corruptions: accuracy {robustness['corruptions']['mean']:.2%} on average")
 
 

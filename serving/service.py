@@ -18,6 +18,7 @@ from pydantic import BaseModel
 from starlette.types import ASGIApp
 
 from serving import integrity, workers
+from serving.corrections.settings import corrections_folder
 from serving.http.schemas import Prediction, Predictions, Reading
 
 # As BentoML reads `np.ndarray`; importing numpy would start the service 50 ms later.
@@ -41,7 +42,10 @@ image = bentoml.images.Image(  # in an unknown distribution BentoML installs no 
     lock_python_packages=False,
     python_requirements=Path(__file__).with_name("requirements.lock").read_text(encoding="utf-8"),
     commands=[f"echo '{uv}' >/uv.lock && pip install --quiet --require-hashes --requirement /uv.lock && rm /uv.lock"],
-    post_commands=["pip uninstall --yes --quiet uv; rm -rf /root/.cache"],
+    post_commands=[
+        "pip uninstall --yes --quiet uv; rm -rf /root/.cache",
+        "install --directory --owner=1034 --group=1034 --mode=700 /corrections",  # a volume there gets its owner
+    ],
 )
 
 
@@ -57,9 +61,18 @@ def check_model(arguments: Arguments) -> None:
         sys.exit(f"error: {error}")
 
 
+def check_corrections() -> None:
+    """Exit with a sentence if corrections cannot be stored where the environment says. On import, as above."""
+    try:
+        corrections_folder()
+    except OSError as error:
+        sys.exit(f"error: {error}")
+
+
 def http_api(app: ASGIApp) -> ASGIApp:
     """The middlewares in front of BentoML's application `app`. Called when a worker starts."""
     workers.use_shared_metrics()
+    from serving.corrections.store import CorrectionStore
     from serving.http import uvicorn_protocol
     from serving.http.app import HttpApi
     from serving.http.cors import cors_settings, with_cors
@@ -68,7 +81,9 @@ def http_api(app: ASGIApp) -> ASGIApp:
 
     watchdog = Watchdog()
     watchdog.watch(asyncio.get_running_loop())
-    api = HttpApi(app, lambda: bentoml.get_current_service().model, watchdog)
+    folder = corrections_folder()
+    corrections = CorrectionStore(folder) if folder else None
+    api = HttpApi(app, lambda: bentoml.get_current_service().model, watchdog, corrections=corrections)
     limited = with_cors(LimitsMiddleware(api), cors_settings())
     uvicorn_protocol.install(limited)
     return limited
@@ -80,6 +95,7 @@ def as_json(answer: dict[str, Any]) -> Any:
 
 
 check_model(arguments)
+check_corrections()
 
 
 @bentoml.service(

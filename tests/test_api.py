@@ -471,7 +471,7 @@ def test_answers_and_refusals_match_the_description(
 
 
 def test_the_examples_of_the_description_are_valid() -> None:
-    description = describe("mnist:v1-0123abcd", "mnist", tuple("0123456789"))
+    description = describe("mnist:v1-0123abcd", "mnist", tuple("0123456789"), corrections=True)
     for operations in description["paths"].values():
         for operation in operations.values():
             for response in operation["responses"].values():
@@ -482,7 +482,7 @@ def test_the_examples_of_the_description_are_valid() -> None:
 
 
 def test_every_problem_of_an_operation_is_described() -> None:
-    described = json.dumps(describe("mnist:v1-0123abcd", "mnist", tuple("0123456789"))["paths"])
+    described = json.dumps(describe("mnist:v1-0123abcd", "mnist", tuple("0123456789"), corrections=True)["paths"])
     assert {code for code in STATUS if f'"{code}"' not in described} == {
         "not_found",  # of no operation
         "malformed_request",  # before one is found

@@ -70,7 +70,9 @@ def test_the_example_of_a_slow_body_is_what_the_service_answers() -> None:
 def test_every_example_is_compared() -> None:
     others = {"damaged_picture", "internal_error", "not_digits", "not_ready"}  # they hold no number of the service
 
-    assert set(EXAMPLES) == set(REFUSED) | {"overloaded", "slow_body"} | others
+    of_corrections = {"corrections_full", "too_many_corrections"}  # compared in tests/test_corrections.py
+
+    assert set(EXAMPLES) == set(REFUSED) | {"overloaded", "slow_body"} | of_corrections | others
 
 
 def test_the_limits_in_the_description_are_those_of_the_service() -> None:

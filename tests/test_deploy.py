@@ -19,10 +19,12 @@ from bentoml._internal.configuration.containers import BentoMLContainer
 from bentoml._internal.container.generate import BENTO_UID_GID
 
 from pipeline.packaging.container import RUN_OPTIONS
+from serving.corrections.settings import DEFAULT_LIMITS, VARIABLE
 from serving.http.limits_middleware import PROBES
 from serving.workers import WORKERS
 
 DEPLOY: Final = Path("deploy")
+CORRECTIONS: Final = DEPLOY / "kubernetes/corrections"
 COMPOSE: Final[dict[str, Any]] = yaml.safe_load((DEPLOY / "compose.yaml").read_text())
 SERVICES: Final[dict[str, Any]] = COMPOSE["services"]
 ENV_EXAMPLE: Final = (DEPLOY / ".env.example").read_text()
@@ -153,7 +155,33 @@ def test_bentoml_writes_where_it_may() -> None:
 
 
 def test_the_service_gets_the_same_settings_in_compose_and_in_kubernetes() -> None:
-    assert environment(SERVICE) == SERVICES["service"]["environment"]
+    compose = dict(SERVICES["service"]["environment"])
+
+    assert compose.pop(VARIABLE) == "${CORRECTIONS:-}"  # off, as without the component in Kubernetes
+    assert environment(SERVICE) == compose
+
+
+def test_corrections_are_stored_on_a_volume_that_the_user_of_the_service_may_write() -> None:
+    (patch,) = yaml.safe_load((CORRECTIONS / "kustomization.yaml").read_text())["patches"]
+    service = Path("serving/service.py").read_text(encoding="utf-8")
+
+    assert [entry["value"] for entry in yaml.safe_load(patch["patch"])] == [
+        {"name": VARIABLE, "value": "/corrections"},
+        {"name": "corrections", "mountPath": "/corrections"},
+        {"name": "corrections", "persistentVolumeClaim": {"claimName": "corrections"}},
+    ]
+    assert SERVICES["service"]["volumes"] == ["corrections:/corrections"]
+    assert "corrections" in COMPOSE["volumes"]
+    assert f"--owner={BENTO_UID_GID} --group={BENTO_UID_GID} --mode=700 /corrections" in service
+
+
+def test_the_volume_of_corrections_is_what_kubernetes_expects_and_larger_than_what_is_stored() -> None:
+    claim = yaml.safe_load((CORRECTIONS / "volume.yaml").read_text())
+
+    kubernetes_validate.validate(claim, OLDEST, strict=True)
+    assert claim["metadata"]["name"] == "corrections"
+    assert claim["spec"]["resources"]["requests"]["storage"] == "1Gi"
+    assert DEFAULT_LIMITS.bytes < 2**30
 
 
 def test_the_printed_command_gives_the_container_what_compose_gives_it() -> None:

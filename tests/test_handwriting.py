@@ -85,3 +85,9 @@ def test_an_empty_folder_gives_no_images(tmp_path: Path) -> None:
     own = read(tmp_path)
     assert (own.files, len(own.split)) == ((), 0)
     assert own.split.images.shape == EMPTY.split.images.shape == (0, 28, 28)
+
+
+def test_corrections_by_users_are_no_handwriting_of_ones_own(tmp_path: Path) -> None:
+    write(tmp_path / "3" / "a.png", picture(3))
+    write(tmp_path / "corrections" / "8" / "b.png", picture(8))
+    assert read(tmp_path).files == ("3/a.png",)

@@ -17,6 +17,7 @@ MAY_IMPORT = {
     "reports": ("core", "data", "model"),
     "tracking": ("core",),
     "packaging": ("core", "tracking"),
+    "review": ("core", "data"),
     "promotion": ("core", "data", "reports", "tracking", "packaging"),
     "experiments": ("core", "data", "training", "reports", "tracking", "promotion", *STAGES),
 }

@@ -138,7 +138,9 @@ def test_all_errors_are_reported_at_once(tmp_path: Path) -> None:
 
 
 def test_a_number_in_scientific_notation_needs_no_dot(tmp_path: Path) -> None:
-    (tmp_path / "params.yaml").write_text("normalise: {validation_share: 1e-3, method: unit, seed: 010}")
+    (tmp_path / "params.yaml").write_text(
+        "normalise: {validation_share: 1e-3, method: unit, seed: 010, corrections_share: 0.0}"
+    )
     settings = load("normalise", normalise.Params, tmp_path / "params.yaml")
     assert (settings.validation_share, settings.seed) == (0.001, 10)
 

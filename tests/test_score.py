@@ -10,6 +10,8 @@ import pytest
 import torch
 
 from pipeline import score
+from pipeline.core.files import write_bytes
+from pipeline.data import corrections
 from pipeline.data.dataset import DIGITS, Description, Split
 from pipeline.data.limits import Preprocessing
 from pipeline.model import classifier
@@ -71,6 +73,31 @@ def test_digits_are_scored_on_the_test_set_handwriting_slices_corruptions_and_ou
     assert header == "coverage,test_accuracy_at_coverage,handwriting_accuracy_at_coverage"
     assert [int(row.split(",")[0]) for row in rows] == list(range(1, 101))
     assert float(rows[-1].split(",")[1]) == metrics["test"]["accuracy"]
+
+
+def test_corrections_are_a_slice_of_their_own_without_those_of_pictures_that_train(
+    tmp_path: Path, digits: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    trained, new, none = digits.images[:3]
+    for label, picture, image in (
+        ("0", "a", trained),
+        ("none", "a", np.flip(trained)),
+        ("1", "b", new),
+        ("none", "c", none),
+    ):
+        file = corrections.file_of(label, 16 * picture, image)
+        write_bytes(tmp_path / "data" / "corrections" / file, corrections.encode(image))
+    digits.take(np.array([0, 9])).save(tmp_path / "artifacts/normalise", "train")
+
+    metrics = run_stage(tmp_path, digits, DIGITS, "ink", pictures=1)["corrections"]
+
+    assert (metrics["images"], metrics["none"]) == (1, 1)
+    assert metrics["none_refused"] in (0.0, 1.0)
+    header, row = lines("artifacts/score/tables/corrections.csv")
+    assert header.startswith("file,label,digit,confidence,score,p0")
+    assert row.startswith(f"{corrections.file_of('1', 16 * 'b', new)},1,")
+    assert Path("artifacts/score/figures/corrections.png").is_file()
 
 
 def test_things_that_are_no_ink_are_corrupted_and_not_made_into_slices(

@@ -1,4 +1,7 @@
-"""The user's own handwriting: `data/<digit>/<name>.<png, jpg, …>`, preprocessed to 28×28 as in the service."""
+"""The user's own handwriting: `data/<digit>/<name>.<png, jpg, …>`, preprocessed to 28×28 as in the service.
+
+Corrections by users, which `make review` keeps in the same folder, are read by `pipeline.data.corrections`.
+"""
 
 import os
 from collections.abc import Iterator
@@ -10,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.core.errors import DataError, PictureError
+from pipeline.data.corrections import FOLDER as CORRECTIONS
 from pipeline.data.dataset import DIGITS, Split
 from pipeline.data.image import preprocess
 from pipeline.data.ink import BLANK
@@ -28,14 +32,14 @@ EMPTY: Final = Handwriting(Split(np.zeros((0, SIDE, SIDE), np.uint8), np.zeros(0
 
 
 def read(folder: Path) -> Handwriting:
-    """Read all pictures in `folder`, in the order of their paths; hidden files are skipped.
+    """Read all pictures in `folder`, in the order of their paths; hidden files and corrections are skipped.
 
     Raises DataError if `folder` does not exist, a file is not at `<digit>/<name>` in it, something cannot be read,
     or a file is larger than the service accepts or not a picture with ink on it.
     """
     if not folder.is_dir():
         raise DataError(f"{folder}: expected a folder with pictures of handwriting, got none")
-    files = visible_files(folder)
+    files = [path for path in visible_files(folder) if path.relative_to(folder).parts[0] != CORRECTIONS]
     images, labels = [], []
     for path in files:
         parts = path.relative_to(folder).parts

@@ -18,6 +18,9 @@ class NormaliseParams(Section):
     method: Literal["standardise", "unit"]
     """`standardise`: mean 0 and standard deviation 1 over the training images; `unit`: pixels from 0 to 1."""
     seed: Annotated[int, Field(ge=0)]
+    corrections_share: Annotated[float, Field(ge=0, lt=1)]
+    """Share of the pictures that users corrected, in data/corrections/, whose images join the training images; the
+    others are scored."""
 
 
 class Statistics(NamedTuple):

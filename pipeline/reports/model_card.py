@@ -1,10 +1,12 @@
 """The model card: what a model is, how good it is, and its limits (Mitchell et al., "Model cards", 2019)."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 from pipeline.data.dataset import Description
 from pipeline.model.summary import Layer
+
+CORRECTED: Final = "; `corrections` are images that a service read wrongly, by its users and a reviewer"
 
 
 def model_card(
@@ -21,8 +23,8 @@ def model_card(
     rows = "\n".join(
         f"| {name} | {values['images']:,} | {values['accuracy']:.2%} | {values['loss']:.4f} | {values['f1']:.4f} "
         f"| {values['refused']:.2%} | {values['ece']:.4f} |"
-        for name in ("handwriting", "test")
-        if (values := scores.get(name))
+        for name in ("corrections", "handwriting", "test")
+        if "images" in (values := scores.get(name, {}))
     )
     classes = ", ".join(description.classes)
     return f"""# Model card: {description.name}
@@ -48,7 +50,7 @@ were scored once, after that, and chose nothing.
 |---|---|---|---|---|---|---|
 {rows}
 
-`handwriting` is what lies in `data/`, brought to 28×28 as the service does it. The calibration error (ECE, 15 bins) is \
+`handwriting` is what lies in `data/`, brought to 28×28 as the service does it{CORRECTED if "corrections" in scores else ""}. The calibration error (ECE, 15 bins) is \
 the mean distance between the confidence of answers and how many of them are right.
 
 {_robustness(scores)}

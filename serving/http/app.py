@@ -7,11 +7,14 @@ from typing import Any, Final
 
 import anyio
 import anyio.to_thread
+import orjson
 from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.types import ASGIApp, Receive, Scope, Send
 
 from pipeline.data.limits import SIDE
+from serving.corrections.handler import correct, parse_index, parse_label
+from serving.corrections.store import CorrectionStore
 from serving.http import handlers, metrics
 from serving.http.batching import BatchQueue
 from serving.http.errors import Problem, unexpected
@@ -43,12 +46,18 @@ class HttpApi:
     """
 
     def __init__(
-        self, app: ASGIApp, model: Callable[[], Model], watchdog: Watchdog, lock_seconds: float = LOCK_SECONDS
+        self,
+        app: ASGIApp,
+        model: Callable[[], Model],
+        watchdog: Watchdog,
+        lock_seconds: float = LOCK_SECONDS,
+        corrections: CorrectionStore | None = None,
     ) -> None:
         self.app = app
         self.model = model
         self.watchdog = watchdog
         self.lock_seconds = lock_seconds
+        self.corrections = corrections
         # One picture at a time: decoding a large one takes a hundred megabytes and half a second.
         self.lock = anyio.Lock()
         self.small_batches = BatchQueue(self._answer_to)
@@ -61,7 +70,10 @@ class HttpApi:
             "/livez": (GET, self.livez),
             "/readyz": (GET, self.readyz),
             "/metrics": (GET, self.metrics),
+            "/page/settings.js": (GET, self.page_settings),
         }
+        if corrections:
+            self.routes["/corrections"] = (POST, self.correct)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         if scope["type"] != "http":
@@ -139,6 +151,18 @@ class HttpApi:
         metrics.count_batch(answer, model.classes)
         return answer
 
+    async def correct(self, request: Request) -> Response:
+        query, store = request.query_params, self.corrections
+        assert store is not None  # there is no route without one
+        label, digit = parse_label(query.get("label")), parse_index(query.get("digit"))
+        model, (content, _) = self.model(), await picture_upload(request)
+        return await self._in_thread(lambda: correct(model, store, content, label, digit))
+
+    async def page_settings(self, request: Request) -> Response:
+        """A module for the page: what is configured."""
+        settings = orjson.dumps({"corrections": self.corrections is not None})
+        return Response(b"export default " + settings + b";\n", media_type="text/javascript")
+
     async def about(self, request: Request) -> Response:
         model = self.model()
         return json_response(
@@ -154,7 +178,7 @@ class HttpApi:
 
     async def description(self, request: Request) -> Response:
         model = self.model()
-        return json_response(describe(model.tag, model.dataset, model.classes))
+        return json_response(describe(model.tag, model.dataset, model.classes, self.corrections is not None))
 
     async def livez(self, request: Request) -> Response:
         return json_response({"status": "alive"})

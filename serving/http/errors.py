@@ -29,9 +29,11 @@ STATUS: Final = MappingProxyType(
         "wrong_shape": 422,
         "wrong_value": 422,
         "overloaded": 429,
+        "too_many_corrections": 429,
         "head_too_large": 431,
         "internal_error": 500,
         "not_ready": 503,
+        "corrections_full": 507,
     }
 )
 
@@ -57,6 +59,8 @@ class Problem(Exception):
             headers["Allow"] = self.expected or ""
         if self.code == "overloaded":
             headers["Retry-After"] = "1"
+        if self.code == "too_many_corrections":
+            headers["Retry-After"] = "60"
         if self.code in ("overloaded", "body_too_large"):
             headers["Connection"] = "close"  # without waiting for the rest of the body
         return headers

@@ -11,7 +11,12 @@ from serving.http.headers import NOSNIFF
 from serving.http.limits import DEFAULT_LIMITS, Limits
 from serving.http.responses import problem_response
 
-WORK: Final = ("/predict", "/predict_batch", "/read")  # the rest is answered however busy the service is
+WORK: Final = (
+    "/predict",
+    "/predict_batch",
+    "/read",
+    "/corrections",
+)  # the rest is answered however busy the service is
 PROBES: Final = ("/livez", "/readyz", "/metrics")
 TIMED_PATHS: Final = (*WORK, *PROBES)
 

@@ -4,6 +4,8 @@ from types import MappingProxyType
 from typing import Any, Final
 
 from pipeline.data.limits import FORMATS, LIMITS, SIDE
+from serving.corrections.settings import DEFAULT_LIMITS as CORRECTION_LIMITS
+from serving.corrections.settings import LABELS, NONE
 from serving.http.errors import STATUS, Problem, unexpected
 from serving.http.limits import BODY_SECONDS, DEFAULT_LIMITS, MAX_BATCH, MAX_BODY, MAX_JSON
 from serving.http.parsing import (
@@ -19,6 +21,7 @@ from serving.http.schemas import Json, component_schemas
 from serving.rows.limits import MAX_DIGITS
 
 EVERYWHERE: Final = ("method_not_allowed", "internal_error")
+CORRECTION_PROBLEMS: Final = ("not_digits", "wrong_value", "too_many_corrections", "corrections_full")
 PICTURE_PROBLEMS: Final = (
     "bad_query", "malformed_multipart", "missing_part", "no_content", "slow_body", "body_too_large",
     "unsupported_media_type", "not_a_picture", "damaged_picture", "animated_picture", "picture_size", "overloaded",
@@ -32,6 +35,7 @@ EXAMPLES: Final = MappingProxyType(  # got and expected, or the whole message
         "animated_picture": ("an animated picture", "a still one"),
         "bad_query": ("seen=yes", "seen=true or seen=false"),
         "body_too_large": (f"a body of {2 * MAX_BODY} bytes", f"at most {MAX_BODY} bytes"),
+        "corrections_full": ("no more corrections are stored until those that wait have been reviewed",),
         "damaged_picture": ("a damaged picture (image file is truncated)", "an intact one"),
         "internal_error": ("an error in the service; it has been logged",),
         "malformed_json": ("the body is not JSON: unexpected end of data: line 1 column 12 (char 11)",),
@@ -47,6 +51,9 @@ EXAMPLES: Final = MappingProxyType(  # got and expected, or the whole message
         "picture_size": ("a picture of 2×2 pixels", LIMITS),
         "slow_body": ("1000 bytes", f"the whole body within {BODY_SECONDS:g} seconds"),
         "too_many_digits": (f"{MAX_DIGITS + 1} separate shapes", f"at most {MAX_DIGITS} digits"),
+        "too_many_corrections": (
+            f"{CORRECTION_LIMITS.per_minute} corrections were stored in the last minute; try again in a minute",
+        ),
         "unsupported_media_type": ("content type 'text/plain'", " or ".join((MULTIPART, *PICTURES, RAW))),
         "wrong_shape": (f"{PIXELS - 1} bytes", f"{PIXELS} bytes of uint8 for shape 1,{SIDE},{SIDE}"),
         "wrong_value": ("256", IMAGES),
@@ -65,6 +72,22 @@ SHAPE: Final = {
     "images from a tall one.",
     "schema": {"type": "string", "pattern": f"^[1-9][0-9]{{0,{len(str(MAX_BATCH)) - 1}}},{SIDE},{SIDE}$"},
     "example": f"1,{SIDE},{SIDE}",
+}
+
+
+LABEL: Final = {
+    "name": "label",
+    "in": "query",
+    "required": True,
+    "description": f"what the picture shows; {NONE}: no digit",
+    "schema": {"type": "string", "enum": list(LABELS)},
+}
+INDEX: Final = {
+    "name": "digit",
+    "in": "query",
+    "description": "of a picture of a row: the index of the digit that is corrected, from 0, as `/read` returns them; "
+    "left out, the picture is of one digit",
+    "schema": {"type": "integer", "minimum": 0, "maximum": MAX_DIGITS - 1},
 }
 
 
@@ -120,7 +143,7 @@ def responses(answer: str, example: Json, problems: tuple[str, ...]) -> Json:
         )
         entry["description"] = f"{entry['description']}, {code}".removeprefix(", ")
         entry["content"]["application/json"]["examples"][code] = {"value": problem_example(code)}
-        if code == "overloaded":
+        if code in ("overloaded", "too_many_corrections"):
             entry["headers"] = {"Retry-After": {"description": "seconds", "schema": {"type": "integer"}}}
     return described
 
@@ -135,8 +158,21 @@ def operation(name: str, summary: str, **parts: Any) -> Json:
     return {"operationId": name, "summary": summary, "tags": ["digits"], **parts}
 
 
-def describe(tag: str, dataset: str, classes: tuple[str, ...]) -> Json:
-    """The OpenAPI 3.1 description of the service with this model."""
+def correction(tag: str) -> Json:
+    """The operation of `/corrections`."""
+    example = {"correction": "20261130T210747.123456Z-3f9a1c2b", "label": "7", "model": tag}
+    row = ("more_than_one_line", "too_many_digits")
+    return operation(
+        "correct",
+        "stores what a picture shows, with the picture and the answer to it, for a review: the service read it wrongly",
+        parameters=[LABEL, INDEX],
+        requestBody=picture_body(),
+        responses=responses("Correction", example, (*PICTURE_PROBLEMS, *row, *CORRECTION_PROBLEMS)),
+    )
+
+
+def describe(tag: str, dataset: str, classes: tuple[str, ...], corrections: bool = False) -> Json:
+    """The OpenAPI 3.1 description of the service with this model, with or without `/corrections`."""
     probabilities = [round(0.991 if label == min(7, len(classes) - 1) else 0.001, 3) for label in range(len(classes))]
     digit = min(7, len(classes) - 1)
     top_class: Json = {
@@ -207,6 +243,7 @@ def describe(tag: str, dataset: str, classes: tuple[str, ...]) -> Json:
             "/predict": {"post": predict},
             "/read": {"post": read},
             "/predict_batch": {"post": batch},
+            **({"/corrections": {"post": correction(tag)}} if corrections else {}),
             "/model": {"get": about},
             "/livez": {"get": alive},
             "/readyz": {"get": ready},

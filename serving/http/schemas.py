@@ -111,6 +111,15 @@ class Predictions(TypedDict):
 
 
 @closed
+class Correction(TypedDict):
+    """The answer of `/corrections`, once it is stored."""
+
+    correction: Annotated[str, Field(description="the name under which it is stored")]
+    label: Annotated[str, Field(description="what the picture shows: a digit, or none")]
+    model: Tag
+
+
+@closed
 class Model(TypedDict):
     """The answer of `/model`."""
 
@@ -139,7 +148,7 @@ class Problem(TypedDict):
     expected: NotRequired[str]
 
 
-BODIES: Final = (Prediction, Reading, Batch, Predictions, Model, Status, Problem)
+BODIES: Final = (Prediction, Reading, Batch, Predictions, Correction, Model, Status, Problem)
 
 
 def component_schemas(classes: int) -> Json:

@@ -22,8 +22,12 @@ export const predict = (file) => post("predict", file);
 /** The digits in a row in a picture file. Throws Problem. */
 export const read = (file) => post("read", file);
 
-function post(path, file) {
-  return request(`${path}?seen=true`, { method: "POST", body: file, headers: { "Content-Type": file.type } });
+/** Store that a picture file shows `label`, or its digit at `index` in a row unless that is null. Throws Problem. */
+export const correct = (file, label, index) =>
+  post("corrections", file, index === null ? `label=${label}` : `label=${label}&digit=${index}`);
+
+function post(path, file, query = "seen=true") {
+  return request(`${path}?${query}`, { method: "POST", body: file, headers: { "Content-Type": file.type } });
 }
 
 async function request(path, options) {

@@ -11,6 +11,8 @@ export class DrawingPad extends EventTarget {
   digits = [];
   /** The boxes of marks in a line that are no digits. */
   rejected = [];
+  /** The picture file in which they were read, or null. */
+  file = null;
   /** Whether the drawing is a line in which no digit was found. */
   isUnread = false;
   /** The Problem for which the service refused the drawing, or null. */

@@ -1,6 +1,7 @@
 /** Connects the parts of the page: a change on a pad sends a request, and its answer is shown. */
 
 import { getModel } from "./api.js";
+import * as corrections from "./corrections.js";
 import { LiveRegion } from "./live_region.js";
 import { advice, announcement, isDigits, NOTHING_READ } from "./messages.js";
 import { Mode, MODES } from "./mode.js";
@@ -34,6 +35,8 @@ function render() {
     render();
   };
   panel.render({ digits, rejected, isNumber, isStale, selected, classes, prompt, select });
+  const index = mode === modes.line ? selected : null;
+  corrections.render({ digit: digits[selected] ?? null, file: mode.file, index });
   for (const [index, pad] of mode.pads.entries()) {
     if (mode.pads.length === 1) continue;
     pad.element.classList.toggle("selected", index === selected);
@@ -115,6 +118,7 @@ function setModel(model) {
   element("model").textContent = model.model;
   classes = model.classes;
   panel.setClasses(classes);
+  corrections.setClasses(classes);
   if (!isDigits(classes)) {
     element("title").textContent = document.title = "What is it?";
     element("modes").hidden = true;
@@ -153,5 +157,6 @@ for (const query of ["(prefers-color-scheme: dark)", "(forced-colors: active)"])
 }
 
 panel.setClasses(classes);
+corrections.setClasses(classes);
 loadModel();
 setMode(element("modes").querySelector(":checked").value);

@@ -17,6 +17,16 @@ const ADVICE = {
   body_too_large: "This picture is too large to send.",
 };
 
+/** What shows no digit, as a label. */
+export const NO_DIGIT = "no digit";
+
+/** Why a correction was not stored. */
+export function correctionProblem(problem) {
+  if (problem.code === "too_many_corrections") return "Not stored: too many corrections at once. Try again in a minute.";
+  if (problem.code === "corrections_full") return "Not stored: no more are taken until those that wait are reviewed.";
+  return `Not stored: ${problem.isTemporary ? "the service does not respond. Try again." : `${problem.message}.`}`;
+}
+
 /** In place of the prompt, for a line in which no digit was found. */
 export const NOTHING_READ = "Nothing here looks like a digit";
 

@@ -55,6 +55,11 @@ export class Mode extends EventTarget {
     return confidences.indexOf(Math.min(...confidences));
   }
 
+  /** The file in which the selected digit was read. */
+  get file() {
+    return (this.name === "four" ? this.pads[this.selected] : this.pads[0]).file;
+  }
+
   set selected(index) {
     this.#selected = index;
     if (this.name === "four") this.current = this.pads[index];
@@ -103,13 +108,13 @@ export class Mode extends EventTarget {
 
   /**
    * What the endpoint of this mode reads in a file: `digits`, of which one with a reason is none, `rejected` and
-   * `isUnread` as a pad has them. Throws Problem.
+   * `isUnread` as a pad has them, and `file` itself. Throws Problem.
    */
   async classify(file) {
     const answer = await (this.name === "line" ? read : predict)(file);
     this.dispatchEvent(new CustomEvent("model", { detail: answer.model }));
     const { digits = [answer], rejected = [], reason } = answer;
-    if (reason === "blank_page") return { digits: [], rejected, isUnread: false };
-    return { digits, rejected, isUnread: digits.length === 0 };
+    if (reason === "blank_page") return { digits: [], rejected, isUnread: false, file };
+    return { digits, rejected, isUnread: digits.length === 0, file };
   }
 }

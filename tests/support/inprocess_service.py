@@ -9,6 +9,8 @@ from pathlib import Path
 import uvicorn
 from starlette.types import Receive, Scope, Send
 
+from serving.corrections.settings import corrections_folder
+from serving.corrections.store import CorrectionStore
 from serving.http.app import HttpApi
 from serving.http.limits import DEFAULT_LIMITS, Limits
 from serving.http.limits_middleware import LimitsMiddleware
@@ -17,8 +19,10 @@ from serving.http.watchdog import Watchdog
 from serving.model import Model
 
 
-def service(model: Model, limits: Limits = DEFAULT_LIMITS) -> LimitsMiddleware:
-    return LimitsMiddleware(HttpApi(bentoml_app, lambda: model, Watchdog()), limits)
+def service(
+    model: Model, limits: Limits = DEFAULT_LIMITS, corrections: CorrectionStore | None = None
+) -> LimitsMiddleware:
+    return LimitsMiddleware(HttpApi(bentoml_app, lambda: model, Watchdog(), corrections=corrections), limits)
 
 
 async def bentoml_app(scope: Scope, receive: Receive, send: Send) -> None:
@@ -35,4 +39,6 @@ async def bentoml_app(scope: Scope, receive: Receive, send: Send) -> None:
 if __name__ == "__main__":
     file, port = sys.argv[1:]
     model = Model(Path(file), "mnist:v1-test")
-    uvicorn.run(service(model), host="127.0.0.1", port=int(port), log_level="warning", http=Protocol)
+    folder = corrections_folder()
+    app = service(model, corrections=CorrectionStore(folder) if folder else None)
+    uvicorn.run(app, host="127.0.0.1", port=int(port), log_level="warning", http=Protocol)

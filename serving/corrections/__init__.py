@@ -1,0 +1,1 @@
+"""Corrections by users: what a wrong answer should have been, stored in a folder until somebody reviews it."""
