@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.data.image import preprocess
-from pipeline.data.own_data import folder_sha256
+from pipeline.data.own_source import folder_sha256
 from serving.model import Model
 from tests.support import project_clone
 from tests.support.made_letters import STROKES, letter, write_letters
