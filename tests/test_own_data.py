@@ -87,7 +87,7 @@ def test_the_checksum_of_a_folder_depends_on_names_and_contents(tmp_path: Path, 
     folder = write_letters(tmp_path / "letters", 1)
     before = folder_sha256(folder)
     assert folder_sha256(write_letters(tmp_path / "copy", 1)) == before
-    picture = folder / "L" / "000.png"
+    picture = folder / "L" / "0000.png"
     if change == "content":
         picture.write_bytes(b"other")
     else:

@@ -2,7 +2,7 @@
 
 import { getModel } from "./api.js";
 import { LiveRegion } from "./live_region.js";
-import { advice, announcement, isDigits, NOTHING_READ } from "./messages.js";
+import { advice, announcement, isDigits, NOTHING_READ, prompt, title } from "./messages.js";
 import { Mode, MODES } from "./mode.js";
 import { fileOf, frameOf } from "./paint.js";
 import * as pictures from "./pictures.js";
@@ -28,12 +28,12 @@ function render() {
   const { digits, rejected, selected } = mode;
   const isNumber = mode !== modes.one;
   const isStale = queue.problem !== null && !mode.isBlank;
-  const prompt = isStale ? "…" : mode.isUnread ? NOTHING_READ : mode.prompt;
+  const text = isStale ? "…" : mode.isUnread ? NOTHING_READ : mode.prompt;
   const select = (index) => {
     mode.selected = index;
     render();
   };
-  panel.render({ digits, rejected, isNumber, isStale, selected, classes, prompt, select });
+  panel.render({ digits, rejected, isNumber, isStale, selected, classes, prompt: text, select });
   for (const [index, pad] of mode.pads.entries()) {
     if (mode.pads.length === 1) continue;
     pad.element.classList.toggle("selected", index === selected);
@@ -48,7 +48,7 @@ function render() {
   element("notice").hidden = !message;
   element("panel").ariaBusy = String(queue.isBusy);
   const isBlank = digits.every((digit) => digit === null);
-  liveRegion.announce(message || (isBlank ? prompt : announcement(digits, classes, rejected)));
+  liveRegion.announce(message || (isBlank ? text : announcement(digits, classes, rejected)));
 }
 
 /** Queue a request to read a pad, unless it is blank. */
@@ -115,12 +115,10 @@ function setModel(model) {
   element("model").textContent = model.model;
   classes = model.classes;
   panel.setClasses(classes);
-  if (!isDigits(classes)) {
-    element("title").textContent = document.title = "What is it?";
-    element("modes").hidden = true;
-    modes.one.prompt = `Draw one of these: ${classes.join(", ")}`;
-    setMode("one");
-  }
+  element("title").textContent = document.title = title(classes);
+  element("modes").hidden = !isDigits(classes);
+  modes.one.prompt = prompt(classes);
+  if (!isDigits(classes) && mode !== modes.one) setMode("one");
   render();
 }
 

@@ -19,23 +19,24 @@ def pad(page: Page, index: int = 0) -> Locator:
     return page.locator(".pad canvas").nth(index)
 
 
-def stroke_paths(canvas: Locator, digit: int, left: float | None = None, height: float = 0.7) -> list[Points]:
-    """The strokes of a digit in pixels of the page: `height` pad heights tall, in the middle of the pad or `left` pad
-    widths from its edge."""
+def stroke_paths(canvas: Locator, character: int | str, left: float | None = None, height: float = 0.7) -> list[Points]:
+    """The strokes of a digit or letter in pixels of the page: `height` pad heights tall, in the middle of the pad or
+    `left` pad widths from its edge."""
     box = canvas.bounding_box()
     assert box is not None
     size = (0.7 * box["height"], height * box["height"])
-    strokes = fit(write(digit, np.random.default_rng(digit), template=0), size)
+    seed = ord(character) if isinstance(character, str) else character
+    strokes = fit(write(character, np.random.default_rng(seed), template=0), size)
     corner = (np.array([box["width"], box["height"]]) - np.vstack(strokes).max(axis=0)) / 2
     if left is not None:
         corner[0] = left * box["width"]
     return [np.vstack([stroke[::3], stroke[-1:]]) + corner + [box["x"], box["y"]] for stroke in strokes]
 
 
-def draw(canvas: Locator, digit: int, left: float | None = None, height: float = 0.7) -> None:
-    """Draw a digit with the mouse, placed as in `stroke_paths`."""
+def draw(canvas: Locator, character: int | str, left: float | None = None, height: float = 0.7) -> None:
+    """Draw a digit or letter with the mouse, placed as in `stroke_paths`."""
     mouse = canvas.page.mouse
-    for path in stroke_paths(canvas, digit, left, height):
+    for path in stroke_paths(canvas, character, left, height):
         (x, y), *rest = path.tolist()
         mouse.move(x, y)
         mouse.down()
