@@ -42,7 +42,7 @@ def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
 @pytest.fixture(scope="module")
 def page_url(clone: Clone, tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The address of the page of the letters' Bento."""
-    clone.check_output("python", "-m", "pipeline.packaging.bento", "--name", "letters")
+    clone.check_output("python", "-m", "pipeline.packaging.bento")
     tag, port = (clone.folder / ".cache/bento").read_text(encoding="utf-8"), free_port()
     environment = os.environ | {"BENTOML_HOME": clone.environment["BENTOML_HOME"]}
     with running_command(serve_command(tag, port), port, tmp_path_factory.mktemp("log") / "log", environment) as url:
