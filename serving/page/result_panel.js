@@ -2,6 +2,8 @@
 
 import { closest, headline, isDigits, isRefused, isSeveral, percent, remark } from "./messages.js";
 
+const MANY = 16; // classes; the rows of more are small
+
 const element = (id) => document.getElementById(id);
 
 /** Make a row for each class; `render` fills them. */
@@ -16,6 +18,7 @@ export function setClasses(classes) {
     return row;
   });
   element("bars").tBodies[0].replaceChildren(...rows);
+  element("panel").classList.toggle("many", classes.length > MANY);
 }
 
 /**
