@@ -7,11 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline import download
+from pipeline.core import config
 from pipeline.core.errors import DataError, FetchError, ParamsError, PipelineError
 from pipeline.data import own_arrays, own_data, own_source
 from pipeline.data.dataset import Description, Split
 from pipeline.data.own_data import OwnParams
 from pipeline.data.own_source import file_sha256, folder_sha256
+from pipeline.packaging.model_name import dataset_name
 from tests.support.made_letters import write_letters
 
 Loaded = tuple[Description, Split, Split]
@@ -200,3 +203,17 @@ def test_a_folder_must_have_the_classes_that_are_named_and_more_than_one(tmp_pat
 def test_a_source_that_cannot_be_read_is_named(tmp_path: Path, source: str | None, expected: str) -> None:
     with pytest.raises(PipelineError, match=expected):
         own_data.load(OwnParams(**DEFAULTS, source=source, checksum="0" * 64), tmp_path, tmp_path / "cache")
+
+
+def test_own_data_are_not_named_like_published_ones() -> None:
+    params = config.read()
+    wrong = params | {"download": params["download"] | {"own": params["download"]["own"] | {"name": "mnist"}}}
+    with pytest.raises(
+        ParamsError, match=r"download\.own: got .*'mnist'.*, expected another name than those of the pub"
+    ):
+        config.validate("download", download.Params, wrong, Path("params.yaml"))
+
+
+@pytest.mark.parametrize(("dataset", "expected"), [("own", "mine"), ("mnist", "mnist")])
+def test_models_are_registered_by_the_name_of_their_data(dataset: str, expected: str) -> None:
+    assert dataset_name({"dataset": dataset, "own": {"name": "mine"}}) == expected

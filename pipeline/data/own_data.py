@@ -23,7 +23,7 @@ from pipeline.data.validation_split import validation_mask
 
 class OwnParams(Section):
     name: Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,50}$")]
-    """In the model's file and card."""
+    """Of the data set, and so in the model's file and card, and of the registered model."""
     source: Annotated[str, Field(min_length=1)] | None
     """A path, relative to the repository, or a URL, which ends in `/` if it is that of a folder of IDX files."""
     checksum: Annotated[str, Field(pattern="^[0-9a-f]{64}$")] | None

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import urllib.request
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -77,6 +78,7 @@ def test_no_text_of_the_page_is_about_digits(open_page: Callable[..., Page], pag
     page = open_page(page_url, viewport=VIEWPORTS[viewport])
 
     assert page.title() == page.locator("h1").text_content() == "Handwritten letters"
+    expect(page.locator("#model")).to_have_text(re.compile("^letters:v1-"))
     expect(page.get_by_role("radio", name="Four boxes")).to_be_hidden()
     for text in (page.locator("body").inner_text(), page.locator("body").aria_snapshot()):
         assert "digit" not in text.lower()
