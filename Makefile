@@ -91,12 +91,17 @@ promote: .venv/locked ## make the candidate the champion if it is better, and sa
 rollback: .venv/locked ## make the former champion the champion again (NAME=…)
 	@python -m pipeline.promotion.rollback $(if $(NAME),--name "$$NAME")
 
+BUILD = @python -m pipeline.packaging.bento $(BENTO)
+# Where a wrong value of a variable is refused before anything is built or computed.
+NUMBER = @case "$($(1))" in *[!0-9]*) echo "error: $(1): got '$($(1))', expected a whole number"; exit 1;; esac
+
 bento: .venv/locked ## build a Bento of the registered champion (NAME=… VERSION=… ALIAS=…)
-	@python -m pipeline.packaging.bento $(BENTO)
+	$(BUILD)
 
 serve: WORKERS ?= 1
-serve: bento ## serve the Bento on http://127.0.0.1:3000 (PORT=… WORKERS=1 CORRECTIONS=folder, and the variables of make bento)
+serve: .venv/locked ## serve the Bento on http://127.0.0.1:3000 (PORT=… WORKERS=1 CORRECTIONS=folder, and the variables of make bento)
 	@python -m serving.port "$(PORT)"
+	$(BUILD)
 	@echo "page     http://127.0.0.1:$(PORT)/           the API   http://127.0.0.1:$(PORT)/docs"
 	@echo "metrics  http://127.0.0.1:$(PORT)/metrics    (Ctrl-C stops it)"
 	@$(if $(CORRECTIONS),mkdir -p "$$CORRECTIONS" && export CORRECTIONS="$$(cd "$$CORRECTIONS" && pwd)" &&) \
@@ -131,16 +136,20 @@ questions: .venv/locked ## write docs/questions.md: a textbook's ten questions, 
 
 search: NAME ?= cnn
 search-apply: NAME ?= cnn
+SEARCH = @python -m pipeline.experiments.search "$(NAME)" $(if $(TRIALS),--trials "$(TRIALS)") \
+	$(if $(SECONDS),--seconds "$(SECONDS)") $(if $(WORKERS),--workers "$(WORKERS)") $(if $(SEEDS),--seeds "$(SEEDS)")
 # The stages before `train` write what a search trains on.
-search: .venv/locked ## tune hyperparameters: pipeline/searches/<name>.yaml (NAME=cnn TRIALS=… SECONDS=… WORKERS=… SEEDS=5)
+search: .cache/params.checked ## tune hyperparameters: pipeline/searches/<name>.yaml (NAME=cnn TRIALS=… SECONDS=… WORKERS=… SEEDS=5)
+	$(SEARCH) --check
 	@dvc repro normalise
-	@python -m pipeline.experiments.search "$(NAME)" $(if $(TRIALS),--trials $(TRIALS)) $(if $(SECONDS),--seconds $(SECONDS)) \
-		$(if $(WORKERS),--workers $(WORKERS)) $(if $(SEEDS),--seeds $(SEEDS))
+	$(SEARCH)
 
 search-apply: .venv/locked ## write the best trial of a search to params.yaml (NAME=cnn)
 	@python -m pipeline.experiments.search "$(NAME)" --apply
 
-fuzz: bento ## send over 20,000 bad requests to the running service, in minutes (REQUESTS=1000000)
+fuzz: .venv/locked ## send over 20,000 bad requests to the running service, in minutes (REQUESTS=1000000)
+	$(call NUMBER,REQUESTS)
+	$(BUILD)
 	@python -m tests.support.fuzz $(REQUESTS)
 
 kills: KILLS ?= 20
@@ -148,7 +157,9 @@ kills: SEED ?= 7
 kills: .venv/locked ## kill a training at random moments, each time resumed, and compare its bytes (KILLS=500 SEED=7)
 	@python -m tests.support.killed_training $(KILLS) $(SEED)
 
-attack: bento ## attack the running service by sockets and by hostile pictures, in minutes (SECONDS=4 for each)
+attack: .venv/locked ## attack the running service by sockets and by hostile pictures, in minutes (SECONDS=4 for each)
+	$(call NUMBER,SECONDS)
+	$(BUILD)
 	@python -m tests.support.attack $(SECONDS)
 
 flips: FLIPS ?= 1000

@@ -8,10 +8,11 @@ Decides  nothing about the images: the split into training and test set is the p
 
 import os
 from pathlib import Path
-from typing import Final, Literal
+from typing import Final, Literal, get_args
 
 import numpy as np
 from PIL import Image
+from pydantic import field_validator
 
 from pipeline.core import config, execution
 from pipeline.data import mnist_archives, mnist_relatives, own_data
@@ -29,6 +30,14 @@ class Params(config.Section):
     ]  # fmt: skip
     own: own_data.OwnParams
     """Of the data set `own`."""
+
+    @field_validator("own")
+    @classmethod
+    def _check_name(cls, own: own_data.OwnParams) -> own_data.OwnParams:
+        """Models are registered by the names of their data sets, and compared with earlier ones of that name."""
+        if own.name in get_args(cls.model_fields["dataset"].annotation) and own.name != "own":
+            raise ValueError("another name than those of the published data sets")
+        return own
 
 
 def embedded_digits() -> tuple[Split, Split]:

@@ -139,7 +139,7 @@ def main() -> None:
     write_bytes(OUT / "figures" / "class_balance.png", plots.class_balance(counts))
     write_bytes(OUT / "figures" / "ink.png", plots.ink_by_class(ink, names))
     write_json(OUT / "tables" / "summary.json", summarise(splits, ink, duplicates))
-    print(f"first image, a {names[train.labels[0]]}:\n{to_text(train.images[0])}", end="")
+    print(f"first image, of class {names[train.labels[0]]}:\n{to_text(train.images[0])}", end="")
 
 
 if __name__ == "__main__":

@@ -113,7 +113,7 @@ check_corrections()
     image=image,
 )
 class Digits:
-    """Handwritten digits: a picture in, the digit and its probabilities out."""
+    """A picture in, its class and the probabilities of all classes out: digits, or what else the model is of."""
 
     stored = BentoModel(arguments.model)
 
@@ -143,7 +143,7 @@ class Digits:
 
     @bentoml.api
     def predict(self, picture: Path, seen: bool = False) -> Prediction:
-        """The digit in a picture file; with `seen` also the image that the model saw."""
+        """The class of what a picture file shows; with `seen` also the image that the model saw."""
         from serving.http import handlers
 
         answer: Prediction = as_json(handlers.predict(self.model, picture.read_bytes(), seen))
@@ -151,7 +151,7 @@ class Digits:
 
     @bentoml.api
     def read(self, picture: Path, seen: bool = False) -> Reading:
-        """The digits in a row, from left to right, each with its box."""
+        """The digits in a row, from left to right, each with its box. Only for a model of digits."""
         from serving.http import handlers
 
         answer: Reading = as_json(handlers.read(self.model, picture.read_bytes(), seen))
@@ -159,7 +159,7 @@ class Digits:
 
     @bentoml.api
     def predict_batch(self, images: Array) -> Predictions:
-        """The digits in many images, `(N, 28, 28)` of whole numbers from 0 = paper to 255 = ink."""
+        """The classes of many images, `(N, 28, 28)` of whole numbers from 0 = paper to 255 = ink."""
         from serving.http import handlers
         from serving.http.parsing import listed_images
 

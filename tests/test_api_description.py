@@ -95,6 +95,27 @@ def test_the_limits_in_the_description_are_those_of_the_service() -> None:
 
 
 @pytest.mark.parametrize(
+    ("classes", "title", "summary"),
+    [
+        ("ABC", "Handwritten letters", "a picture of one letter; "),
+        ("ab12", "Handwritten characters", "a picture of one character; "),
+        (("Trouser", "Coat"), "What is it?", "a picture of one item; "),
+    ],
+)
+def test_the_description_of_a_model_of_something_else_than_digits_is_about_that(
+    classes: str | tuple[str, ...], title: str, summary: str
+) -> None:
+    description = describe("mine:v1-0123abcd", "mine", tuple(classes))
+
+    assert description["info"]["title"] == title
+    assert description["paths"]["/predict"]["post"]["summary"].startswith(summary)
+    assert "/read" not in description["paths"]  # which reads rows of digits
+    operations = [operation for path in description["paths"].values() for operation in path.values()]
+    texts = [*description["info"].values(), *(text for each in operations for text in (each["summary"], *each["tags"]))]
+    assert not [text for text in texts if "digit" in text]
+
+
+@pytest.mark.parametrize(
     "sentence",
     [
         f"up to {MAX_BATCH:,} images of 28×28 at once, as raw bytes or as JSON of up to {MAX_JSON / 2**20:g} MB",

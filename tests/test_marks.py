@@ -196,3 +196,24 @@ def test_an_object_on_black_is_taken_as_it_is() -> None:
 
 def test_a_picture_without_an_object_is_blank() -> None:
     assert preprocess(encoded(np.full((90, 90), 200, np.uint8)), "object").reason == "blank_page"
+
+
+@pytest.mark.parametrize(
+    ("x", "y", "radius", "is_dot"),
+    [
+        (100, 40, 8, True),
+        (106, 35, 6, True),
+        (150, 40, 8, False),  # beside it
+        (100, 20, 2, False),  # dust
+        (100, 12, 8, False),  # far away
+        (100, 186, 8, False),  # below it
+    ],
+)
+def test_the_dot_of_an_i_belongs_to_it_and_other_small_marks_do_not(x: int, y: int, radius: int, is_dot: bool) -> None:
+    picture = Image.new("L", (200, 200), 255)
+    pen = ImageDraw.Draw(picture)
+    pen.line([(100, 75), (100, 150)], fill=0, width=12)
+    stroke = preprocess(encoded(np.asarray(picture))).image
+    pen.ellipse([x - radius, y - radius, x + radius, y + radius], fill=0)
+
+    assert np.array_equal(preprocess(encoded(np.asarray(picture))).image, stroke) != is_dot

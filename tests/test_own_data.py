@@ -7,10 +7,14 @@ from typing import Any
 import numpy as np
 import pytest
 
+from pipeline import download
+from pipeline.core import config
 from pipeline.core.errors import DataError, FetchError, ParamsError, PipelineError
-from pipeline.data import own_arrays, own_data
+from pipeline.data import own_arrays, own_data, own_source
 from pipeline.data.dataset import Description, Split
-from pipeline.data.own_data import OwnParams, file_sha256, folder_sha256
+from pipeline.data.own_data import OwnParams
+from pipeline.data.own_source import file_sha256, folder_sha256
+from pipeline.packaging.model_name import dataset_name
 from tests.support.made_letters import write_letters
 
 Loaded = tuple[Description, Split, Split]
@@ -77,7 +81,7 @@ def test_a_url_is_fetched_once(tmp_path: Path, digits: Split) -> None:
     path.unlink()
     params = OwnParams(**DEFAULTS, source=url, checksum=checksum)
     assert len(own_data.load(params, tmp_path, tmp_path / "cache")[1]) == 100
-    with pytest.raises(FetchError, match=r"mine\.npz: expected an \.npz file .*got: "):
+    with pytest.raises(FetchError, match=r"expected an \.npz file .*got: .*mine\.npz: "):
         own_data.load(params, tmp_path, tmp_path / "elsewhere")
 
 
@@ -86,7 +90,7 @@ def test_the_checksum_of_a_folder_depends_on_names_and_contents(tmp_path: Path, 
     folder = write_letters(tmp_path / "letters", 1)
     before = folder_sha256(folder)
     assert folder_sha256(write_letters(tmp_path / "copy", 1)) == before
-    picture = folder / "L" / "000.png"
+    picture = folder / "L" / "0000.png"
     if change == "content":
         picture.write_bytes(b"other")
     else:
@@ -149,12 +153,12 @@ def test_sizes_are_limited(tmp_path: Path, digits: Split, monkeypatch: pytest.Mo
     monkeypatch.setattr(own_arrays, "MAX_VALUES", 1000)
     with pytest.raises(DataError, match=r"x_train: got 78,528 bytes, expected at most 1,000"):
         load(path)
-    monkeypatch.setattr(own_data, "MAX_SIZE", 1000)
+    monkeypatch.setattr(own_source, "MAX_SIZE", 1000)
     with pytest.raises(DataError, match=r"mine\.npz: got .* bytes, expected at most 1,000"):
         load(path)
     with pytest.raises(FetchError, match=r"more than 1,000 bytes"):
         load(path, source=path.as_uri())
-    monkeypatch.setattr(own_data, "MAX_PICTURES", 5)
+    monkeypatch.setattr(own_source, "MAX_PICTURES", 5)
     with pytest.raises(DataError, match=r"letters: got 6 files, expected at most 5 pictures"):
         load(write_letters(tmp_path / "letters", 2))
 
@@ -192,10 +196,24 @@ def test_a_folder_must_have_the_classes_that_are_named_and_more_than_one(tmp_pat
     ("source", "expected"),
     [
         (None, r"download\.own\.source: got null, expected the path or URL"),
-        ("nowhere", r"nowhere: expected an \.npz file or a folder of pictures .*, got no such file"),
+        ("nowhere", r"nowhere: expected an \.npz file, a folder of pictures or one of IDX files .*, got no such file"),
         ("ftp://example.org/a.npz", r"download\.own\.source: got 'ftp://.*', expected a path or a URL of http, https"),
     ],
 )
 def test_a_source_that_cannot_be_read_is_named(tmp_path: Path, source: str | None, expected: str) -> None:
     with pytest.raises(PipelineError, match=expected):
         own_data.load(OwnParams(**DEFAULTS, source=source, checksum="0" * 64), tmp_path, tmp_path / "cache")
+
+
+def test_own_data_are_not_named_like_published_ones() -> None:
+    params = config.read()
+    wrong = params | {"download": params["download"] | {"own": params["download"]["own"] | {"name": "mnist"}}}
+    with pytest.raises(
+        ParamsError, match=r"download\.own: got .*'mnist'.*, expected another name than those of the pub"
+    ):
+        config.validate("download", download.Params, wrong, Path("params.yaml"))
+
+
+@pytest.mark.parametrize(("dataset", "expected"), [("own", "mine"), ("mnist", "mnist")])
+def test_models_are_registered_by_the_name_of_their_data(dataset: str, expected: str) -> None:
+    assert dataset_name({"dataset": dataset, "own": {"name": "mine"}}) == expected

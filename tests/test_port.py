@@ -73,8 +73,8 @@ def test_the_command_prints_one_line() -> None:
     assert done.stderr.startswith("error: got port ")
 
 
-@pytest.mark.parametrize(("target", "server"), [("serve", "bentoml serve"), ("ui", "pipeline.tracking.ui")])
-def test_make_checks_the_port_before_it_starts_a_server(target: str, server: str) -> None:
+@pytest.mark.parametrize(("target", "server"), [("serve", "pipeline.packaging.bento"), ("ui", "pipeline.tracking.ui")])
+def test_make_checks_the_port_before_it_builds_or_starts_a_server(target: str, server: str) -> None:
     lines = subprocess.check_output(["make", "--dry-run", target, "PORT=3141"], text=True)
 
     assert lines.index('python -m serving.port "3141"') < lines.index(server)

@@ -10,10 +10,11 @@ import pytest
 
 from pipeline.core import profiles
 from pipeline.core.config import PARAMS_FILE
-from pipeline.core.errors import ParamsError
+from pipeline.core.errors import ParamsError, StorageError
 from pipeline.experiments.search import comparison, space
 from pipeline.experiments.search.apply import with_settings
 from pipeline.experiments.search.space import FOLDER, Search
+from pipeline.experiments.search.study import open_storage
 from pipeline.training.state import EpochRow
 
 SMALL = """
@@ -99,6 +100,15 @@ def test_a_wrong_declaration_is_named_with_its_file(
 def test_a_search_that_is_not_declared_is_named_with_those_that_are() -> None:
     with pytest.raises(ParamsError, match=r"^pipeline/searches: got 'cn', expected one of cnn; did you mean cnn\?$"):
         Search.load("cn")
+
+
+def test_a_database_that_cannot_be_reached_is_named_without_its_password(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("SEARCH_STORAGE", "postgresql://me:secret@127.0.0.1:1/searches")
+    with pytest.raises(
+        StorageError, match=r"SEARCH_STORAGE: expected .*127\.0\.0\.1:1/searches, got.* refused"
+    ) as caught:
+        open_storage("small")
+    assert "secret" not in str(caught.value)
 
 
 def test_only_like_is_compared_with_like(small: Search, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,9 @@ MARKS_SIDE: Final = 128  # pixels; in larger pictures, marks are measured in squ
 SPECK: Final = 0.15  # smaller marks that are farther than NEAR are left out
 SMALL: Final = 0.25  # of the character's area: likewise
 NEAR: Final = 0.2
+UPRIGHT: Final = 0.5  # width / height of a stroke that may have a dot,
+DOT_GAP: Final = 0.6  # at most this far above it,
+DOT: Final = (0.7, 2.5)  # and of a size between these, in widths of the stroke
 FLAT: Final = 0.12  # shorter side / longer side of a mark; flatter at the picture's border is an edge or a rule
 FLAT_ALONG_A_SIDE: Final = 0.4  # likewise, if it is as long as the picture
 BORDER_WEIGHT: Final = 0.3  # of the area of a mark at the border, where the largest one is chosen
@@ -78,7 +81,16 @@ def _is_foreign(mark: Component, main: Component, shape: tuple[int, ...]) -> boo
         if _is_edge(mark, shape) and gap > 0:
             return True
     is_small = max(mark.width, mark.height) < SPECK * side or mark.area < SMALL * main.area
-    return is_small and gap > NEAR * side
+    return is_small and gap > NEAR * side and not _is_dot(mark, main)
+
+
+def _is_dot(mark: Component, main: Component) -> bool:
+    """Whether a mark is the dot of an i or a j: straight above an upright stroke, and about as wide as it."""
+    (left, _, right, bottom), width = mark.box, main.area / main.height
+    is_upright = main.width < UPRIGHT * main.height and bottom <= main.box[1]
+    is_above = main.box[0] - width < (left + right) / 2 < main.box[2] + width
+    is_near = main.box[1] - bottom < DOT_GAP * main.height
+    return is_upright and is_above and is_near and DOT[0] * width < max(mark.width, mark.height) < DOT[1] * width
 
 
 def _is_rival(mark: Component, main: Component) -> bool:

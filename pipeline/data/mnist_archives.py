@@ -31,6 +31,7 @@ CHUNK: Final = 1 << 16  # bytes per read
 DISK_ERRORS: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.ENOTDIR, errno.EEXIST)
 MAX_SIZE: Final = 2**25  # bytes of an archive; Fashion-MNIST's training images, the largest, have 26 million
 MAX_SECONDS: Final = 3600  # for an archive
+GZIP: Final = b"\x1f\x8b"  # the first bytes of a gzip file
 MAX_VALUES: Final = 2**26  # bytes in an IDX file; 60,000 images of 28×28 have 47 million
 TRAIN: Final = ("train-images-idx3-ubyte.gz", "train-labels-idx1-ubyte.gz")
 TEST: Final = ("t10k-images-idx3-ubyte.gz", "t10k-labels-idx1-ubyte.gz")
@@ -138,15 +139,17 @@ def _open(archive: Path) -> IO[bytes]:
 def parse_idx(
     stream: IO[bytes], where: object, kind: str = "u1", max_values: int = MAX_VALUES
 ) -> npt.NDArray[np.uint8] | npt.NDArray[np.int32]:
-    """The array in a gzipped IDX file of unsigned bytes, or of 32-bit integers if `kind` is `>i4` (format:
+    """The array in an IDX file, gzipped or not, of unsigned bytes, or of 32-bit integers if `kind` is `>i4` (format:
     http://yann.lecun.com/exdb/mnist).
 
-    No more is decompressed than the file's head declares. Raises FetchError, naming `where`, if it contains anything
-    else.
+    No more is read or decompressed than the file's head declares. Raises FetchError, naming `where`, if it contains
+    anything else.
     """
     name, code = {"u1": ("unsigned bytes", 8), ">i4": ("32-bit integers", 12)}[kind]
     try:
-        with gzip.GzipFile(fileobj=stream) as file:
+        is_gzipped = stream.read(2) == GZIP
+        stream.seek(0)
+        with gzip.GzipFile(fileobj=stream) if is_gzipped else stream as file:
             head = file.read(4)
             if head[:3] != bytes([0, 0, code]):
                 raise ValueError("another data type")

@@ -48,19 +48,22 @@ def read_npz(path: Path) -> tuple[Split, Split | None]:
 
 def _read_split(path: Path, images_name: str, labels_name: str) -> Split:
     images, labels = _read(path, images_name), _read(path, labels_name)
+    return to_split(images, labels, f"{path}: {images_name}", f"{path}: {labels_name}")
+
+
+def to_split(images: npt.NDArray[Any], labels: npt.NDArray[Any], images_name: str, labels_name: str) -> Split:
+    """The arrays as a split. Raises DataError, with the name of the array, for another type or shape."""
     if images.dtype != np.uint8 or images.ndim != 3 or images.shape[1:] != (SIDE, SIDE):
         expected = f"uint8 (N, {SIDE}, {SIDE}), 0 = paper, 255 = ink"
-        raise DataError(f"{path}: {images_name}: got {images.dtype.name} {images.shape}, expected {expected}")
+        raise DataError(f"{images_name}: got {images.dtype.name} {images.shape}, expected {expected}")
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]
     if labels.dtype.kind not in "iu" or labels.ndim != 1 or len(labels) != len(images):
         got = f"{labels.dtype.name} {labels.shape}"
-        raise DataError(
-            f"{path}: {labels_name}: got {got}, expected whole numbers ({len(images)},), one for each image"
-        )
+        raise DataError(f"{labels_name}: got {got}, expected whole numbers ({len(images)},), one for each image")
     for label in (labels.min(initial=0), labels.max(initial=0)):
         if not 0 <= label <= 255:
-            raise DataError(f"{path}: {labels_name}: got the label {label}, expected labels from 0, below 256")
+            raise DataError(f"{labels_name}: got the label {label}, expected labels from 0, below 256")
     return Split(images, labels.astype(np.uint8))
 
 

@@ -39,6 +39,13 @@ def _message(detail: Any, model: type[Section]) -> str:
     return f"{key}: got {shown(detail['input'])}, expected {expected}"
 
 
+def whole(text: str) -> int:
+    """An argument of a command that may be 0."""
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"got {text!r}, expected a whole number of at least 0")
+    return int(text)
+
+
 def positive(text: str) -> int:
     """An argument of a command that counts something."""
     if not text.isdecimal() or int(text) < 1:

@@ -1,6 +1,5 @@
 """Figures of docs/questions.md as PNG, one panel for each data set."""
 
-import io
 from collections.abc import Sequence
 from typing import Final
 
@@ -8,10 +7,11 @@ import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from pipeline.reports.plots import COLOURS
+from pipeline.reports.plots import COLOURS, style, to_png
 
 Panels = Sequence[tuple[str, pd.DataFrame]]  # the name of a data set, and its rows of a sweep's results
 WIDTH: Final = 10  # inches
+DPI: Final = 90
 
 
 def accuracies(panels: Panels) -> bytes:
@@ -28,7 +28,7 @@ def accuracies(panels: Panels) -> bytes:
         place.set_xlabel("test accuracy in percent: each seed, and the mean")
         place.set_yticks(range(len(names)), names if place is axes[0] else [""] * len(names))
         place.set_ylim(len(names) - 0.5, -0.5)
-    return _png(figure)
+    return to_png(figure, DPI)
 
 
 def losses(panels: Panels) -> bytes:
@@ -42,21 +42,12 @@ def losses(panels: Panels) -> bytes:
         place.set_ylim(0, None)
         place.set_xlabel("epoch")
     axes[0].legend(frameon=False)
-    return _png(figure)
+    return to_png(figure, DPI)
 
 
 def _figure(panels: Panels, height: float) -> tuple[Figure, list[Axes]]:
     figure = Figure(figsize=(WIDTH, height), layout="constrained")
     axes = [figure.add_subplot(1, len(panels), number) for number in range(1, len(panels) + 1)]
     for (name, _), place in zip(panels, axes, strict=True):
-        place.set_title(name, loc="left", fontweight="bold")
-        place.spines[["top", "right"]].set_visible(False)
-        place.grid(color="0.9")
-        place.set_axisbelow(True)
+        style(place, name, "both")
     return figure, axes
-
-
-def _png(figure: Figure) -> bytes:
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=90, metadata={"Software": None})
-    return buffer.getvalue()

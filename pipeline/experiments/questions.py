@@ -20,11 +20,11 @@ from pipeline.core.config import Section
 from pipeline.core.files import read_yaml, write_bytes, write_text
 from pipeline.experiments import question_figures, sweep_file, unsolved
 from pipeline.experiments.sweep import FOLDER as SWEEPS
+from pipeline.experiments.sweep_file import DATASETS
 
 FOLDER: Final = Path("docs/questions")
 DOCUMENT: Final = Path("docs/questions.md")
 CONFIDENCE: Final = 0.95
-DATASETS: Final = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "digits": "digits"}
 HEAD: Final = """\
 # Ten questions
 

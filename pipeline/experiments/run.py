@@ -26,6 +26,7 @@ from hydra.errors import HydraException
 from pipeline.core import entrypoint, git, profiles
 from pipeline.core.config import PARAMS_FILE, did_you_mean, read
 from pipeline.core.errors import ParamsError, RepositoryError
+from pipeline.packaging.model_name import dataset_name
 from pipeline.tracking.git_tags import RESERVED_ALIASES, alias
 
 METRICS: Final = "artifacts/score/metrics.json"
@@ -132,7 +133,7 @@ def next_steps(ref: str, dataset: str) -> str:
     accuracy = ", ".join(
         f"{images} {scores[images]['accuracy']:.2%}" for images in ("test", "handwriting") if images in scores
     )
-    other = "" if read()["download"]["dataset"] == dataset else f"NAME={dataset} "
+    other = "" if dataset_name(read()["download"]) == dataset else f"NAME={dataset} "
     first = [] if git.has_identity(os.environ) else [f"first, once    {git.SET_IDENTITY}"]
     return "\n  ".join(
         [
@@ -168,7 +169,7 @@ def main() -> None:
     git.check_experiments()
     params = apply_settings(settings)
     ref = run(name, settings)
-    print(f"\n{next_steps(ref, params['download']['dataset'])}")
+    print(f"\n{next_steps(ref, dataset_name(params['download']))}")
 
 
 if __name__ == "__main__":

@@ -20,6 +20,7 @@ FOLDER: Final = Path("pipeline/sweeps")
 SEED: Final = "train.seed"
 VARIANT: Final = "variant"
 MAX_EXPERIMENTS: Final = 1000
+DATASETS: Final = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST", "digits": "digits"}  # in tables and figures
 
 
 class Declaration(Section):

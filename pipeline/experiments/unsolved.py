@@ -10,7 +10,7 @@ import pandas as pd
 
 from pipeline.core.files import read_json, write_bytes, write_text
 from pipeline.experiments import sweep, sweep_file
-from pipeline.experiments.sweep_file import Experiment
+from pipeline.experiments.sweep_file import DATASETS, Experiment
 from pipeline.reports.contact_sheet import contact_sheet
 from pipeline.tracking.dvc_repository import DvcRepository
 
@@ -19,7 +19,6 @@ PREDICTIONS: Final = "artifacts/score/predictions.csv"
 DOWNLOAD: Final = "artifacts/download"
 COLUMNS: Final = 12
 SHOWN: Final = 48  # images of each data set
-TITLES: Final = {"mnist": "MNIST", "fashion_mnist": "Fashion-MNIST"}
 
 
 def record(folder: Path) -> None:
@@ -29,7 +28,7 @@ def record(folder: Path) -> None:
     if len(commits) < len(declared.experiments):
         return
     tables, counts = [], []
-    for dataset in TITLES:
+    for dataset in dict.fromkeys(each.varied["download.dataset"] for each in declared.experiments):
         members = [each for each in declared.experiments if each.varied["download.dataset"] == dataset]
         rows, images, names = _unsolved([(each, commits[each.name]) for each in members])
         classes = ", ".join(f"{number} {name}" for number, name in enumerate(names) if name != str(number))
@@ -78,13 +77,13 @@ def text(folder: Path) -> list[str]:
     for dataset, trainings, images, classes in counts.itertuples(index=False):
         found = rows[rows["dataset"] == dataset]
         agreed = int((found["agreed"] == trainings).sum())
-        cells = [TITLES[dataset], str(trainings), f"{len(found)} of {images:,} images", str(agreed)]
+        cells = [DATASETS[dataset], str(trainings), f"{len(found)} of {images:,} images", str(agreed)]
         lines.append(f"| {' | '.join(cells)} |")
         first = f"the first {SHOWN} of them" if len(found) > SHOWN else "all of them"
         legend = f" ({classes})" if isinstance(classes, str) else ""
-        sheets += ["", f"{TITLES[dataset]}, {first}: the label, and as what it is read most often{legend}."]
+        sheets += ["", f"{DATASETS[dataset]}, {first}: the label, and as what it is read most often{legend}."]
         sheets += [
             "",
-            f"![test images of {TITLES[dataset]} that no training gets right](questions/unsolved-{dataset}.png)",
+            f"![test images of {DATASETS[dataset]} that no training gets right](questions/unsolved-{dataset}.png)",
         ]
     return [*lines, *sheets]

@@ -1,13 +1,10 @@
 """The model card: what a model is, how good it is, and its limits (Mitchell et al., "Model cards", 2019)."""
 
 from collections.abc import Mapping
-from typing import Any, Final
+from typing import Any
 
 from pipeline.data.dataset import Description
 from pipeline.model.summary import Layer
-
-CORRECTED: Final = "; `corrections` are images that a service read wrongly, by its users and a reviewer"
-
 
 def model_card(
     description: Description,
@@ -50,7 +47,7 @@ were scored once, after that, and chose nothing.
 |---|---|---|---|---|---|---|
 {rows}
 
-`handwriting` is what lies in `data/`, brought to 28×28 as the service does it{CORRECTED if "corrections" in scores else ""}. The calibration error (ECE, 15 bins) is \
+{_own(description, scores)}The calibration error (ECE, 15 bins) is \
 the mean distance between the confidence of answers and how many of them are right.
 
 {_robustness(scores)}
@@ -58,14 +55,30 @@ the mean distance between the confidence of answers and how many of them are rig
 ## Limits
 
 * It refuses {scores["outliers"]["refused"]:.1%} of {scores["outliers"]["images"]:,} images made to show none of its classes: parts of \
-the data set's images put together wrongly, noise, other characters (AUROC {scores["outliers"]["auroc"]:.4f}). Something else may \
+the data set's images put together wrongly, noise{", other characters" if description.is_digits else ""} (AUROC {scores["outliers"]["auroc"]:.4f}). Something else may \
 still be answered as one of its classes, and with confidence.
 * It reads one {"digit" if description.is_digits else "item"} that fills the image as in the data set: picture files go \
 through `pipeline/data/image.py` first.
-* The test images come from the same source as the training images. People elsewhere write otherwise (a 1 with a long \
-upstroke, a 7 with a bar): judge it on your own hand in `data/` before you rely on it.
+* The test images come from the same source as the training images. {_elsewhere(description)} before you rely on it.
 * A high probability is not a promise: the worst mistakes in `artifacts/score/tables/worst.csv` were made with confidence.
 """
+
+
+def _own(description: Description, scores: Mapping[str, object]) -> str:
+    """What the rows are that `data/` gives."""
+    if not description.is_digits:
+        return ""
+    corrected = "; `corrections` are images that a service read wrongly, by its users and a reviewer"
+    return (
+        "`handwriting` is what lies in `data/`, brought to 28×28 as the service does it"
+        f"{corrected if 'corrections' in scores else ''}. "
+    )
+
+
+def _elsewhere(description: Description) -> str:
+    if description.is_digits:
+        return "People elsewhere write otherwise (a 1 with a long upstroke, a 7 with a bar): judge it on your own hand in `data/`"
+    return "What comes from elsewhere looks otherwise: judge it on pictures of your own"
 
 
 def _robustness(scores: Mapping[str, Mapping[str, Any]]) -> str:

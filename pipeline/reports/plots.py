@@ -2,7 +2,7 @@
 
 import io
 from collections.abc import Mapping, Sequence
-from typing import Final
+from typing import Final, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -19,17 +19,22 @@ def _figure(title: str, ylabel: str, classes: int = 0) -> tuple[Figure, Axes]:
     """`classes`: how many are beside each other; 62 letters and digits need a wider figure than ten."""
     figure = Figure(figsize=(max(8, 0.5 * classes), 3.6), layout="constrained")
     axes = figure.add_subplot()
-    axes.set_title(title, loc="left", fontweight="bold")
+    style(axes, title)
     axes.set_ylabel(ylabel)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(axis="y", color="0.9")
-    axes.set_axisbelow(True)
     return figure, axes
 
 
-def _to_png(figure: Figure) -> bytes:
+def style(axes: Axes, title: str, grid: Literal["both", "x", "y"] = "y") -> None:
+    """The look of a chart: its title, no frame, a grid behind what is drawn."""
+    axes.set_title(title, loc="left", fontweight="bold")
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(axis=grid, color="0.9")
+    axes.set_axisbelow(True)
+
+
+def to_png(figure: Figure, dpi: int = 110) -> bytes:
     buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", dpi=110, metadata={"Software": None})
+    figure.savefig(buffer, format="png", dpi=dpi, metadata={"Software": None})
     return buffer.getvalue()
 
 
@@ -42,7 +47,7 @@ def class_balance(counts: pd.DataFrame) -> bytes:
         axes.bar_label(bars, fontsize=7, padding=1)
     axes.set_xticks(positions, counts["class"].tolist(), rotation=0 if counts["class"].str.len().max() < 5 else 30)
     axes.legend(frameon=False, ncols=2, loc="upper right", bbox_to_anchor=(1, 1.15))
-    return _to_png(figure)
+    return to_png(figure)
 
 
 def ink_by_class(ink: pd.DataFrame, names: tuple[str, ...]) -> bytes:
@@ -57,7 +62,7 @@ def ink_by_class(ink: pd.DataFrame, names: tuple[str, ...]) -> bytes:
         boxprops={"color": COLOURS[0]},
     )
     axes.tick_params(axis="x", rotation=0 if max(map(len, names)) < 5 else 30)
-    return _to_png(figure)
+    return to_png(figure)
 
 
 def reliability_diagram(bins: Mapping[str, Sequence[Bin]]) -> bytes:
@@ -73,7 +78,7 @@ def reliability_diagram(bins: Mapping[str, Sequence[Bin]]) -> bytes:
     axes.set_xlim(0, 1.02)
     axes.set_ylim(0, 1.02)
     axes.legend(frameon=False, loc="upper left")
-    return _to_png(figure)
+    return to_png(figure)
 
 
 def coverage_curve(curves: Mapping[str, npt.NDArray[np.float64]]) -> bytes:
@@ -84,4 +89,4 @@ def coverage_curve(curves: Mapping[str, npt.NDArray[np.float64]]) -> bytes:
     axes.set_xlabel("share of pictures that is answered")
     axes.set_xlim(0, 1)
     axes.legend(frameon=False, loc="lower left")
-    return _to_png(figure)
+    return to_png(figure)

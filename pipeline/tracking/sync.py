@@ -338,5 +338,7 @@ def _folder(stage: Stage) -> str:
 
 
 def _model_name(artifact: Artifact) -> str:
-    """The name of the registered model: that of the artifact, unless its settings give another."""
-    return re.sub(r"[/:]", "-", str(artifact.settings.get("name", artifact.name)))
+    """The name of the registered model: that of the artifact, unless its settings give another, `name`, or one for that
+    name, in `names`."""
+    name, names = artifact.settings.get("name", artifact.name), artifact.settings.get("names")
+    return re.sub(r"[/:]", "-", str(names.get(name, name) if isinstance(names, Mapping) else name))

@@ -20,7 +20,7 @@ LATENCY: Final = Histogram(
 PREDICTIONS: Final = Counter("digits_predictions", "Images by the class that was predicted", ["class_name"])
 CONFIDENCE: Final = Histogram("digits_confidence", "Confidence in the predicted class", buckets=SHARES)
 SCORE: Final = Histogram("digits_score", "Digit scores: how surely an image shows one of the classes", buckets=SHARES)
-NO_DIGIT: Final = Counter("digits_none", "Images and pictures without a digit, by reason", ["reason"])
+NO_DIGIT: Final = Counter("digits_none", "Images and pictures that show none of the classes, by reason", ["reason"])
 REJECTED: Final = Counter("digits_rejected", "Requests refused, by the code of the problem", ["code"])
 CLOSED: Final = Counter("digits_connections_closed", "Connections closed by the service, by reason", ["reason"])
 MODEL: Final = Gauge("digits_model", "1 for the model that is served", ["tag"], multiprocess_mode="max")

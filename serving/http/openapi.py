@@ -8,6 +8,7 @@ from serving.corrections.settings import DEFAULT_LIMITS as CORRECTION_LIMITS
 from serving.corrections.settings import LABELS, NONE
 from serving.http.errors import STATUS, Problem, unexpected
 from serving.http.limits import BODY_SECONDS, DEFAULT_LIMITS, MAX_BATCH, MAX_BODY, MAX_JSON
+from serving.http.nouns import noun, title
 from serving.http.parsing import (
     IMAGES,
     JSON,
@@ -155,7 +156,7 @@ def problem_example(code: str) -> Json:
 
 
 def operation(name: str, summary: str, **parts: Any) -> Json:
-    return {"operationId": name, "summary": summary, "tags": ["digits"], **parts}
+    return {"operationId": name, "summary": summary, **parts}
 
 
 def correction(tag: str) -> Json:
@@ -186,7 +187,7 @@ def describe(tag: str, dataset: str, classes: tuple[str, ...], corrections: bool
     box = {"left": 0.1, "top": 0.2, "width": 0.15, "height": 0.6}
     predict = operation(
         "predict",
-        "a picture of one digit; what shows none gets the reason instead",
+        f"a picture of one {noun(classes)}; what shows none of the classes gets the reason instead",
         parameters=[SEEN],
         requestBody=picture_body(),
         responses=responses("Prediction", {"model": tag, **top_class}, PICTURE_PROBLEMS),
@@ -229,27 +230,36 @@ def describe(tag: str, dataset: str, classes: tuple[str, ...], corrections: bool
         "the model reproduces its golden answers, one for each class",
         responses=responses("Status", {"status": "ready"}, ("not_ready",)),
     )
-    page = {"text/plain": {"schema": {"type": "string"}, "example": 'digits_predictions_total{class_name="7"} 1.0'}}
+    example = f'digits_predictions_total{{class_name="{classes[digit]}"}} 1.0'
+    page = {"text/plain": {"schema": {"type": "string"}, "example": example}}
     measured = operation(
         "metrics",
         "requests, latencies, predictions, confidence, refusals and the model's tag, in Prometheus' text format",
         responses=responses("Status", {}, ()) | {"200": {"description": "the answer", "content": page}},
     )
+    paths = {
+        "/predict": {"post": predict},
+        "/read": {"post": read},
+        "/predict_batch": {"post": batch},
+        "/model": {"get": about},
+        "/livez": {"get": alive},
+        "/readyz": {"get": ready},
+        "/metrics": {"get": measured},
+    }
+    if corrections:
+        paths["/corrections"] = {"post": correction(tag)}
+    schemas = component_schemas(len(classes))
+    if noun(classes) != "digit":  # then `/read` refuses each picture
+        del paths["/read"], schemas["Reading"], schemas["Digit"], schemas["Box"]
+    for path in paths.values():
+        for each in path.values():
+            each["tags"] = [f"{noun(classes)}s"]
     return {
         "openapi": "3.1.0",
-        "info": {"title": "Handwritten digits", "version": tag, "description": "A picture in, the digit out."},
+        "info": {"title": title(classes), "version": tag, "description": f"A picture in, the {noun(classes)} out."},
         "servers": [{"url": ".", "description": "this service, also behind a prefix"}],
-        "paths": {
-            "/predict": {"post": predict},
-            "/read": {"post": read},
-            "/predict_batch": {"post": batch},
-            **({"/corrections": {"post": correction(tag)}} if corrections else {}),
-            "/model": {"get": about},
-            "/livez": {"get": alive},
-            "/readyz": {"get": ready},
-            "/metrics": {"get": measured},
-        },
-        "components": {"schemas": component_schemas(len(classes))},
+        "paths": paths,
+        "components": {"schemas": schemas},
     }
 
 

@@ -24,7 +24,9 @@ LABELS: Final = (
     "whether the tree differed from it; DVC `experiment`, or none; `training_data` and `handwriting`: DVC's hashes of "
     "what it was trained on and of data/; `test_accuracy`"
 )
-ClassIndex = TypeAliasType("ClassIndex", Annotated[int, Ge(0)])
+ClassIndex = TypeAliasType(
+    "ClassIndex", Annotated[int, Ge(0), Field(description="of the class, in the order of `/model`")]
+)
 Probabilities = TypeAliasType("Probabilities", list[Share])
 Pixels = Annotated[list[Annotated[int, Ge(0), Le(255)]], Len(SIDE, SIDE)]
 
@@ -38,8 +40,11 @@ class Box(TypedDict):
 
 Score = Annotated[Share, Field(description="how surely it shows one of the classes at all; 0 for a blank page")]
 Conditional = Annotated[Probabilities, Field(description="of each class, given that it shows one of them")]
-Confidence = Annotated[Share, Field(description="digit_score × the probability of the digit")]
-WHY: Final = "why there is no digit; several_digits: `/read` reads a row"
+Confidence = Annotated[Share, Field(description="digit_score × the probability of the class")]
+WHY: Final = (
+    "why it shows none of the classes, whatever these are: not_a_digit, blank_page, or several_digits, which `/read` "
+    "reads if they are digits"
+)
 
 TopClass = TypedDict(  # `class` is a keyword, so it cannot be an attribute
     "TopClass",
@@ -127,7 +132,7 @@ class Model(TypedDict):
     dataset: str
     classes: list[str]
     preprocessing: Annotated[Preprocessing, Field(description="how a picture becomes an image")]
-    threshold: Annotated[Share, Field(description="of the digit score; below it there is no digit")]
+    threshold: Annotated[Share, Field(description="of the digit score; what is below it shows none of the classes")]
     labels: Annotated[dict[str, str], Field(description=LABELS)]
 
 

@@ -16,7 +16,7 @@ export class Problem extends Error {
 /** The model's description: `model`, `dataset`, `classes`. Throws Problem. */
 export const getModel = () => request("model", {});
 
-/** The digit in a picture file. Throws Problem. */
+/** What a picture file shows. Throws Problem. */
 export const predict = (file) => post("predict", file);
 
 /** The digits in a row in a picture file. Throws Problem. */

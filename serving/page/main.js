@@ -3,7 +3,7 @@
 import { getModel } from "./api.js";
 import * as corrections from "./corrections.js";
 import { LiveRegion } from "./live_region.js";
-import { advice, announcement, isDigits, NOTHING_READ } from "./messages.js";
+import { advice, announcement, isDigits, NOTHING_READ, prompt, title } from "./messages.js";
 import { Mode, MODES } from "./mode.js";
 import { fileOf, frameOf } from "./paint.js";
 import * as pictures from "./pictures.js";
@@ -29,12 +29,12 @@ function render() {
   const { digits, rejected, selected } = mode;
   const isNumber = mode !== modes.one;
   const isStale = queue.problem !== null && !mode.isBlank;
-  const prompt = isStale ? "…" : mode.isUnread ? NOTHING_READ : mode.prompt;
+  const text = isStale ? "…" : mode.isUnread ? NOTHING_READ : mode.prompt;
   const select = (index) => {
     mode.selected = index;
     render();
   };
-  panel.render({ digits, rejected, isNumber, isStale, selected, classes, prompt, select });
+  panel.render({ digits, rejected, isNumber, isStale, selected, classes, prompt: text, select });
   const index = mode === modes.line ? selected : null;
   corrections.render({ digit: digits[selected] ?? null, file: mode.file, index });
   for (const [index, pad] of mode.pads.entries()) {
@@ -51,7 +51,7 @@ function render() {
   element("notice").hidden = !message;
   element("panel").ariaBusy = String(queue.isBusy);
   const isBlank = digits.every((digit) => digit === null);
-  liveRegion.announce(message || (isBlank ? prompt : announcement(digits, classes, rejected)));
+  liveRegion.announce(message || (isBlank ? text : announcement(digits, classes, rejected)));
 }
 
 /** Queue a request to read a pad, unless it is blank. */
@@ -119,12 +119,10 @@ function setModel(model) {
   classes = model.classes;
   panel.setClasses(classes);
   corrections.setClasses(classes);
-  if (!isDigits(classes)) {
-    element("title").textContent = document.title = "What is it?";
-    element("modes").hidden = true;
-    modes.one.prompt = `Draw one of these: ${classes.join(", ")}`;
-    setMode("one");
-  }
+  element("title").textContent = document.title = title(classes);
+  element("modes").hidden = !isDigits(classes);
+  modes.one.prompt = prompt(classes);
+  if (!isDigits(classes) && mode !== modes.one) setMode("one");
   render();
 }
 

@@ -3,6 +3,7 @@
 import limits from "./limits.js";
 
 const MIN_SURE = 0.75; // probability; below it the answer is shown as a question
+const MAX_NAMED = 12; // classes; more names would be a paragraph
 const MIN_CANDIDATE = 0.1; // probability; below it a third candidate is left out
 
 const ADVICE = {
@@ -37,9 +38,25 @@ export const isSure = (digit) => digit.confidence >= MIN_SURE;
 
 export const isDigits = (classes) => classes.join("") === "0123456789";
 
-/** Whether the drawing is one picture of several digits, which the mode "A line" reads. */
-export const isSeveral = (digits, classes) =>
-  digits.length === 1 && digits[0]?.reason === "several_digits" && isDigits(classes);
+/** What the classes are: "digit", "letter", "character" if they are digits and letters, else "item". */
+export function noun(classes) {
+  if (isDigits(classes)) return "digit";
+  if (classes.every((name) => /^\p{L}$/u.test(name))) return "letter";
+  return classes.every((name) => /^[\p{L}\p{N}]$/u.test(name)) ? "character" : "item";
+}
+
+/** The title of the page. */
+export const title = (classes) => (noun(classes) === "item" ? "What is it?" : `Handwritten ${noun(classes)}s`);
+
+/** What to draw: the classes by their names if they are few. The others are those of the table. */
+export function prompt(classes) {
+  if (isDigits(classes)) return "Draw a digit";
+  if (classes.length <= MAX_NAMED) return `Draw one of these: ${classes.join(", ")}`;
+  return noun(classes) === "item" ? "Draw one of the things that are listed here" : `Draw a ${noun(classes)}`;
+}
+
+/** Whether the drawing is one picture of several digits, or of several other things. */
+export const isSeveral = (digits) => digits.length === 1 && digits[0]?.reason === "several_digits";
 
 /** The index of the class with the largest probability, also of what shows none of them. */
 export const closest = ({ probabilities }) => probabilities.indexOf(Math.max(...probabilities));
@@ -57,7 +74,7 @@ export const isRefused = (digits) => digits.length === 1 && Boolean(digits[0]?.r
 
 /** The answer in large type, or a sentence for what is not a digit; of several, a dot is a blank box, a cross no digit. */
 export function headline(digits, classes) {
-  if (isSeveral(digits, classes)) return "Several digits?";
+  if (isSeveral(digits)) return isDigits(classes) ? "Several digits?" : "More than one?";
   if (isRefused(digits)) return `This does not look like ${isDigits(classes) ? "a digit" : "any of these"}`;
   if (digits.length === 1) return digits[0].class + (isSure(digits[0]) ? "" : "?");
   return digits.map((digit) => (digit?.reason ? "×" : (digit?.class ?? "·"))).join("");
@@ -68,7 +85,7 @@ export function headline(digits, classes) {
  * and how many marks of a line were left out. Empty for several digits, all sure.
  */
 export function remark(digits, classes, rejected = []) {
-  if (isSeveral(digits, classes)) return "";
+  if (isSeveral(digits)) return isDigits(classes) ? "" : "draw one at a time";
   if (isRefused(digits)) {
     const index = closest(digits[0]);
     return `closest ${classes[index]}, ${Math.floor(100 * digits[0].probabilities[index])}\u00a0%`;
@@ -84,7 +101,8 @@ export function remark(digits, classes, rejected = []) {
 
 /** The text for screen readers: the digits one by one, so that 2026 is not read as two thousand and twenty-six. */
 export function announcement(digits, classes, rejected) {
-  if (isSeveral(digits, classes)) return "There seem to be several digits. They can be read as a line.";
+  if (isSeveral(digits) && isDigits(classes)) return "There seem to be several digits. They can be read as a line.";
+  if (isSeveral(digits)) return "There seems to be more than one. Draw one at a time.";
   if (isRefused(digits)) return `${headline(digits, classes)}, ${remark(digits, classes)}`;
   const names = digits.map((digit) => (digit?.reason ? "unknown" : (digit?.class ?? "blank"))).join(" ");
   return [names, remark(digits, classes, rejected).replace("×", "unknown")].filter(Boolean).join(", ");

@@ -1,6 +1,8 @@
 /** The result: the answer in large type, the model's input, and a table of probabilities. */
 
-import { closest, headline, isRefused, isSeveral, percent, remark } from "./messages.js";
+import { closest, headline, isDigits, isRefused, isSeveral, percent, remark } from "./messages.js";
+
+const MANY = 16; // classes; the rows of more are small
 
 const element = (id) => document.getElementById(id);
 
@@ -16,6 +18,7 @@ export function setClasses(classes) {
     return row;
   });
   element("bars").tBodies[0].replaceChildren(...rows);
+  element("panel").classList.toggle("many", classes.length > MANY);
 }
 
 /**
@@ -31,8 +34,9 @@ export function render({ digits, rejected, isNumber, isStale, selected, classes,
   answer.classList.toggle("prompt", isBlank || isRefused(digits));
   answer.style.setProperty("--length", Math.max(text.length, 1));
   element("remark").textContent = isBlank ? "" : remark(digits, classes, rejected);
-  element("remark").hidden = isSeveral(digits, classes); // the button takes its place
-  element("as-line").hidden = !isSeveral(digits, classes);
+  const canBeLine = isSeveral(digits) && isDigits(classes);
+  element("remark").hidden = canBeLine; // the button takes its place
+  element("as-line").hidden = !canBeLine;
   element("panel").classList.toggle("number", isNumber);
   element("panel").classList.toggle("wide", isNumber || classes.some((name) => name.length > 1));
   element("panel").classList.toggle("stale", isStale);

@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 from playwright.sync_api import Page, expect
 
+from serving.http import nouns
 from tests.e2e.page_actions import add_file, answer, best_two, picture, refused, tab_to
 from tests.support.browser import draw, pad, stroke_paths, wait_for_answer
 
@@ -23,6 +24,7 @@ INK = """canvas => {
 }"""  # pixels
 
 DIGITS = [*"0123456789"]
+LETTERS = [*"ABCDEFGHIJ"]
 ITEMS = ["Top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Boot"]
 TEXTS = """async ([digit, classes]) => {
     const { headline, remark, announcement } = await import("/page/messages.js");
@@ -197,7 +199,14 @@ def test_a_digit_that_may_be_none_is_a_question(page: Page) -> None:
             "",
             "There seem to be several digits. They can be read as a line.",
         ),
-        ("several_digits", ITEMS, "This does not look like any of these", "closest Shirt, 70\xa0%", None),
+        ("not_a_digit", ITEMS, "This does not look like any of these", "closest Shirt, 70\xa0%", None),
+        (
+            "several_digits",
+            LETTERS,
+            "More than one?",
+            "draw one at a time",
+            "There seems to be more than one. Draw one at a time.",
+        ),
     ],
 )
 def test_what_is_no_digit_gets_a_sentence_and_the_closest_class(
@@ -206,6 +215,27 @@ def test_what_is_no_digit_gets_a_sentence_and_the_closest_class(
     texts = page.evaluate(TEXTS, [refused(reason), classes])
 
     assert texts == [headline, remark, announcement or f"{headline}, {remark}"]
+
+
+@pytest.mark.parametrize(
+    ("classes", "title", "prompt"),
+    [
+        (DIGITS, "Handwritten digits", "Draw a digit"),
+        ([*"LTX"], "Handwritten letters", "Draw one of these: L, T, X"),
+        ([*"ABCDEFGHIJKLMNOPQRSTUVWXYZ"], "Handwritten letters", "Draw a letter"),
+        ([*DIGITS, *LETTERS], "Handwritten characters", "Draw a character"),
+        (ITEMS, "What is it?", f"Draw one of these: {', '.join(ITEMS)}"),
+        ([f"item {number}" for number in range(20)], "What is it?", "Draw one of the things that are listed here"),
+    ],
+)
+def test_the_title_and_the_prompt_follow_the_classes(page: Page, classes: list[str], title: str, prompt: str) -> None:
+    texts = """async (classes) => {
+        const { title, prompt } = await import("/page/messages.js");
+        return [title(classes), prompt(classes)];
+    }"""
+
+    assert page.evaluate(texts, classes) == [title, prompt]
+    assert nouns.title(tuple(classes)) == title
 
 
 def test_what_is_no_digit_is_shown_with_dimmed_bars(page: Page) -> None:

@@ -6,10 +6,11 @@ from pathlib import Path
 import numpy as np
 
 from pipeline.data.image import preprocess
-from pipeline.data.own_data import folder_sha256
+from pipeline.data.own_source import folder_sha256
 from serving.model import Model
 from tests.support import project_clone
-from tests.support.made_letters import STROKES, letter, write_letters
+from tests.support.made_letters import write_letters
+from tests.support.synthetic_digits import draw
 
 
 def test_a_folder_of_letters_becomes_a_model_that_reads_them(tmp_path: Path) -> None:
@@ -29,8 +30,8 @@ def test_a_folder_of_letters_becomes_a_model_that_reads_them(tmp_path: Path) -> 
     assert model.reproduces_golden()
     assert "one item" in (tmp_path / "artifacts/export/model_card.md").read_text(encoding="utf-8")
     rng = np.random.default_rng(7)
-    for label, name in enumerate(STROKES):
+    for label, name in enumerate(model.classes):
         picture = io.BytesIO()
-        letter(name, rng).save(picture, "PNG")
+        draw(name, rng, "paint").save(picture, "PNG")
         probabilities, _ = model.classify(preprocess(picture.getvalue(), model.preprocessing).image[None])
         assert probabilities[0].argmax() == label, name

@@ -197,3 +197,24 @@ def test_a_search_before_the_data_is_there_names_the_command(tmp_path: Path) -> 
     assert done.returncode == 1
     assert "`dvc repro normalise` writes what a search trains on" in done.stderr
     assert not (clone.folder / ".cache/search").exists()
+
+
+@pytest.mark.parametrize(
+    ("values", "expected"),
+    [
+        (["NAME=wrong"], "pipeline/searches: got 'wrong', expected one of cnn"),
+        (["TRIALS=many"], "argument --trials: got 'many', expected a whole number of at least 1"),
+        (["SEEDS=-1"], "argument --seeds: got '-1', expected a whole number of at least 0"),
+        (["SEARCH_STORAGE=postgres"], "SEARCH_STORAGE: expected a database at postgres, got"),
+    ],
+)
+def test_what_is_wrong_with_a_search_is_reported_before_anything_is_computed(
+    tmp_path: Path, values: list[str], expected: str
+) -> None:
+    clone = project_clone.make(tmp_path / "clone")
+
+    done = clone.run("make", "--old-file=.venv/locked", "search", *values)
+
+    assert done.returncode != 0
+    assert expected in done.stderr
+    assert not (clone.folder / "artifacts/download").exists()

@@ -20,25 +20,36 @@ def pad(page: Page, index: int = 0) -> Locator:
 
 
 def stroke_paths(
-    canvas: Locator, digit: int, left: float | None = None, height: float = 0.7, hand: int | None = None
+    canvas: Locator,
+    character: int | str,
+    left: float | None = None,
+    height: float = 0.7,
+    hand: int | None = None,
 ) -> list[Points]:
-    """The strokes of a digit in pixels of the page: `height` pad heights tall, in the middle of the pad or `left` pad
-    widths from its edge; as most people write it, or as the hand with this number does."""
+    """The strokes of a digit or letter in pixels of the page: `height` pad heights tall, in the middle of the pad or
+    `left` pad widths from its edge; as most people write it, or as the hand with this number does."""
     box = canvas.bounding_box()
     assert box is not None
     size = (0.7 * box["height"], height * box["height"])
-    rng, template = (np.random.default_rng(digit), 0) if hand is None else (np.random.default_rng(hand), None)
-    strokes = fit(write(digit, rng, template), size)
+    seed = ord(character) if isinstance(character, str) else character
+    rng, template = (np.random.default_rng(seed), 0) if hand is None else (np.random.default_rng(hand), None)
+    strokes = fit(write(character, rng, template), size)
     corner = (np.array([box["width"], box["height"]]) - np.vstack(strokes).max(axis=0)) / 2
     if left is not None:
         corner[0] = left * box["width"]
     return [np.vstack([stroke[::3], stroke[-1:]]) + corner + [box["x"], box["y"]] for stroke in strokes]
 
 
-def draw(canvas: Locator, digit: int, left: float | None = None, height: float = 0.7, hand: int | None = None) -> None:
-    """Draw a digit with the mouse, placed as in `stroke_paths`."""
+def draw(
+    canvas: Locator,
+    character: int | str,
+    left: float | None = None,
+    height: float = 0.7,
+    hand: int | None = None,
+) -> None:
+    """Draw a digit or letter with the mouse, placed as in `stroke_paths`."""
     mouse = canvas.page.mouse
-    for path in stroke_paths(canvas, digit, left, height, hand):
+    for path in stroke_paths(canvas, character, left, height, hand):
         (x, y), *rest = path.tolist()
         mouse.move(x, y)
         mouse.down()

@@ -1,35 +1,31 @@
-"""Made letters: pictures of L, T and X, drawn by strokes that vary."""
+"""Made letters: pictures of capital letters as people draw them on a screen.
 
+`python -m tests.support.made_letters FOLDER COUNT` writes COUNT pictures of each letter, and prints the checksum that
+`download.own.checksum` needs.
+"""
+
+import sys
+from collections.abc import Iterable
 from pathlib import Path
-from typing import Final
 
 import numpy as np
-from PIL import Image, ImageDraw
 
-STROKES: Final = {  # from point to point, in shares of the letter's box
-    "L": (((0.1, 0), (0.1, 1)), ((0.1, 1), (0.9, 1))),
-    "T": (((0, 0), (1, 0)), ((0.5, 0), (0.5, 1))),
-    "X": (((0, 0), (1, 1)), ((1, 0), (0, 1))),
-}
-SIDE: Final = 64  # pixels
+from pipeline.data.own_source import folder_sha256
+from tests.support.letter_templates import LETTERS
+from tests.support.synthetic_digits import draw
+
+MEDIA = ("paint", "paint", "colour", "grey")
 
 
-def letter(name: str, rng: np.random.Generator) -> Image.Image:
-    """Dark ink on light paper."""
-    picture = Image.new("L", (SIDE, SIDE), 250)
-    draw = ImageDraw.Draw(picture)
-    left, top, size = rng.uniform(6, 16), rng.uniform(6, 16), rng.uniform(32, 42)
-    for stroke in STROKES[name]:
-        points = [(left + size * x + rng.normal(0, 1), top + size * y + rng.normal(0, 1)) for x, y in stroke]
-        draw.line(points, fill=20, width=int(rng.integers(3, 6)))
-    return picture
-
-
-def write_letters(folder: Path, count: int, seed: int = 1) -> Path:
+def write_letters(folder: Path, count: int, seed: int = 1, letters: Iterable[str] = "LTX") -> Path:
     """Write `count` pictures of each letter to `<letter>/<number>.png` in the folder, which is returned."""
-    rng = np.random.default_rng(seed)
-    for name in STROKES:
+    for name in letters:
         (folder / name).mkdir(parents=True)
         for number in range(count):
-            letter(name, rng).save(folder / name / f"{number:03}.png")
+            rng = np.random.default_rng([seed, ord(name), number])
+            draw(name, rng, MEDIA[number % len(MEDIA)]).save(folder / name / f"{number:04}.png")
     return folder
+
+
+if __name__ == "__main__":
+    print(folder_sha256(write_letters(Path(sys.argv[1]), int(sys.argv[2]), letters=LETTERS)))

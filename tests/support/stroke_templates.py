@@ -12,6 +12,8 @@ import numpy as np
 import numpy.typing as npt
 from PIL import Image, ImageDraw
 
+from tests.support.letter_templates import LETTERS
+
 Points = npt.NDArray[np.float64]  # (P, 2): x, y (downwards), along one stroke
 Ink = npt.NDArray[np.float64]  # (H, W), 0 = paper, 1 = covered by the pen
 Size = tuple[int, int]  # width, height in pixels
@@ -88,13 +90,13 @@ SUPERSAMPLING = 4  # strokes are drawn this many times larger, then averaged: sm
 POINT_SPACING = 0.02  # between neighbouring points of a stroke; the digit is about 1 high
 
 
-def write(digit: int, rng: np.random.Generator, template: int | None = None) -> list[Points]:
-    """Strokes of one handwritten digit, about 1 high at an arbitrary position.
+def write(character: int | str, rng: np.random.Generator, template: int | None = None) -> list[Points]:
+    """Strokes of one handwritten digit or capital letter, about 1 high at an arbitrary position.
 
     Neighbouring points in a stroke are `POINT_SPACING` apart. `template` indexes
-    `TEMPLATES[digit]`, modulo its length; without it one is chosen at random.
+    the templates of the character, modulo their number; without it one is chosen at random.
     """
-    templates = TEMPLATES[digit]
+    templates = LETTERS[character] if isinstance(character, str) else TEMPLATES[character]
     chosen = int(rng.integers(len(templates))) if template is None else template % len(templates)
     speed = rng.uniform(0.5, 1.7)  # a faster hand is less exact and trembles more
     hand = _random_affine(rng)

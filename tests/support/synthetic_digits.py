@@ -135,20 +135,20 @@ PICTURE_SUFFIXES = {".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp", ".tif", ".
 
 
 def draw(
-    digit: int,
+    character: int | str,
     rng: np.random.Generator,
     medium: str | None = None,
     template: int | None = None,
 ) -> Image.Image:
-    """A picture of one digit, in the mode that fits its medium (RGB, RGBA, L or I;16).
+    """A picture of one digit or letter, in the mode that fits its medium (RGB, RGBA, L or I;16).
 
-    `medium` is a key of `MEDIA`, `template` indexes `TEMPLATES[digit]`; either is
-    chosen at random when it is left out. The digit takes half to nine tenths of the
+    `medium` is a key of `MEDIA`, `template` indexes the templates of the character; either is
+    chosen at random when it is left out. The character takes half to nine tenths of the
     canvas's width or height, is seldom centred, and is never cut off.
     """
     finish, _, sizes, pen_widths = MEDIA[medium or MEDIA_PER_DIGIT[rng.integers(len(MEDIA_PER_DIGIT))]]
     size = sizes[rng.integers(len(sizes))]
-    strokes = write(digit, rng, template)
+    strokes = write(character, rng, template)
     min_share = 0.5 if min(size) > 64 else 0.7  # a small canvas is filled
     extent = rng.uniform(min_share, 0.9) * np.array(size)
     pen_width = max(1.6, np.exp(rng.uniform(*np.log(pen_widths))) * extent.min())

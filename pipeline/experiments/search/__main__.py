@@ -23,7 +23,7 @@ from optuna.trial import FrozenTrial, TrialState
 from pipeline.core import entrypoint
 from pipeline.core.config import PARAMS_FILE
 from pipeline.core.errors import TrainingError
-from pipeline.experiments.declarations import positive
+from pipeline.experiments.declarations import positive, whole
 from pipeline.experiments.search.apply import apply
 from pipeline.experiments.search.comparison import BEST, DEFAULT, compare, kept_epochs, open_comparison
 from pipeline.experiments.search.runs import SearchRuns
@@ -138,14 +138,19 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--trials", type=positive, help="in all, with those of earlier calls; default: as declared")
     parser.add_argument("--seconds", type=positive, help="after which no trial is started")
     parser.add_argument("--workers", type=positive, default=os.cpu_count(), help="processes; default: one per core")
-    parser.add_argument("--seeds", type=int, default=5, help="of the comparison with params.yaml; 0: none")
-    parser.add_argument("--apply", action="store_true", help="write the best trial to params.yaml, and train nothing")
+    parser.add_argument("--seeds", type=whole, default=5, help="of the comparison with params.yaml; 0: none")
+    action = parser.add_mutually_exclusive_group()
+    action.add_argument("--apply", action="store_true", help="write the best trial to params.yaml, and train nothing")
+    action.add_argument("--check", action="store_true", help="report what is wrong with the search, and train nothing")
     return parser.parse_args()
 
 
 def main() -> None:
     arguments = parse_arguments()
     search = Search.load(arguments.name)
+    if arguments.check:
+        open_storage(search.name)
+        return
     load_data()  # raises before anything is written
     study = open_search(search, open_storage(search.name), search.study_name())
     if arguments.apply:

@@ -31,8 +31,12 @@ RETRIES: Final = "retries"  # and how often it was started again
 
 
 def storage_url(name: str) -> str:
-    """SEARCH_STORAGE, or a SQLite file by default."""
-    return os.environ.get("SEARCH_STORAGE") or f"sqlite:///.cache/search/{name}.db"
+    """SEARCH_STORAGE, or a SQLite file by default.
+
+    `postgresql:` alone stands for the driver that is installed: since version 2.1, SQLAlchemy takes it for psycopg 3.
+    """
+    url = os.environ.get("SEARCH_STORAGE") or f"sqlite:///.cache/search/{name}.db"
+    return f"postgresql+psycopg2:{url.removeprefix('postgresql:')}" if url.startswith("postgresql:") else url
 
 
 def open_storage(name: str) -> RDBStorage:
