@@ -6,6 +6,7 @@ from typing import Any
 from pipeline.data.dataset import Description
 from pipeline.model.summary import Layer
 
+
 def model_card(
     description: Description,
     training: Mapping[str, Any],
