@@ -8,9 +8,17 @@ from torch import Tensor
 
 from pipeline.data.dataset import Split
 from pipeline.training import outliers
-from pipeline.training.drawn_characters import POINTS, draw_digits, draw_others, parse_templates
+from pipeline.training.drawn_characters import (
+    LOOKALIKE,
+    POINTS,
+    draw_digits,
+    draw_others,
+    other_templates,
+    parse_templates,
+)
+from pipeline.training.outlier_templates import LOOKALIKES, OTHERS
 from pipeline.training.outliers import make_outliers
-from pipeline.training.stroke_templates import DIGITS, OTHERS
+from pipeline.training.stroke_templates import DIGITS
 
 CPU = torch.device("cpu")
 
@@ -77,6 +85,17 @@ def test_pens_are_thin_and_thick() -> None:
     assert ink.quantile(0.95) > 150
 
 
+def test_letters_that_are_written_like_digits_are_drawn_rarely_and_all_others_equally_often() -> None:
+    templates, shares = other_templates(CPU)
+    assert len(templates.points) == len(shares) == len(OTHERS) + len(LOOKALIKES)
+    others, lookalikes = shares.split([len(OTHERS), len(LOOKALIKES)])
+    assert float(lookalikes.sum()) == pytest.approx(LOOKALIKE)
+    assert float(others.sum()) == pytest.approx(1 - LOOKALIKE)
+    for same in (others, lookalikes):
+        assert same.min() == same.max()
+    assert lookalikes.max() < 0.5 * others.min()
+
+
 def test_a_line_passes_through_its_points_and_is_not_drawn_where_the_pen_is_lifted() -> None:
     templates = parse_templates(["0,0 0,100* 50,100 | 100,0 100,100"], CPU)
     (line,) = templates.weights @ templates.points
@@ -89,7 +108,7 @@ def test_a_line_passes_through_its_points_and_is_not_drawn_where_the_pen_is_lift
     assert (lengths > 1.5 * lengths.median()).sum() == 1  # evenly spaced, but for the lift
 
 
-@pytest.mark.parametrize("text", [text for texts in (*DIGITS, OTHERS) for text in texts])
+@pytest.mark.parametrize("text", [text for texts in (*DIGITS, OTHERS, LOOKALIKES) for text in texts])
 def test_a_template_is_a_character_about_as_large_as_its_box(text: str) -> None:
     templates = parse_templates([text], CPU)
     low, high = (templates.weights @ templates.points)[0].aminmax(dim=0)
@@ -142,3 +161,15 @@ def test_halves_of_a_digit_are_not_completed_by_those_of_the_same_digit() -> Non
     zeros[:, :, 8:20, 12:16] = 0  # symmetrical: two halves make it whole again
     made = make_outliers(zeros, torch.zeros(8, dtype=torch.int64), 200, False, generator())
     assert (torch.cdist(made.flatten(1), zeros.flatten(1)[:1]) < 0.5).sum() < 0.1 * len(made)
+
+
+def test_objects_are_filled_with_holes_and_half_of_them_are_symmetrical() -> None:
+    made = outliers.objects(torch.zeros(400, 1, 28, 28), generator())
+    assert made.shape == (400, 1, 28, 28)
+    assert made.min() >= 0
+    assert made.max() <= 1
+    symmetrical = torch.isclose(made, made.flip(3), atol=1e-4).flatten(1).all(dim=1).float().mean()
+    assert 0.4 < symmetrical < 0.6
+    assert (made[:, 0, 10:18, 10:18] > 0.1).float().mean() > 0.5
+    has_ink_beside = (made[..., 14, :14].amax(dim=2) > 0.4) & (made[..., 14, 14:].amax(dim=2) > 0.4)
+    assert ((made[..., 14, 14] < 0.1) & has_ink_beside).float().mean() > 0.03

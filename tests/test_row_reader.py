@@ -166,6 +166,13 @@ def test_the_strokes_of_digits_are_not_rules(number: str) -> None:
         assert (erase_rules(cropped) == cropped).all()
 
 
+def test_the_tops_of_neighbouring_digits_in_a_tiny_picture_are_not_a_rule() -> None:
+    ink = np.zeros((28, 28), np.uint8)
+    for left in (2, 13):  # two sevens, two pixels apart
+        ink[8, left : left + 9] = ink[8:18, left + 8] = 255
+    assert (erase_rules(ink) == ink).all()
+
+
 @pytest.mark.parametrize("overlap", [1, 4, 7])
 def test_zeros_whose_loops_touch_are_cut(model: SimilarityModel, overlap: int) -> None:
     assert text(read_row(model, row("3000", gap=-overlap))) == "3000"

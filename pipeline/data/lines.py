@@ -19,6 +19,7 @@ MAX_THICKNESS: Final = 1.8  # stroke widths
 THIN_PART: Final = 0.2  # quantile of the heights along a line: strokes that run along it are thicker
 CROSSING: Final = 1.5  # thicknesses of a line, and a pixel: higher ink in a column is a stroke that crosses it
 MAX_BREAK: Final = 2  # pixels, in a line
+MAX_BREAK_SHARE: Final = 0.04  # of the picture's width: in a tiny picture two digits are a few pixels apart
 MIN_THIN: Final = 0.5  # of a line's columns; of a stroke of digits, more is thicker
 MIN_SHARE: Final = 0.2  # of the picture's side; shorter lines are not looked for
 MIN_SPAN: Final = 0.97  # of the picture's side, of a line from border to border; a shorter upright line may be a 1
@@ -139,6 +140,7 @@ def _extent(mask: Mask, start: float, slope: float, middle: int, thickness: floa
     covered = (mask[np.clip(window, 0, height - 1), np.arange(width)[:, None]] & is_inside).any(axis=1)
     covered[middle] = True
     columns = np.flatnonzero(covered)
-    groups = np.cumsum(np.diff(columns, prepend=columns[0]) > 1 + MAX_BREAK)
+    max_break = min(MAX_BREAK, int(MAX_BREAK_SHARE * width))
+    groups = np.cumsum(np.diff(columns, prepend=columns[0]) > 1 + max_break)
     here = columns[groups == groups[np.searchsorted(columns, middle)]]
     return int(here[0]), int(here[-1]) + 1

@@ -15,11 +15,13 @@ import torch
 from torch import Tensor
 
 from pipeline.data.limits import DIGIT_SIDE, SIDE
-from pipeline.training.stroke_templates import DIGITS, OTHERS
+from pipeline.training.outlier_templates import LOOKALIKES, OTHERS
+from pipeline.training.stroke_templates import DIGITS
 
 POINTS: Final = 64  # along all strokes of a character: neighbours are less than a pixel apart
 DENSE: Final = 16  # points of a curve between two of a template's points, before they are spaced evenly
 SCRIBBLES: Final = 0.25  # share of the characters that are no digits whose template's points are moved anywhere
+LOOKALIKE: Final = 0.02  # share of them that is a letter that many people write like a digit
 MIN_SCRIBBLE: Final = 6  # points of a template; fewer give lines that look like a 1
 BLOCKS: Final = 0.12  # share that is drawn with blocks of several pixels
 
@@ -42,10 +44,10 @@ def draw_digits(count: int, generator: torch.Generator) -> tuple[Tensor, Tensor]
 
 def draw_others(count: int, generator: torch.Generator) -> Tensor:
     """Pixels `(count, 1, 28, 28)` of letters, symbols and scribbles."""
-    templates = _others(generator.device)
-    chosen = torch.randint(len(templates.points), (count,), generator=generator, device=generator.device)
+    templates, shares = other_templates(generator.device)
+    chosen = torch.multinomial(shares, count, replacement=True, generator=generator)
     points = templates.points[chosen]
-    has_many = (points != 0).any(dim=2).sum(dim=1) >= MIN_SCRIBBLE
+    has_many = ((points != 0).any(dim=2).sum(dim=1) >= MIN_SCRIBBLE) & (chosen < len(OTHERS))
     anywhere = (has_many & (_uniform((count,), 0, 1, generator) < SCRIBBLES))[:, None, None]
     points = torch.where(anywhere, torch.rand(points.shape, generator=generator, device=generator.device), points)
     return _draw(points, templates.weights[chosen], generator)
@@ -58,8 +60,10 @@ def _digits(device: torch.device) -> tuple[Templates, Tensor]:
 
 
 @lru_cache
-def _others(device: torch.device) -> Templates:
-    return parse_templates(OTHERS, device)
+def other_templates(device: torch.device) -> tuple[Templates, Tensor]:
+    """The templates of OTHERS and LOOKALIKES, and the share `(T,)` of each."""
+    shares = [(1 - LOOKALIKE) / len(OTHERS)] * len(OTHERS) + [LOOKALIKE / len(LOOKALIKES)] * len(LOOKALIKES)
+    return parse_templates(OTHERS + LOOKALIKES, device), torch.tensor(shares, device=device)
 
 
 def parse_templates(texts: Sequence[str], device: torch.device) -> Templates:

@@ -14,6 +14,7 @@ from pipeline.data.limits import SIDE
 from pipeline.training.drawn_characters import draw_others
 
 DRAWN: Final = 0.55  # share of drawn characters, if the classes are digits
+OBJECT_PARTS: Final = 6
 NOISE_SIDES: Final = (3, 5, 8, 14, 28)  # pixels of noise, enlarged to the image
 
 
@@ -27,7 +28,7 @@ def make_outliers(images: Tensor, labels: Tensor, count: int, are_digits: bool, 
     one, other = images[order]
     alone = [tiles(one, generator), noise(one, generator), inverted(one, generator)]
     if are_digits:
-        alone.append(silhouettes(one, generator))
+        alone += [silhouettes(one, generator), objects(one, generator)]
     pairs = [overlaid(one, other, generator), side_by_side(one, other), halves(one, other, generator)]
     kind = torch.randint(len(alone + pairs), order.shape[1:], generator=generator, device=images.device)
     # Two halves of zeros may be a zero.
@@ -81,6 +82,32 @@ def silhouettes(images: Tensor, generator: torch.Generator) -> Tensor:
     contrast = torch.rand(count, 1, 1, 1, generator=generator, device=device)
     margin = (axis.abs() < 1.05)[:, None] & (axis.abs() < 1.05)
     return (8 * inside).sigmoid() * (0.8 + 0.5 * contrast * shade).clamp(0, 1) * margin
+
+
+def objects(images: Tensor, generator: torch.Generator) -> Tensor:
+    """Rounded and angular parts of different shades, one upon another; a part as light as paper is a hole. Half are
+    symmetrical."""
+    count, device = len(images), images.device
+
+    def uniform(low: float, high: float) -> Tensor:
+        return low + (high - low) * torch.rand(OBJECT_PARTS, count, 1, 1, 1, generator=generator, device=device)
+
+    axis = torch.linspace(-1.4, 1.4, SIDE, device=device)
+    across, down = axis.expand(count, 1, SIDE, SIDE), axis[:, None].expand(count, 1, SIDE, SIDE)
+    symmetrical = torch.rand(count, 1, 1, 1, generator=generator, device=device) < 0.5
+    across = torch.where(symmetrical, across.abs(), across)
+    x, y, angle = across - uniform(-0.7, 0.7), down - uniform(-0.7, 0.7), uniform(-0.8, 0.8)
+    u = (angle.cos() * x + angle.sin() * y) / uniform(0.15, 0.8)
+    v = (angle.cos() * y - angle.sin() * x) / uniform(0.15, 0.8)
+    radius = torch.where(uniform(0, 1) < 0.5, torch.hypot(u, v), torch.maximum(u.abs(), v.abs()))
+    inside = (12 * (1 - radius)).sigmoid()
+    shades = uniform(0, 1) * (uniform(0, 1) < 0.7)
+    shades[0] = 1
+    made = torch.zeros_like(across)
+    for part, shade in zip(inside, shades, strict=True):
+        made = torch.lerp(made, shade.expand_as(part), part)
+    made = made * ((axis.abs() < 1.05)[:, None] & (axis.abs() < 1.05))
+    return made / made.amax(dim=(2, 3), keepdim=True).clamp_min(0.2)
 
 
 def overlaid(one: Tensor, other: Tensor, generator: torch.Generator) -> Tensor:
