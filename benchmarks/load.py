@@ -32,6 +32,8 @@ class Connection(asyncio.Protocol):
 
     def send(self, request: bytes) -> asyncio.Future[int]:
         """The status of the response. Raises ConnectionError if the server closes the connection instead."""
+        if self.transport.is_closing():
+            raise ConnectionResetError("the server closed the connection")
         self.waiting = asyncio.get_running_loop().create_future()
         self.transport.write(request)
         return self.waiting

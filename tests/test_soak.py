@@ -7,7 +7,9 @@ import pytest
 from benchmarks.soak import Window, grown
 from benchmarks.traffic import Kind, arrivals
 
-CALM = Window(requests=1000, refused=50, memory=230.0, handles=60, threads=12, p50=1.0, p99=9.0, p99_picture=20.0)
+CALM = Window(
+    requests=1000, refused=50, memory=230.0, handles=60, threads=12, processor=400.0, p50=1.0, p99=9.0, p99_picture=20.0
+)
 
 
 def test_what_stays_as_it_is_is_no_growth() -> None:
@@ -24,7 +26,8 @@ def test_a_warm_up_in_the_first_quarter_is_no_growth() -> None:
         ("memory", 5.0, "memory: from 250.0 to 280.0 MB"),
         ("handles", 2, "handles: from 68.0 to 80.0"),
         ("threads", 1, "threads: from 16.0 to 22.0"),
-        ("p50", 0.25, "p50: from 2.0 to 3.5 ms"),
+        ("processor", 40.0, "processor: from 560.0 to 800.0 µs"),
+        ("p50", 1.0, "p50: from 5.0 to 11.0 ms"),
     ],
 )
 def test_what_grows_from_window_to_window_is_named(field: str, step: float, sentence: str) -> None:
