@@ -74,7 +74,7 @@ def test_a_make_target_that_hooks_or_the_devcontainer_name_exists(target: str) -
     assert target in TARGETS
 
 
-def test_the_devcontainer_forwards_the_ports_of_make_serve_and_make_ui() -> None:
+def test_the_devcontainer_forwards_the_ports_of_make_serve_make_review_and_make_ui() -> None:
     ports = re.findall(r"^\w+: PORT \?= (\d+)$", MAKEFILE, re.MULTILINE)
 
     assert sorted(map(str, DEVCONTAINER["forwardPorts"])) == sorted(ports)

@@ -28,7 +28,7 @@ HANDS = 200  # at most, that draw until so many have been read wrongly
 @pytest.fixture(scope="module")
 def clone(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     folder = tmp_path_factory.mktemp("corrections")
-    clone = small_champion(folder / "clone")
+    clone = small_champion(folder / "clone", epochs=4)
     clone.environment["BENTOML_HOME"] = str(folder / "bentoml")
     clone.check_output("python", "-m", "pipeline.packaging.bento")
     return clone
