@@ -94,7 +94,9 @@ rollback: .venv/locked ## make the former champion the champion again (NAME=…)
 bento: .venv/locked ## build a Bento of the registered champion (NAME=… VERSION=… ALIAS=…)
 	@python -m pipeline.packaging.bento $(BENTO)
 
-serve: bento ## serve the Bento on http://127.0.0.1:3000 (PORT=…, and the variables of make bento)
+# BentoML's worker runs in another folder.
+serve: export PREDICTION_LOG := $(if $(LOG),$(if $(filter -,$(LOG)),-,$(abspath $(LOG))),$(PREDICTION_LOG))
+serve: bento ## serve the Bento on http://127.0.0.1:3000 (PORT=… LOG=predictions.jsonl, and the variables of make bento)
 	@python -m serving.port "$(PORT)"
 	@echo "page     http://127.0.0.1:$(PORT)/           the API   http://127.0.0.1:$(PORT)/docs"
 	@echo "metrics  http://127.0.0.1:$(PORT)/metrics    (Ctrl-C stops it)"
@@ -153,6 +155,10 @@ bench-serving: bento ## compare the service with baselines: requests per second,
 bench-reading: .venv/locked ## measure how many rows of digits are read without an error
 	@python -m benchmarks.row_accuracy
 
+drift: .venv/locked ## compare a prediction log with the test set: LOG=predictions.jsonl (LAST=1000 REFERENCE=model.onnx)
+	@test -n "$(LOG)" || { echo "error: expected LOG=file, a prediction log: make serve LOG=predictions.jsonl writes one"; exit 1; }
+	@python -m pipeline.monitoring "$(LOG)" $(if $(LAST),--last "$(LAST)") $(if $(REFERENCE),--reference "$(REFERENCE)")
+
 judge: .venv/locked ## judge the model, or a service (URL=…), on labelled pictures: PICTURES=folder (MODEL=… OUT=… NO_MLFLOW=1)
 	@test -n "$(PICTURES)" || { echo "error: expected PICTURES=folder, a folder of labelled pictures"; exit 1; }
 	@python -m benchmarks.judge "$(PICTURES)" $(if $(URL),--url "$(URL)") $(if $(MODEL),--model "$(MODEL)") \
@@ -185,4 +191,4 @@ lock: .venv/locked ## update requirements.lock from pyproject.toml, and pipeline
 
 .PHONY: help install demo repro check lint test-unit test test-e2e ui track promote rollback bento serve container experiment \
 	best fast fastest fashion textbook sweep questions notebook search search-apply fuzz kills attack flips bench-training bench-serving \
-	bench-reading bench-pipeline judge screenshots handwriting lock
+	bench-reading bench-pipeline judge drift screenshots handwriting lock

@@ -3,15 +3,16 @@ own handwriting.
 
 Reads    artifacts/train/model/; artifacts/download/: the test set; artifacts/normalise/: the validation images, from
          which outliers are made; data/: own handwriting.
-Writes   artifacts/score/: metrics.json, predictions.csv, reliability.csv, coverage.csv; tables/: confusion_matrix.csv,
-         per_class.csv, first.csv, worst.csv, slices.csv, corruptions.csv, handwriting.csv,
-         handwriting_reliability.csv; figures/: worst.png, reliability.png, coverage.png, handwriting.png. That of
-         slices is empty unless pictures are preprocessed by their ink, those of handwriting unless the data set is of
-         digits.
+Writes   artifacts/score/: metrics.json, predictions.csv, reliability.csv, coverage.csv; reference.json, with which
+         answers of the service are compared; tables/: confusion_matrix.csv, per_class.csv, first.csv, worst.csv,
+         slices.csv, corruptions.csv, handwriting.csv, handwriting_reliability.csv; figures/: worst.png,
+         reliability.png, coverage.png, handwriting.png. That of slices is empty unless pictures are preprocessed by
+         their ink, those of handwriting unless the data set is of digits.
 Decides  nothing: the test set is scored once, and nothing is chosen by it.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -24,6 +25,7 @@ from pipeline.core.files import write_bytes, write_csv, write_json
 from pipeline.data import handwriting
 from pipeline.data.dataset import Description, Split, load_description, load_split
 from pipeline.model import classifier
+from pipeline.monitoring.reference import Reference, describe
 from pipeline.reports.calibration import Bin, auroc, coverage_accuracy
 from pipeline.reports.metrics import confusion_matrix, per_class
 from pipeline.reports.plots import coverage_curve, reliability_diagram
@@ -129,6 +131,12 @@ def save_calibration(predicted: Predicted) -> None:
     write_bytes(OUT / "figures" / "coverage.png", coverage_curve(curves))
 
 
+def reference_of(test: Split, predictions: Predictions, classes: Sequence[str]) -> Reference:
+    """How the test images and their answers are distributed, as the service would answer them."""
+    is_none = predictions.is_refused | ~test.images.any(axis=(1, 2))
+    return Reference.of(describe(test.images, predictions.probabilities, predictions.scores, is_none), classes)
+
+
 def score_robustness(
     network: classifier.Classifier, test: Split, predictions: Predictions, description: Description, params: Params
 ) -> dict[str, Any]:
@@ -161,6 +169,7 @@ def main() -> None:
     save_test(*predicted["test"], description.classes, params)
     save_own(own, own_predictions, description.classes)
     save_calibration(predicted)
+    write_json(OUT / "reference.json", asdict(reference_of(*predicted["test"], description.classes)))
     scores: dict[str, Any] = {name: compute_metrics(*pair) for name, pair in predicted.items()}
     robustness = score_robustness(network, *predicted["test"], description, params)
     write_json(OUT / "metrics.json", scores | robustness)

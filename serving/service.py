@@ -19,6 +19,7 @@ from starlette.types import ASGIApp
 
 from serving import integrity
 from serving.http.schemas import Prediction, Predictions, Reading
+from serving.monitoring.prediction_log import PredictionLog
 
 # As BentoML reads `np.ndarray`; importing numpy would start the service 50 ms later.
 Array = Annotated[Any, TensorSchema("numpy-array")]
@@ -57,6 +58,14 @@ def check_model(arguments: Arguments) -> None:
         sys.exit(f"error: {error}")
 
 
+def check_log() -> None:
+    """Exit with a sentence if the prediction log is configured and cannot be written."""
+    try:
+        PredictionLog.configured(os.environ)
+    except (OSError, ValueError) as error:
+        sys.exit(f"error: prediction log: {error}")
+
+
 def http_api(app: ASGIApp) -> ASGIApp:
     """The middlewares in front of BentoML's application `app`. Called when a worker starts."""
     # Metrics in memory: there is one worker, and a second service on this machine would empty the folder of the first.
@@ -71,7 +80,7 @@ def http_api(app: ASGIApp) -> ASGIApp:
     watchdog = Watchdog()
     watchdog.watch(asyncio.get_running_loop())
     api = HttpApi(app, lambda: bentoml.get_current_service().model, watchdog)
-    return with_cors(LimitsMiddleware(api), cors_settings())
+    return with_cors(LimitsMiddleware(api, monitor=lambda: bentoml.get_current_service().monitor), cors_settings())
 
 
 def as_json(answer: dict[str, Any]) -> Any:
@@ -80,6 +89,7 @@ def as_json(answer: dict[str, Any]) -> Any:
 
 
 check_model(arguments)
+check_log()
 
 
 @bentoml.service(
@@ -110,9 +120,11 @@ class Digits:
     def __init__(self) -> None:
         from serving.http import metrics
         from serving.model import Model
+        from serving.monitoring.monitor import started_monitor
 
         path = Path(self.stored.path_of(integrity.FILE))
         self.model = Model(path, arguments.model, arguments.labels)
+        self.monitor = started_monitor(self.model, PredictionLog.configured(os.environ))
         metrics.MODEL.labels(self.model.tag).set(1)
         gc.freeze()  # imported objects stay: scanning them for garbage took 50 ms from time to time
         gc.collect()  # the next one comes when there is a quarter more than this one leaves: soon, and it is short

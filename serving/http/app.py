@@ -115,11 +115,14 @@ class HttpApi:
     async def read(self, request: Request) -> Response:
         return await self._picture(handlers.read, request)
 
-    async def _picture(self, answer_to: Callable[[Model, bytes, bool], dict[str, Any]], request: Request) -> Response:
+    async def _picture(
+        self, answer_to: Callable[[Model, bytes, bool, handlers.Observe], dict[str, Any]], request: Request
+    ) -> Response:
         model, (content, seen) = self.model(), await picture_upload(request)
+        observe = request.scope.get("observe", handlers.ignore)
 
         def work() -> dict[str, Any]:
-            answer = answer_to(model, content, seen)
+            answer = answer_to(model, content, seen, observe)
             metrics.count_picture(answer)
             return answer
 
@@ -127,9 +130,10 @@ class HttpApi:
 
     async def predict_batch(self, request: Request) -> Response:
         model, (length, images) = self.model(), await image_batch(request)
+        observe = request.scope.get("observe", handlers.ignore)
 
         def work() -> dict[str, Any]:
-            answer = handlers.predict_batch(model, images())
+            answer = handlers.predict_batch(model, images(), observe)
             metrics.count_batch(answer, model.classes)
             return answer
 

@@ -15,10 +15,11 @@ from serving.http.limits_middleware import LimitsMiddleware
 from serving.http.uvicorn_protocol import Protocol
 from serving.http.watchdog import Watchdog
 from serving.model import Model
+from serving.monitoring.monitor import Monitor
 
 
-def service(model: Model, limits: Limits = DEFAULT_LIMITS) -> LimitsMiddleware:
-    return LimitsMiddleware(HttpApi(bentoml_app, lambda: model, Watchdog()), limits)
+def service(model: Model, limits: Limits = DEFAULT_LIMITS, monitor: Monitor | None = None) -> LimitsMiddleware:
+    return LimitsMiddleware(HttpApi(bentoml_app, lambda: model, Watchdog()), limits, lambda: monitor)
 
 
 async def bentoml_app(scope: Scope, receive: Receive, send: Send) -> None:
