@@ -152,7 +152,10 @@ def test_bentoml_writes_where_it_may() -> None:
 
 
 def test_the_service_gets_the_same_settings_in_compose_and_in_kubernetes() -> None:
-    assert environment(SERVICE) == SERVICES["service"]["environment"]
+    compose = SERVICES["service"]["environment"] | {"PREDICTION_LOG": ""}
+
+    assert SERVICES["service"]["environment"]["PREDICTION_LOG"] == "${PREDICTION_LOG:-}"
+    assert environment(SERVICE) == compose
 
 
 def test_the_printed_command_gives_the_container_what_compose_gives_it() -> None:
@@ -260,12 +263,14 @@ def test_the_service_runs_as_the_user_that_owns_its_files() -> None:
 
 def test_the_service_reaches_nobody() -> None:
     policy = MANIFESTS["NetworkPolicy/service"]["spec"]
-    (network,) = SERVICES["service"]["networks"]
+    front, metrics = SERVICES["service"]["networks"]
 
     assert "Egress" in policy["policyTypes"]
     assert policy["egress"] == []
-    assert [name for name, service in SERVICES.items() if network in service["networks"]] == ["service"]
-    assert COMPOSE["networks"][network]["driver_opts"] == {"com.docker.network.bridge.enable_ip_masquerade": "false"}
+    assert [name for name, service in SERVICES.items() if front in service["networks"]] == ["service"]
+    assert COMPOSE["networks"][front]["driver_opts"] == {"com.docker.network.bridge.enable_ip_masquerade": "false"}
+    assert [name for name, service in SERVICES.items() if metrics in service["networks"]] == ["service", "prometheus"]
+    assert COMPOSE["networks"][metrics] == {"internal": True}
 
 
 def test_only_mlflow_reaches_the_database_and_the_store() -> None:
@@ -295,6 +300,7 @@ def test_nothing_is_started_before_what_it_needs() -> None:
             "bucket": {"condition": "service_completed_successfully"},
         },
         "bucket": {"s3": {"condition": "service_healthy"}},
+        "grafana": {"prometheus": {"condition": "service_healthy"}},
     }
     assert SERVICES["bucket"]["restart"] == "no"
 

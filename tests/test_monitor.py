@@ -1,6 +1,5 @@
 """What the service keeps of its answers: the lines of the log, the window in /metrics; and that no answer suffers."""
 
-import copy
 import json
 import re
 from collections.abc import Callable
@@ -11,24 +10,15 @@ import numpy as np
 import pytest
 from starlette.testclient import TestClient
 
-from pipeline.data.dataset import DIGITS, Split
+from pipeline.data.dataset import Split
 from pipeline.monitoring.drift import MIN_ANSWERS
-from pipeline.monitoring.reference import NONE, Reference, describe
+from pipeline.monitoring.reference import NONE
 from serving.model import Model
 from serving.monitoring.monitor import MAX_PENDING, MAX_SAMPLE, WINDOW, Monitor
 from serving.monitoring.prediction_log import PredictionLog
 from tests.support.inprocess_service import service
 from tests.support.pictures import encoded, row
 from tests.support.sample_requests import BLANK, FIVE, PNG, RAW
-
-
-@pytest.fixture
-def watched(model: Model, digits: Split) -> Model:
-    """The model, with how it answers the synthetic digits as reference."""
-    found = copy.copy(model)
-    probabilities, scores = model.classify(digits.images)
-    found.reference = Reference.of(describe(digits.images, probabilities, scores, scores < model.threshold), DIGITS)
-    return found
 
 
 @pytest.fixture
@@ -44,6 +34,12 @@ def drift(client: TestClient, name: str = "digits_drift") -> dict[str, float]:
     """The values of a metric by feature."""
     found = re.findall(rf'^{name}{{feature="(\w+)"}} (\S+)$', client.get("/metrics").text, re.MULTILINE)
     return {feature: float(value) for feature, value in found}
+
+
+def unlogged(client: TestClient, reason: str) -> float:
+    """How many requests are missing in log and window."""
+    (value,) = re.findall(rf'unlogged_total{{reason="{reason}"}} (.*)', client.get("/metrics").text)
+    return float(value)
 
 
 def send(client: TestClient, images: Any) -> dict[str, Any]:
@@ -167,10 +163,7 @@ def test_a_log_that_fails_breaks_no_answer_and_is_counted(
     monitor = Monitor(watched, log)
     client = TestClient(service(watched, monitor=monitor))
 
-    def failures() -> float:
-        return sum(map(float, re.findall(r'unlogged_total{reason="failed"} (.*)', client.get("/metrics").text)))
-
-    before = failures()
+    before = unlogged(client, "failed")
     monkeypatch.setattr(log, "append", append)
     statuses = [client.post("/predict", content=FIVE, headers=PNG).status_code for _ in range(2)]
     monitor.drain()
@@ -179,20 +172,20 @@ def test_a_log_that_fails_breaks_no_answer_and_is_counted(
     monitor.drain()
 
     assert statuses == [200, 200]
-    assert failures() - before == 2
+    assert unlogged(client, "failed") - before == 2
     assert len(lines(log)) == 1
 
 
 def test_what_comes_too_fast_is_answered_and_counted_but_not_kept(watched: Model, digits: Split) -> None:
     monitor = Monitor(watched, None)
     client = TestClient(service(watched, monitor=monitor))
-    before = client.get("/metrics").text.count('unlogged_total{reason="busy"}')
+    before = unlogged(client, "busy")
 
     answers = [send(client, digits.images[:MAX_SAMPLE]) for _ in range(MAX_PENDING // MAX_SAMPLE + 1)]
     monitor.drain()
 
     assert {len(answer["digits"]) for answer in answers} == {MAX_SAMPLE}
-    assert client.get("/metrics").text.count('unlogged_total{reason="busy"}') - before == 1
+    assert unlogged(client, "busy") - before == 1
     assert {len(values) for values in monitor.window.values()} == {WINDOW}
 
 

@@ -82,6 +82,8 @@ class Monitor:
         self._pending_lock, self._drain_lock = threading.Lock(), threading.Lock()
         self._has_pending = threading.Event()
         self._has_failed = False
+        for reason in ("busy", "failed"):
+            metrics.unlogged(reason)  # 0 from the start, so that the first one is seen as an increase
         if self.reference:
             metrics.show_reference(self.reference)
 
