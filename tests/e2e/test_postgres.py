@@ -19,10 +19,13 @@ from typing import Any
 
 import pytest
 import yaml
+from sqlalchemy import create_engine
+from sqlalchemy.exc import OperationalError
 
 from pipeline.core.config import SECTIONS
 from serving.smoke_test import free_port
 from tests.support import project_clone
+from tests.support.certificates import write_certificates
 from tests.support.project_clone import ROOT, Clone
 
 DEPLOYED: dict[str, Any] = yaml.safe_load((ROOT / "deploy/compose.yaml").read_text())["services"]["mlflow"]
@@ -58,20 +61,25 @@ def stopping(process: "subprocess.Popen[bytes]", by: signal.Signals = signal.SIG
 
 @pytest.fixture(scope="session")
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """The URI of an empty database `mlflow`, on loopback, with a password."""
+    """The URI of an empty database `mlflow`, on loopback, with a password and a certificate that is verified, as
+    deploy/README.md says for a cluster."""
     programs, port, password = binaries(), free_port(), secrets.token_hex(24)
     log = tmp_path_factory.mktemp("postgres") / "log"
+    authority = log.with_name("postgres.crt")
     with tempfile.TemporaryDirectory() as name:  # pytest's own folders are not readable for `nobody`
         folder = Path(name)
         (folder / "password").write_text(password)
+        write_certificates(folder, "127.0.0.1")
+        shutil.copy(folder / "ca.crt", authority)
         if SERVER_USER:
-            for path in (folder, folder / "password"):
+            for path in (folder, *folder.iterdir()):
                 shutil.chown(path, SERVER_USER["user"], SERVER_USER["group"])
         initdb = [f"{programs}/initdb", f"--pgdata={folder}/data", "--username=mlflow", f"--pwfile={folder}/password"]
         initdb += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"]
         subprocess.run(initdb, check=True, cwd=folder, stdout=subprocess.DEVNULL, **SERVER_USER)
         command = [f"{programs}/postgres", "-D", f"{folder}/data", "-p", str(port), "-k", name]
-        command += ["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
+        command += ["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "ssl=on"]
+        command += ["-c", f"ssl_cert_file={folder}/server.crt", "-c", f"ssl_key_file={folder}/server.key"]
         with log.open("wb") as out:
             process = subprocess.Popen(command, cwd=folder, stdout=out, stderr=out, **SERVER_USER)
         with stopping(process, signal.SIGINT):  # on SIGTERM it waits for its clients
@@ -79,7 +87,23 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             wait_for(process, [f"{programs}/pg_isready", *address], log)
             environment = os.environ | {"PGPASSWORD": password}
             subprocess.run([f"{programs}/createdb", *address, "mlflow"], check=True, env=environment)
-            yield f"postgresql+psycopg2://mlflow:{password}@127.0.0.1:{port}/mlflow"
+            verified = f"sslmode=verify-full&sslrootcert={authority}"
+            yield f"postgresql+psycopg2://mlflow:{password}@127.0.0.1:{port}/mlflow?{verified}"
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("postgres.crt", "missing.crt", 'root certificate file ".*missing.crt" does not exist'),
+        ("@127.0.0.1", "@localhost", 'does not match host name "localhost"'),
+    ],
+)
+def test_a_server_that_cannot_be_verified_is_not_connected_to(postgres: str, old: str, new: str, message: str) -> None:
+    for uri, expected in ((postgres, None), (postgres.replace(old, new), message)):
+        with contextlib.ExitStack() as stack:
+            if expected:
+                stack.enter_context(pytest.raises(OperationalError, match=expected))
+            create_engine(uri).connect().close()
 
 
 def deployed_command(**replaced: str) -> list[str]:
