@@ -73,7 +73,7 @@ test-unit: .venv/locked ## the tests that need no clone, DVC or MLflow
 test: .venv/locked ## all tests but end-to-end: no network, no GPU, no browser, several minutes
 	@pytest --numprocesses $$(( $(CORES) + 1 )) --dist worksteal # integration tests often wait for another process
 
-test-e2e: .venv/locked ## the end-to-end tests: MNIST, browser, container, PostgreSQL (see .ci/packages; half an hour)
+test-e2e: .venv/locked ## the end-to-end tests: MNIST, browser, container, PostgreSQL, Prometheus (see .ci/packages; half an hour)
 	@pytest tests/e2e
 
 ui: .venv/locked ## start MLflow on http://127.0.0.1:5000 (PORT=…)
@@ -99,7 +99,9 @@ bento: .venv/locked ## build a Bento of the registered champion (NAME=… VERSIO
 	$(BUILD)
 
 serve: WORKERS ?= 1
-serve: .venv/locked ## serve the Bento on http://127.0.0.1:3000 (PORT=… WORKERS=1 CORRECTIONS=folder, and the variables of make bento)
+# BentoML's worker runs in another folder.
+serve: export PREDICTION_LOG := $(if $(LOG),$(if $(filter -,$(LOG)),-,$(abspath $(LOG))),$(PREDICTION_LOG))
+serve: .venv/locked ## serve the Bento on http://127.0.0.1:3000 (PORT=… WORKERS=1 LOG=predictions.jsonl CORRECTIONS=folder, and the variables of make bento)
 	@python -m serving.port "$(PORT)"
 	$(BUILD)
 	@echo "page     http://127.0.0.1:$(PORT)/           the API   http://127.0.0.1:$(PORT)/docs"
@@ -181,6 +183,10 @@ soak: bento ## send mixed traffic at 70 % of capacity and watch memory, handles 
 bench-reading: .venv/locked ## measure how many rows of digits are read without an error
 	@python -m benchmarks.row_accuracy
 
+drift: .venv/locked ## compare a prediction log with the test set: LOG=predictions.jsonl (LAST=1000 REFERENCE=model.onnx)
+	@test -n "$(LOG)" || { echo "error: expected LOG=file, a prediction log: make serve LOG=predictions.jsonl writes one"; exit 1; }
+	@python -m pipeline.monitoring "$(LOG)" $(if $(LAST),--last "$(LAST)") $(if $(REFERENCE),--reference "$(REFERENCE)")
+
 judge: .venv/locked ## judge the model, or a service (URL=…), on labelled pictures: PICTURES=folder (MODEL=… OUT=… NO_MLFLOW=1)
 	@test -n "$(PICTURES)" || { echo "error: expected PICTURES=folder, a folder of labelled pictures"; exit 1; }
 	@python -m benchmarks.judge "$(PICTURES)" $(if $(URL),--url "$(URL)") $(if $(MODEL),--model "$(MODEL)") \
@@ -215,4 +221,4 @@ lock: .venv/locked ## update requirements.lock from pyproject.toml, and pipeline
 
 .PHONY: help install demo repro check lint test-unit test test-e2e ui track promote rollback bento serve review container experiment \
 	best fast fastest fashion textbook sweep questions notebook search search-apply fuzz kills attack flips bench-training bench-serving \
-	bench-reading bench-pipeline soak judge screenshots handwriting lock
+	bench-reading bench-pipeline soak judge drift screenshots handwriting lock

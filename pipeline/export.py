@@ -1,7 +1,8 @@
 """Stage `export`: the trained network in formats for other runtimes, and a model card.
 
 Reads    artifacts/train/: the network; artifacts/download/: the test images, for the comparison;
-         artifacts/normalise/: the validation images, for the golden pictures; the metrics of the earlier stages.
+         artifacts/normalise/: the validation images, for the golden pictures; the metrics of the earlier stages;
+         artifacts/score/reference.json, which becomes part of model.onnx.
 Writes   artifacts/export/: model.onnx, model.pt2, weights.safetensors, summary.txt (layers), network.svg,
          model_card.md, manifest.json (SHA-256 of each file).
 Decides  whether the exported model equals the trained one: a differing prediction, or a probability that is off by
@@ -34,6 +35,7 @@ from pipeline.data.limits import SIDE, Preprocessing
 from pipeline.model import classifier
 from pipeline.model.classifier import Classifier
 from pipeline.model.summary import Layer, list_layers, summary
+from pipeline.monitoring.reference import KEY, parse_reference
 from pipeline.reports.model_card import model_card
 from pipeline.reports.network_svg import draw
 from pipeline.training.device import details, set_threads
@@ -150,6 +152,13 @@ def check_agreement(trained: Answers, exported: Answers, tolerance: float = TOLE
     return largest
 
 
+def load_reference(path: Path) -> str:
+    """The JSON of what `score` compares a service's answers with. Raises DataError if it is not a reference."""
+    value = read_json(path)
+    parse_reference(value, str(path))
+    return json.dumps(value, sort_keys=True)
+
+
 def card(description: Description, layers: list[Layer], sha256: str) -> str:
     """The model card, from the metrics that the earlier stages wrote."""
     training = read_json(TRAINED / "summary.json", "parameters", "best_epoch", "best_validation_accuracy")
@@ -172,6 +181,7 @@ def main() -> None:
         "dataset": description.name,
         "preprocessing": description.preprocessing,
         "threshold": str(network.threshold.item()),
+        KEY: load_reference(SCORED / "reference.json"),
     }
     metadata |= golden_pictures(network, validation, classes, description.preprocessing)
     onnx_model = to_onnx(program, params.opset, metadata)

@@ -3,16 +3,17 @@ handwriting, and on the corrections by users of the service.
 
 Reads    artifacts/train/model/; artifacts/download/: the test set; artifacts/normalise/: the validation images, from
          which outliers are made, and the training images; data/: own handwriting, corrections.
-Writes   artifacts/score/: metrics.json, predictions.csv, reliability.csv, coverage.csv; tables/: confusion_matrix.csv,
-         per_class.csv, first.csv, worst.csv, slices.csv, corruptions.csv, handwriting.csv,
-         handwriting_reliability.csv; figures/: worst.png, reliability.png, coverage.png, handwriting.png. That of
-         slices is empty unless pictures are preprocessed by their ink, those of handwriting unless the data set is of
-         digits. tables/corrections.csv and figures/corrections.png only if there are corrections of pictures that
-         train nothing.
+Writes   artifacts/score/: metrics.json, predictions.csv, reliability.csv, coverage.csv; reference.json, with which
+         answers of the service are compared; tables/: confusion_matrix.csv, per_class.csv, first.csv, worst.csv,
+         slices.csv, corruptions.csv, handwriting.csv, handwriting_reliability.csv; figures/: worst.png,
+         reliability.png, coverage.png, handwriting.png. That of slices is empty unless pictures are preprocessed by
+         their ink, those of handwriting unless the data set is of digits. tables/corrections.csv and
+         figures/corrections.png only if there are corrections of pictures that train nothing.
 Decides  nothing: the test set is scored once, and nothing is chosen by it.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Annotated, Any, Final
 
@@ -26,6 +27,7 @@ from pipeline.data import corrections, handwriting
 from pipeline.data.dataset import Description, Split, load_description, load_split
 from pipeline.data.limits import SIDE
 from pipeline.model import classifier
+from pipeline.monitoring.reference import Reference, describe
 from pipeline.reports.calibration import Bin, auroc, coverage_accuracy
 from pipeline.reports.metrics import confusion_matrix, per_class
 from pipeline.reports.plots import coverage_curve, reliability_diagram
@@ -152,6 +154,12 @@ def save_calibration(predicted: Predicted) -> None:
     write_bytes(OUT / "figures" / "coverage.png", coverage_curve(curves))
 
 
+def reference_of(test: Split, predictions: Predictions, classes: Sequence[str]) -> Reference:
+    """How the test images and their answers are distributed, as the service would answer them."""
+    is_none = predictions.is_refused | ~test.images.any(axis=(1, 2))
+    return Reference.of(describe(test.images, predictions.probabilities, predictions.scores, is_none), classes)
+
+
 def score_robustness(
     network: classifier.Classifier, test: Split, predictions: Predictions, description: Description, params: Params
 ) -> dict[str, Any]:
@@ -184,6 +192,7 @@ def main() -> None:
     save_test(*predicted["test"], description.classes, params)
     save_own(own, own_predictions, description.classes)
     save_calibration(predicted)
+    write_json(OUT / "reference.json", asdict(reference_of(*predicted["test"], description.classes)))
     scores: dict[str, Any] = {name: compute_metrics(*pair) for name, pair in predicted.items()}
     corrected = score_corrections(network, description.classes) if description.is_digits else {}
     robustness = score_robustness(network, *predicted["test"], description, params)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from pipeline.data.image import preprocess
 from pipeline.data.limits import Preprocessing
+from pipeline.monitoring.reference import KEY, Reference, parse_reference
 from serving import integrity
 
 BATCH_SIZE: Final = 128  # images per run: more are no faster, and their activations take memory
@@ -24,7 +25,7 @@ Scores = npt.NDArray[np.float32]
 class Model:
     """`tag` is the model's name and version in every answer, `labels` its origin (schemas.LABELS), `classes` the
     class names in the order of the outputs. An image whose digit score is below `threshold` shows none of them;
-    `preprocessing` names how a picture becomes an image.
+    `preprocessing` names how a picture becomes an image, `reference` how the test images are distributed.
 
     Raises DamagedModelError if the file does not have the SHA-256 that `labels` name. Without labels any file is taken.
     """
@@ -47,6 +48,7 @@ class Model:
         self.has_scores = len(self.session.get_outputs()) > 1  # models of earlier releases have none
         self.threshold = float(metadata.get("threshold", 0))
         self.preprocessing = cast(Preprocessing, metadata.get("preprocessing", "ink"))
+        self.reference = stored_reference(metadata, tag)
         self._golden_images, *self._golden_answers = golden_answers(metadata)
 
     @property
@@ -71,6 +73,11 @@ class Model:
         the answers that the trained network gave."""
         answers = zip(self.classify(self._golden_images), self._golden_answers, strict=True)
         return all(bool(np.abs(answer - golden).max() <= TOLERANCE) for answer, golden in answers)
+
+
+def stored_reference(metadata: Mapping[str, str], tag: str) -> Reference | None:
+    """None for a model that was exported without one: a rollback has to serve it."""
+    return parse_reference(json.loads(metadata[KEY]), tag) if KEY in metadata else None
 
 
 def golden_answers(metadata: Mapping[str, str]) -> tuple[Images, Probabilities, Scores]:

@@ -20,6 +20,7 @@ from starlette.types import ASGIApp
 from serving import integrity, workers
 from serving.corrections.settings import corrections_folder
 from serving.http.schemas import Prediction, Predictions, Reading
+from serving.monitoring.prediction_log import PredictionLog
 
 # As BentoML reads `np.ndarray`; importing numpy would start the service 50 ms later.
 Array = Annotated[Any, TensorSchema("numpy-array")]
@@ -69,6 +70,14 @@ def check_corrections() -> None:
         sys.exit(f"error: {error}")
 
 
+def check_log() -> None:
+    """Exit with a sentence if the prediction log is configured and cannot be written."""
+    try:
+        PredictionLog.configured(os.environ)
+    except (OSError, ValueError) as error:
+        sys.exit(f"error: prediction log: {error}")
+
+
 def http_api(app: ASGIApp) -> ASGIApp:
     """The middlewares in front of BentoML's application `app`. Called when a worker starts."""
     workers.use_shared_metrics()
@@ -84,7 +93,8 @@ def http_api(app: ASGIApp) -> ASGIApp:
     folder = corrections_folder()
     corrections = CorrectionStore(folder) if folder else None
     api = HttpApi(app, lambda: bentoml.get_current_service().model, watchdog, corrections=corrections)
-    limited = with_cors(LimitsMiddleware(api), cors_settings())
+    limits = LimitsMiddleware(api, monitor=lambda: bentoml.get_current_service().monitor)
+    limited = with_cors(limits, cors_settings())
     uvicorn_protocol.install(limited)
     return limited
 
@@ -96,6 +106,7 @@ def as_json(answer: dict[str, Any]) -> Any:
 
 check_model(arguments)
 check_corrections()
+check_log()
 
 
 @bentoml.service(
@@ -131,9 +142,11 @@ class Digits:
     def __init__(self) -> None:
         from serving.http import metrics
         from serving.model import Model
+        from serving.monitoring.monitor import started_monitor
 
         path = Path(self.stored.path_of(integrity.FILE))
         self.model = Model(path, arguments.model, arguments.labels)
+        self.monitor = started_monitor(self.model, PredictionLog.configured(os.environ))
         metrics.MODEL.labels(self.model.tag).set(1)
         gc.freeze()  # imported objects stay: scanning them for garbage took 50 ms from time to time
         gc.collect()  # the next one comes when there is a quarter more than this one leaves: soon, and it is short

@@ -46,13 +46,17 @@ def running(bento: str, log: Path) -> Iterator[str]:
 
 @contextmanager
 def running_command(
-    command: Sequence[str], port: int, log: Path, environment: Mapping[str, str] | None = None
+    command: Sequence[str],
+    port: int,
+    log: Path,
+    environment: Mapping[str, str] | None = None,
+    path: str = "/readyz",
 ) -> Iterator[str]:
-    """Like `running`, for any command that serves on `port`."""
+    """Like `running`, for any command that serves on `port` and answers `path` when it is ready."""
     with log.open("w", encoding="utf-8") as output:
         process = subprocess.Popen(command, stdout=output, stderr=output, start_new_session=True, env=environment)
     try:
-        wait_until_ready(f"http://127.0.0.1:{port}", process, log)
+        wait_until_ready(f"http://127.0.0.1:{port}", process, log, path)
         yield f"http://127.0.0.1:{port}"
     finally:
         process.send_signal(signal.SIGTERM)

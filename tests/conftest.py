@@ -1,6 +1,7 @@
 """Fixtures of all tests: synthetic digits, a small model, and a clone in which the pipeline has run."""
 
 import contextlib
+import copy
 import json
 import os
 import shutil
@@ -17,6 +18,7 @@ from pipeline.data.dataset import DIGITS, Split
 from pipeline.export import golden_pictures, to_onnx, trace
 from pipeline.model.classifier import Classifier
 from pipeline.model.networks import CnnParams, cnn
+from pipeline.monitoring.reference import Reference, describe
 from pipeline.training.device import set_threads
 from serving.http.limits import DEFAULT_LIMITS, Limits
 from serving.http.uvicorn_protocol import Protocol
@@ -84,6 +86,15 @@ def model(tmp_path_factory: pytest.TempPathFactory, digits: Split) -> Model:
             metadata = {"classes": json.dumps(DIGITS), "dataset": "mnist"} | golden
             path.write_bytes(to_onnx(trace(network), 20, metadata))
     return Model(path, "mnist:v1-0123abcd")
+
+
+@pytest.fixture
+def watched(model: Model, digits: Split) -> Model:
+    """The model, with how it answers the synthetic digits as reference."""
+    found = copy.copy(model)
+    probabilities, scores = model.classify(digits.images)
+    found.reference = Reference.of(describe(digits.images, probabilities, scores, scores < model.threshold), DIGITS)
+    return found
 
 
 @pytest.fixture(params=["asyncio", "uvloop"])

@@ -29,10 +29,12 @@ COMPOSE: Final[dict[str, Any]] = yaml.safe_load((DEPLOY / "compose.yaml").read_t
 SERVICES: Final[dict[str, Any]] = COMPOSE["services"]
 ENV_EXAMPLE: Final = (DEPLOY / ".env.example").read_text()
 KUSTOMIZATION: Final[dict[str, Any]] = yaml.safe_load((DEPLOY / "kubernetes/kustomization.yaml").read_text())
+LOGIN: Final[dict[str, Any]] = yaml.safe_load((DEPLOY / "kubernetes/login/kustomization.yaml").read_text())
 MANIFESTS: Final[dict[str, dict[str, Any]]] = {
     f"{manifest['kind']}/{manifest['metadata']['name']}": manifest
-    for name in KUSTOMIZATION["resources"]
-    for manifest in yaml.safe_load_all((DEPLOY / "kubernetes" / name).read_text())
+    for folder, kustomization in ((".", KUSTOMIZATION), ("login", LOGIN))
+    for name in kustomization["resources"]
+    for manifest in yaml.safe_load_all((DEPLOY / "kubernetes" / folder / name).read_text())
 }
 PODS: Final = {name: manifest["spec"]["template"] for name, manifest in MANIFESTS.items() if "Deployment" in name}
 CONTAINERS: Final = {name: pod["spec"]["containers"][0] for name, pod in PODS.items()}
@@ -75,10 +77,12 @@ def test_every_container_of_a_pod_is_looked_at_here() -> None:
     assert not any("initContainers" in pod["spec"] for pod in PODS.values())
 
 
-def test_kustomize_takes_every_manifest() -> None:
-    here = {path.name for path in (DEPLOY / "kubernetes").glob("*.yaml")}
+@pytest.mark.parametrize(("folder", "kustomization"), [(".", KUSTOMIZATION), ("login", LOGIN)], ids=["all", "login"])
+def test_kustomize_takes_every_manifest(folder: str, kustomization: dict[str, Any]) -> None:
+    here = {path.name for path in (DEPLOY / "kubernetes" / folder).glob("*.yaml")}
 
-    assert {*KUSTOMIZATION["resources"], "kustomization.yaml"} == here
+    assert {*kustomization["resources"], "kustomization.yaml"} == here
+    assert kustomization["namespace"] == MANIFESTS["Namespace/digits"]["metadata"]["name"]
 
 
 def test_compose_yaml_is_what_compose_expects() -> None:
@@ -158,7 +162,8 @@ def test_the_service_gets_the_same_settings_in_compose_and_in_kubernetes() -> No
     compose = dict(SERVICES["service"]["environment"])
 
     assert compose.pop(VARIABLE) == "${CORRECTIONS:-}"  # off, as without the component in Kubernetes
-    assert environment(SERVICE) == compose
+    assert compose["PREDICTION_LOG"] == "${PREDICTION_LOG:-}"
+    assert environment(SERVICE) == compose | {"PREDICTION_LOG": ""}
 
 
 def test_corrections_are_stored_on_a_volume_that_the_user_of_the_service_may_write() -> None:
@@ -273,7 +278,9 @@ def test_what_kubernetes_starts_is_not_root_and_writes_only_where_it_must(name: 
         "readOnlyRootFilesystem": True,
         "capabilities": {"drop": ["ALL"]},
     }
-    assert all("emptyDir" in volume for volume in pod["volumes"])
+    written = {volume["name"] for volume in pod["volumes"] if "emptyDir" in volume}
+    assert all(mount["name"] in written or mount["readOnly"] for mount in container["volumeMounts"])
+    assert all({"emptyDir", "configMap", "secret"} & set(volume) for volume in pod["volumes"])
 
 
 @pytest.mark.parametrize("name", PODS)
@@ -289,12 +296,14 @@ def test_the_service_runs_as_the_user_that_owns_its_files() -> None:
 
 def test_the_service_reaches_nobody() -> None:
     policy = MANIFESTS["NetworkPolicy/service"]["spec"]
-    (network,) = SERVICES["service"]["networks"]
+    front, metrics = SERVICES["service"]["networks"]
 
     assert "Egress" in policy["policyTypes"]
     assert policy["egress"] == []
-    assert [name for name, service in SERVICES.items() if network in service["networks"]] == ["service"]
-    assert COMPOSE["networks"][network]["driver_opts"] == {"com.docker.network.bridge.enable_ip_masquerade": "false"}
+    assert [name for name, service in SERVICES.items() if front in service["networks"]] == ["service"]
+    assert COMPOSE["networks"][front]["driver_opts"] == {"com.docker.network.bridge.enable_ip_masquerade": "false"}
+    assert [name for name, service in SERVICES.items() if metrics in service["networks"]] == ["service", "prometheus"]
+    assert COMPOSE["networks"][metrics] == {"internal": True}
 
 
 def test_only_mlflow_reaches_the_database_and_the_store() -> None:
@@ -324,6 +333,7 @@ def test_nothing_is_started_before_what_it_needs() -> None:
             "bucket": {"condition": "service_completed_successfully"},
         },
         "bucket": {"s3": {"condition": "service_healthy"}},
+        "grafana": {"prometheus": {"condition": "service_healthy"}},
     }
     assert SERVICES["bucket"]["restart"] == "no"
 
@@ -366,7 +376,8 @@ def test_compose_takes_every_secret_from_the_environment_and_refuses_an_empty_on
 
 
 def test_kubernetes_takes_every_secret_from_a_secret_that_is_not_here() -> None:
-    kept = [entry for container in CONTAINERS.values() for entry in container["env"] if SECRET.search(entry["name"])]
+    entries = [entry for container in CONTAINERS.values() for entry in container.get("env", [])]
+    kept = [entry for entry in entries if SECRET.search(entry["name"])]
 
     assert {entry["name"] for entry in kept} >= {"MLFLOW_BACKEND_STORE_URI", "AWS_SECRET_ACCESS_KEY"}
     assert all("secretKeyRef" in entry["valueFrom"] for entry in kept)
@@ -391,3 +402,64 @@ def test_the_number_of_workers_is_a_setting_and_no_greater_than_the_cores_that_t
 
     assert workers <= SERVICES["service"]["cpus"]
     assert workers <= int(SERVICE["resources"]["limits"]["cpu"])
+
+
+def test_the_log_in_reaches_the_service_and_mlflow_at_their_ports() -> None:
+    text = (DEPLOY / "kubernetes/login/nginx.conf").read_text()
+    upstreams = {
+        f"http://{name}:{MANIFESTS[f'Service/{name}']['spec']['ports'][0]['port']}" for name in ("service", "mlflow")
+    }
+    labels = PODS["Deployment/login"]["metadata"]["labels"]
+    allowed = MANIFESTS["NetworkPolicy/mlflow"]["spec"]["ingress"][0]["from"][1]["podSelector"]["matchLabels"]
+    egress = MANIFESTS["NetworkPolicy/login"]["spec"]["egress"][1]
+
+    assert set(re.findall(r"proxy_pass (\S+);", text)) == upstreams
+    assert allowed.items() <= labels.items()
+    assert {f":{port['port']}" for port in egress["ports"]} == {
+        upstream[upstream.rindex(":") :] for upstream in upstreams
+    }
+
+
+def test_the_log_in_knows_the_host_names_of_the_ingress_and_mlflow_accepts_its_own() -> None:
+    text = (DEPLOY / "kubernetes/login/nginx.conf").read_text()
+    ingress = MANIFESTS["Ingress/login"]["spec"]
+    hosts = [rule["host"] for rule in ingress["rules"]]
+
+    assert re.findall(r"server_name (\S+);", text) == hosts == ingress["tls"][0]["hosts"]
+    assert hosts[1] in options(MLFLOW["args"])["--allowed-hosts"].split(",")
+    assert environment(MLFLOW)["MLFLOW_SERVER_CORS_ALLOWED_ORIGINS"] == f"https://{hosts[1]}"
+
+
+def test_every_path_of_the_log_in_needs_the_password_but_its_own_health() -> None:
+    text = (DEPLOY / "kubernetes/login/nginx.conf").read_text()
+    unknown, *servers = text.split("\nserver {")[1:]
+    passwords = "auth_basic_user_file /etc/nginx/login/htpasswd;"
+    mounts = {mount["mountPath"] for mount in CONTAINERS["Deployment/login"]["volumeMounts"]}
+
+    assert "proxy_pass" not in unknown
+    assert all(passwords in server for server in servers)
+    assert {"/etc/nginx/login", "/etc/nginx/conf.d", "/tmp"} == mounts
+
+
+@pytest.mark.parametrize("command", ["namespace.yaml", "--kustomize .", "--kustomize login"])
+def test_the_readme_applies_what_is_here_in_an_order_that_works(command: str) -> None:
+    readme = (DEPLOY / "README.md").read_text()
+    secret, applied = (
+        readme.index("create secret generic mlflow"),
+        readme.index(f"kubectl apply {'' if '--' in command else '--filename '}{command}"),
+    )
+
+    assert (applied < secret) == (command == "namespace.yaml")
+
+
+def test_the_readme_creates_what_the_pods_mount_and_read() -> None:
+    readme = (DEPLOY / "README.md").read_text()
+    for name, pod in PODS.items():
+        for volume in pod["spec"]["volumes"]:
+            if "secret" in volume:
+                assert f"create secret generic {volume['secret']['secretName']}" in readme, name
+            if "configMap" in volume and volume["configMap"]["name"] != "login":
+                assert f"create configmap {volume['configMap']['name']}" in readme, name
+    keys = {e["valueFrom"]["secretKeyRef"]["key"] for e in MLFLOW["env"] if "valueFrom" in e}
+    assert all(f"--from-literal={key}=" in readme for key in keys)
+    assert f"secret docker-registry {PODS['Deployment/service']['spec']['imagePullSecrets'][0]['name']}" in readme

@@ -124,4 +124,4 @@ def test_a_second_run_writes_the_same_bytes(tmp_path: Path, digits: Split, monke
         shutil.rmtree("artifacts")
 
     assert written[0] == written[1]
-    assert len(written[0]) == 16
+    assert len(written[0]) == 17

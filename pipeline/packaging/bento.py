@@ -38,6 +38,7 @@ BUNDLED_FILES: Final = (
     "serving/**/*",
     *("pipeline/__init__.py", "pipeline/core/__init__.py", "pipeline/core/errors.py"),
     *(f"pipeline/data/{module}.py" for module in PREPROCESSING),
+    *(f"pipeline/monitoring/{module}.py" for module in ("__init__", "drift", "reference")),
 )
 SUMS: Final = "SHA256SUMS"  # in the Bento's folder
 TAG_FILE: Final = Path(".cache/bento")  # read by `make serve` and `make container`

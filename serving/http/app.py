@@ -129,11 +129,14 @@ class HttpApi:
     async def read(self, request: Request) -> Response:
         return await self._picture(handlers.read, request)
 
-    async def _picture(self, answer_to: Callable[[Model, bytes, bool], dict[str, Any]], request: Request) -> Response:
+    async def _picture(
+        self, answer_to: Callable[[Model, bytes, bool, handlers.Observe], dict[str, Any]], request: Request
+    ) -> Response:
         model, (content, seen) = self.model(), await picture_upload(request)
+        observe = request.scope.get("observe", handlers.ignore)
 
         def work() -> dict[str, Any]:
-            answer = answer_to(model, content, seen)
+            answer = answer_to(model, content, seen, observe)
             metrics.count_picture(answer)
             return answer
 
@@ -141,13 +144,17 @@ class HttpApi:
 
     async def predict_batch(self, request: Request) -> Response:
         length, images = await image_batch(request)
+        observe = request.scope.get("observe", handlers.ignore)
         if length <= INLINE_BYTES:
-            return json_response(await self.small_batches.answer(images()))
-        return await self._in_thread(lambda: self._answer_to(images()))
+            batch = images()
+            answer = await self.small_batches.answer(batch)
+            observe(batch, answer["probabilities"], answer["digit_scores"], answer["reasons"])
+            return json_response(answer)
+        return await self._in_thread(lambda: self._answer_to(images(), observe))
 
-    def _answer_to(self, images: Images) -> dict[str, Any]:
+    def _answer_to(self, images: Images, observe: handlers.Observe = handlers.ignore) -> dict[str, Any]:
         model = self.model()
-        answer = handlers.predict_batch(model, images)
+        answer = handlers.predict_batch(model, images, observe)
         metrics.count_batch(answer, model.classes)
         return answer
 

@@ -2,6 +2,7 @@
 
 import base64
 import io
+from collections.abc import Callable
 from typing import Any, Final
 
 import numpy as np
@@ -23,9 +24,15 @@ from serving.rows import reader
 REFUSED_SCORE: Final = 0.1
 
 Shares = npt.NDArray[np.float32]
+# Gets the images that the model saw, `(N, 28, 28)`, their probabilities, scores, and reasons for no digit.
+Observe = Callable[[Images, Shares, Shares, list[Reason | None]], None]
 
 
-def predict(model: Model, content: bytes, seen: bool) -> dict[str, Any]:
+def ignore(images: Images, probabilities: Shares, scores: Shares, reasons: list[Reason | None]) -> None:
+    """Observe nothing."""
+
+
+def predict(model: Model, content: bytes, seen: bool, observe: Observe = ignore) -> dict[str, Any]:
     """The answer of `/predict` (schemas.Prediction); with `seen` also the image that the model saw. Raises Problem."""
     try:
         image, reason, is_several = preprocess(content, model.preprocessing)
@@ -36,11 +43,12 @@ def predict(model: Model, content: bytes, seen: bool) -> dict[str, Any]:
         score = score * (0 if reason == "blank_page" else REFUSED_SCORE)
     elif score < model.threshold:
         reason = "several_digits" if is_several else "not_a_digit"
+    observe(image[None], probabilities[None], np.array([score], np.float32), [reason])
     answer = {"model": model.tag, **top_class(model, probabilities, score, reason)}
     return answer | {"seen": png_data_url(image)} if seen else answer
 
 
-def read(model: Model, content: bytes, seen: bool) -> dict[str, Any]:
+def read(model: Model, content: bytes, seen: bool, observe: Observe = ignore) -> dict[str, Any]:
     """The answer of `/read` (schemas.Reading): the digits from left to right, and what is as large as a digit and none,
     each with its box as shares of the picture's sides.
 
@@ -55,6 +63,12 @@ def read(model: Model, content: bytes, seen: bool) -> dict[str, Any]:
         if error.code == "blank_page":
             return {"model": model.tag, "reason": "blank_page", "text": "", "digits": [], "rejected": []}
         raise to_problem(error) from error
+    if found:
+        reasons: list[Reason | None] = [None if digit.score >= model.threshold else "not_a_digit" for digit in found]
+        images, probabilities = (
+            np.stack(rows) for rows in zip(*((d.image, d.probabilities) for d in found), strict=True)
+        )
+        observe(images, probabilities, np.array([digit.score for digit in found], np.float32), reasons)
     digits = []
     rejected = [shares(digit.box, ink.shape) for digit in found if digit.score < model.threshold]
     for digit in found:
@@ -77,7 +91,7 @@ def shares(box: Box, shape: tuple[int, ...]) -> dict[str, float]:
     }
 
 
-def predict_batch(model: Model, images: Images) -> dict[str, Any]:
+def predict_batch(model: Model, images: Images, observe: Observe = ignore) -> dict[str, Any]:
     """The answer of `/predict_batch` (schemas.Predictions), lists in the order of the images."""
     probabilities, scores = model.classify(images)
     digits: list[int | None] = probabilities.argmax(axis=1).tolist()
@@ -86,6 +100,7 @@ def predict_batch(model: Model, images: Images) -> dict[str, Any]:
     scores = scores * has_ink
     for index in ((scores < model.threshold) | ~has_ink).nonzero()[0].tolist():
         digits[index], reasons[index] = None, "not_a_digit" if has_ink[index] else "blank_page"
+    observe(images, probabilities, scores, reasons)
     return {
         "model": model.tag,
         "digits": digits,

@@ -1,7 +1,9 @@
-"""The middleware that enforces the limits on requests; it counts and times every request."""
+"""The middleware that enforces the limits on requests; it counts and times every request,
+and has those for predictions monitored."""
 
 import time
-from typing import Final
+from collections.abc import Callable
+from typing import Any, Final
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
@@ -10,6 +12,7 @@ from serving.http.errors import Problem, unexpected
 from serving.http.headers import NOSNIFF
 from serving.http.limits import DEFAULT_LIMITS, Limits
 from serving.http.responses import problem_response
+from serving.monitoring.monitor import Entry, Monitor, Sample, sample_of
 
 WORK: Final = (
     "/predict",
@@ -20,13 +23,17 @@ WORK: Final = (
 PROBES: Final = ("/livez", "/readyz", "/metrics")
 TIMED_PATHS: Final = (*WORK, *PROBES)
 
+GetMonitor = Callable[[], Monitor | None]
+
 
 class LimitsMiddleware:
-    """ASGI middleware: refuses what exceeds the limits, and passes everything else on to the wrapped application."""
+    """ASGI middleware: refuses what exceeds the limits, and passes everything else on to the wrapped application. The
+    `monitor`, if there is one, gets what the handlers observed."""
 
-    def __init__(self, app: ASGIApp, limits: Limits = DEFAULT_LIMITS) -> None:
+    def __init__(self, app: ASGIApp, limits: Limits = DEFAULT_LIMITS, monitor: GetMonitor = lambda: None) -> None:
         self.app = app
         self.limits = limits
+        self.monitor = monitor
         self.requests = 0  # with a whole body and no answer yet
         self.bytes = 0  # of bodies
 
@@ -58,6 +65,14 @@ class LimitedRequest:
         self.complete = False
         self.has_slot = False
         self.status = 0
+        self.sample: Sample | None = None
+        self.monitor = middleware.monitor() if self.path in WORK else None
+        if self.monitor:
+            scope["observe"] = self.observe
+
+    def observe(self, *observed: Any) -> None:
+        """Keep a sample of what the handlers pass to `handlers.Observe`."""
+        self.sample = sample_of(*observed)
 
     def check(self) -> None:
         """Raise Problem for a request that need not be read."""
@@ -111,5 +126,8 @@ class LimitedRequest:
     def record(self) -> None:
         """Count and time the request in the metrics."""
         path = self.path if self.path in TIMED_PATHS else "other"
+        seconds = time.perf_counter() - self.started
         metrics.requests(path, self.status).inc()
-        metrics.latency(path).observe(time.perf_counter() - self.started)
+        metrics.latency(path).observe(seconds)
+        if self.monitor:
+            self.monitor.add(Entry(time.time(), self.path, self.status, seconds, self.sample))

@@ -1,13 +1,17 @@
 """Prometheus metrics, exposed at `/metrics`."""
 
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from functools import cache
 from typing import Any, Final
 
-from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram, Metric, generate_latest
+from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.multiprocess import MultiProcessCollector
+from prometheus_client.registry import Collector
 
+from pipeline.monitoring.drift import MIN_ANSWERS, compare
+from pipeline.monitoring.reference import Counts, Reference
 from serving.workers import PROMETHEUS
 
 SECONDS: Final = (0.0005, 0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1, 2, 5)
@@ -24,6 +28,13 @@ NO_DIGIT: Final = Counter("digits_none", "Images and pictures that show none of 
 REJECTED: Final = Counter("digits_rejected", "Requests refused, by the code of the problem", ["code"])
 CLOSED: Final = Counter("digits_connections_closed", "Connections closed by the service, by reason", ["reason"])
 MODEL: Final = Gauge("digits_model", "1 for the model that is served", ["tag"], multiprocess_mode="max")
+UNLOGGED: Final = Counter("digits_unlogged", "Requests missing in the log or in the window, by reason", ["reason"])
+WINDOW: Final = Gauge(
+    "digits_window", "The last images by the bins of the reference", ["feature", "bin"], multiprocess_mode="livesum"
+)
+REFERENCE: Final = Gauge(
+    "digits_reference", "The test images by the same bins", ["feature", "bin"], multiprocess_mode="max"
+)
 
 
 @cache
@@ -44,6 +55,23 @@ def predictions(class_name: str) -> Counter:
 @cache
 def no_digit(reason: str) -> Counter:
     return NO_DIGIT.labels(reason)
+
+
+@cache
+def unlogged(reason: str) -> Counter:
+    return UNLOGGED.labels(reason)
+
+
+def show_reference(reference: Reference) -> None:
+    for feature, counts in reference.counts.items():
+        for label, count in zip(reference.labels(feature), counts, strict=True):
+            REFERENCE.labels(feature, label).set(count)
+
+
+def show_window(reference: Reference, counts: Mapping[str, Counts]) -> None:
+    for feature, values in counts.items():
+        for label, count in zip(reference.labels(feature), values.tolist(), strict=True):
+            WINDOW.labels(feature, label).set(count)
 
 
 def count_picture(answer: Mapping[str, Any]) -> None:
@@ -73,10 +101,43 @@ def count_batch(answer: Mapping[str, Any], classes: tuple[str, ...]) -> None:
             CONFIDENCE.observe(confidence)
 
 
+class WithDrift(Collector):
+    """The metrics of a collector, and those of drift, computed from the window and the reference among them: of several
+    workers, of their windows together."""
+
+    def __init__(self, collector: Collector) -> None:
+        self.collector = collector
+
+    def collect(self) -> Iterator[Metric]:
+        counts: dict[str, dict[str, dict[str, int]]] = {"digits_window": {}, "digits_reference": {}}
+        for metric in self.collector.collect():
+            yield metric
+            for sample in metric.samples if metric.name in counts else ():
+                feature = counts[metric.name].setdefault(sample.labels["feature"], {})
+                feature[sample.labels["bin"]] = int(sample.value)
+        yield from drift_metrics(counts["digits_reference"], counts["digits_window"])
+
+
+def drift_metrics(reference: Mapping[str, Mapping[str, int]], window: Mapping[str, Mapping[str, int]]) -> list[Metric]:
+    """Of the counts by feature and bin. With too few answers in the window there are none to compare."""
+    answers = max((sum(counts.values()) for counts in window.values()), default=0)
+    size = GaugeMetricFamily("digits_window_images", "Images in the window", value=answers)
+    index = GaugeMetricFamily("digits_drift_psi", "Population stability index of the window", labels=["feature"])
+    chance = GaugeMetricFamily("digits_drift_p_value", "Of the chi-squared test of the window", labels=["feature"])
+    drifted = GaugeMetricFamily("digits_drift", "1 for a feature that has drifted", labels=["feature"])
+    if answers >= MIN_ANSWERS:
+        rows = {name: [window[name].get(label, 0) for label in counts] for name, counts in reference.items()}
+        for found in compare({name: [*counts.values()] for name, counts in reference.items()}, rows):
+            index.add_metric([found.feature], found.psi)
+            chance.add_metric([found.feature], found.p_value)
+            drifted.add_metric([found.feature], found.has_drifted)
+    return [size, index, chance, drifted]
+
+
 def page() -> bytes:
     """All metrics in Prometheus' text format, of all workers."""
     if PROMETHEUS not in os.environ:
-        return generate_latest(REGISTRY)
+        return generate_latest(WithDrift(REGISTRY))
     registry = CollectorRegistry()
     MultiProcessCollector(registry)  # type: ignore[no-untyped-call]
-    return generate_latest(registry)
+    return generate_latest(WithDrift(registry))

@@ -1,5 +1,6 @@
 """MLflow as deploy/compose.yaml starts it, on PostgreSQL. Needs Debian's package `postgresql`."""
 
+import contextlib
 import hashlib
 import os
 import re
@@ -13,6 +14,8 @@ from typing import Any
 
 import pytest
 import yaml
+from sqlalchemy import create_engine
+from sqlalchemy.exc import OperationalError
 
 from pipeline.core.config import SECTIONS
 from serving.smoke_test import free_port
@@ -28,6 +31,21 @@ def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """The URI of an empty database."""
     with running_postgres(tmp_path_factory.mktemp("postgres") / "log") as uri:
         yield uri
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("postgres.crt", "missing.crt", 'root certificate file ".*missing.crt" does not exist'),
+        ("@127.0.0.1", "@localhost", 'does not match host name "localhost"'),
+    ],
+)
+def test_a_server_that_cannot_be_verified_is_not_connected_to(postgres: str, old: str, new: str, message: str) -> None:
+    for uri, expected in ((postgres, None), (postgres.replace(old, new), message)):
+        with contextlib.ExitStack() as stack:
+            if expected:
+                stack.enter_context(pytest.raises(OperationalError, match=expected))
+            create_engine(uri).connect().close()
 
 
 def deployed_command(**replaced: str) -> list[str]:

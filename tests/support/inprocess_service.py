@@ -17,12 +17,17 @@ from serving.http.limits_middleware import LimitsMiddleware
 from serving.http.uvicorn_protocol import Protocol
 from serving.http.watchdog import Watchdog
 from serving.model import Model
+from serving.monitoring.monitor import Monitor
 
 
 def service(
-    model: Model, limits: Limits = DEFAULT_LIMITS, corrections: CorrectionStore | None = None
+    model: Model,
+    limits: Limits = DEFAULT_LIMITS,
+    corrections: CorrectionStore | None = None,
+    monitor: Monitor | None = None,
 ) -> LimitsMiddleware:
-    return LimitsMiddleware(HttpApi(bentoml_app, lambda: model, Watchdog(), corrections=corrections), limits)
+    api = HttpApi(bentoml_app, lambda: model, Watchdog(), corrections=corrections)
+    return LimitsMiddleware(api, limits, lambda: monitor)
 
 
 async def bentoml_app(scope: Scope, receive: Receive, send: Send) -> None:

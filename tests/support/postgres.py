@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from serving.smoke_test import free_port
+from tests.support.certificates import write_certificates
 
 UNPRIVILEGED: dict[str, Any] = {"user": "nobody", "group": "nogroup", "extra_groups": []}  # PostgreSQL refuses root
 SERVER_USER = UNPRIVILEGED if os.geteuid() == 0 else {}
@@ -46,19 +47,24 @@ def stopping(process: "subprocess.Popen[bytes]", by: signal.Signals = signal.SIG
 
 @contextlib.contextmanager
 def running_postgres(log: Path) -> Iterator[str]:
-    """The URI of an empty database `mlflow`, with a password."""
+    """The URI of an empty database `mlflow`, with a password and a certificate that is verified, as deploy/README.md
+    says for a cluster."""
     programs, port, password = binaries(), free_port(), secrets.token_hex(24)
+    authority = log.with_name("postgres.crt")
     with tempfile.TemporaryDirectory() as name:  # pytest's own folders are not readable for `nobody`
         folder = Path(name)
         (folder / "password").write_text(password)
+        write_certificates(folder, "127.0.0.1")
+        shutil.copy(folder / "ca.crt", authority)
         if SERVER_USER:
-            for path in (folder, folder / "password"):
+            for path in (folder, *folder.iterdir()):
                 shutil.chown(path, SERVER_USER["user"], SERVER_USER["group"])
         initdb = [f"{programs}/initdb", f"--pgdata={folder}/data", "--username=mlflow", f"--pwfile={folder}/password"]
         initdb += ["--auth=scram-sha-256", "--encoding=UTF8", "--locale=C", "--no-sync"]
         subprocess.run(initdb, check=True, cwd=folder, stdout=subprocess.DEVNULL, **SERVER_USER)
         command = [f"{programs}/postgres", "-D", f"{folder}/data", "-p", str(port), "-k", name]
-        command += ["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off"]
+        command += ["-c", "listen_addresses=127.0.0.1", "-c", "fsync=off", "-c", "ssl=on"]
+        command += ["-c", f"ssl_cert_file={folder}/server.crt", "-c", f"ssl_key_file={folder}/server.key"]
         with log.open("wb") as out:
             process = subprocess.Popen(command, cwd=folder, stdout=out, stderr=out, **SERVER_USER)
         with stopping(process, signal.SIGINT):  # on SIGTERM it waits for its clients
@@ -66,4 +72,5 @@ def running_postgres(log: Path) -> Iterator[str]:
             wait_for(process, [f"{programs}/pg_isready", *address], log)
             environment = os.environ | {"PGPASSWORD": password}
             subprocess.run([f"{programs}/createdb", *address, "mlflow"], check=True, env=environment)
-            yield f"postgresql+psycopg2://mlflow:{password}@127.0.0.1:{port}/mlflow"
+            verified = f"sslmode=verify-full&sslrootcert={authority}"
+            yield f"postgresql+psycopg2://mlflow:{password}@127.0.0.1:{port}/mlflow?{verified}"
