@@ -34,8 +34,10 @@ def check_polarity(images: npt.NDArray[np.uint8]) -> None:
 
 def main() -> None:
     params = config.load("normalise", Params)
-    raw = load_split(RAW, "train", len(load_description(RAW / "dataset.json").classes))
-    check_polarity(raw.images)
+    description = load_description(RAW / "dataset.json")
+    raw = load_split(RAW, "train", len(description.classes))
+    if description.preprocessing != "none":  # else the paper has any colour
+        check_polarity(raw.images)
     train, validation = split_validation(raw, params)
     scaling = statistics(train.images, params)
     train.save(OUT, "train")

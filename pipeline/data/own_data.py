@@ -19,7 +19,7 @@ from pipeline.data.dataset import Description, Split
 from pipeline.data.handwriting import read_picture, visible_files
 from pipeline.data.image import preprocess
 from pipeline.data.ink import BLANK
-from pipeline.data.limits import SIDE, Preprocessing
+from pipeline.data.limits import COLOURS, Preprocessing, image_shape
 from pipeline.data.mnist_archives import try_download
 from pipeline.data.own_arrays import read_npz
 from pipeline.data.validation_split import validation_mask
@@ -54,8 +54,9 @@ class Labelled(NamedTuple):
     test: Split | None
 
 
-def load(params: OwnParams, root: Path, cache: Path) -> tuple[Description, Split, Split]:
-    """Description, training and test split; a path is relative to `root`, what is fetched is kept in `cache`.
+def load(params: OwnParams, root: Path, cache: Path, channels: int = 1) -> tuple[Description, Split, Split]:
+    """Description, training and test split; a path is relative to `root`, what is fetched is kept in `cache`. Pictures
+    are read in as many channels; arrays are as they are in the file.
 
     Raises ParamsError, FetchError or DataError.
     """
@@ -66,8 +67,13 @@ def load(params: OwnParams, root: Path, cache: Path) -> tuple[Description, Split
     names = tuple(params.classes) if params.classes else None
     if names and len(set(names)) < len(names):
         raise ParamsError(f"{KEY}.classes: got a name twice, expected each class once")
-    read = read_folder(source, names, params.preprocessing) if source.is_dir() else _read_file(source, names)
+    if channels == COLOURS:
+        _check_preprocessing(params)
+    is_folder = source.is_dir()
+    read = read_folder(source, names, params.preprocessing, channels) if is_folder else _read_file(source, names)
     _check_classes(params.source, read)
+    if COLOURS in _check_channels(params.source, read):
+        _check_preprocessing(params)
     description = Description(
         params.name, read.classes, {Path(params.source).name: params.checksum or ""}, params.preprocessing
     )
@@ -142,6 +148,20 @@ def _read_file(path: Path, names: tuple[str, ...] | None) -> Labelled:
     return Labelled(names or tuple(map(str, range(count))), train, test)
 
 
+def _check_preprocessing(params: OwnParams) -> None:
+    """Raise ParamsError unless pictures are seen as they are, with their colours."""
+    if params.preprocessing != "none":
+        raise ParamsError(f"{KEY}.preprocessing: got {params.preprocessing}, expected none for images in colour")
+
+
+def _check_channels(source: str, read: Labelled) -> set[int]:
+    """The channels of both splits. Raises DataError if they differ."""
+    channels = {split.channels for split in (read.train, read.test) if split is not None}
+    if len(channels) > 1:
+        raise DataError(f"{source}: got one split in colour and one that is not, expected both alike")
+    return channels
+
+
 def _check_classes(source: str, read: Labelled) -> None:
     """Raise DataError unless there are at least two classes, all labels are theirs, and each has training images."""
     count = len(read.classes)
@@ -167,7 +187,7 @@ def check_count(source: object, count: int) -> None:
         raise DataError(f"{source}: got {count} class{'es' * (count != 1)}, expected 2 to {MAX_CLASSES}")
 
 
-def read_folder(folder: Path, names: Sequence[str] | None, method: Preprocessing) -> Labelled:
+def read_folder(folder: Path, names: Sequence[str] | None, method: Preprocessing, channels: int = 1) -> Labelled:
     """The pictures in `<class>/`, or in `train/<class>/` and `test/<class>/`, preprocessed as in the service.
 
     Raises DataError if a picture cannot be read or lies elsewhere, or a folder is not of one of the classes or empty.
@@ -180,7 +200,7 @@ def read_folder(folder: Path, names: Sequence[str] | None, method: Preprocessing
         parts = [folder]
     classes = tuple(names or (path.name for path in folders))
     check_count(folder, len(classes))
-    splits = [_read_part(part, classes, method) for part in parts]
+    splits = [_read_part(part, classes, method, channels) for part in parts]
     return Labelled(classes, splits[0], splits[1] if len(splits) == 2 else None)
 
 
@@ -188,7 +208,7 @@ def _subfolders(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
-def _read_part(folder: Path, classes: tuple[str, ...], method: Preprocessing) -> Split:
+def _read_part(folder: Path, classes: tuple[str, ...], method: Preprocessing, channels: int) -> Split:
     for path in _subfolders(folder):
         if path.name not in classes:
             raise DataError(f"{path}: got a folder of this name, expected one of {', '.join(classes)}")
@@ -200,14 +220,14 @@ def _read_part(folder: Path, classes: tuple[str, ...], method: Preprocessing) ->
         parts = path.relative_to(folder).parts
         if len(parts) != 2:
             raise DataError(f"{path}: expected pictures as {folder}/<class>/<name>.png")
-        images.append(_read_image(path, method))
+        images.append(_read_image(path, method, channels))
         labels.append(classes.index(parts[0]))
-    return Split(np.array(images, np.uint8).reshape(-1, SIDE, SIDE), np.array(labels, np.uint8))
+    return Split(np.array(images, np.uint8).reshape(-1, *image_shape(channels)), np.array(labels, np.uint8))
 
 
-def _read_image(path: Path, method: Preprocessing) -> npt.NDArray[np.uint8]:
+def _read_image(path: Path, method: Preprocessing, channels: int) -> npt.NDArray[np.uint8]:
     try:
-        image, reason, _ = preprocess(read_picture(path), method)
+        image, reason, _ = preprocess(read_picture(path), method, channels)
         if reason == "blank_page":
             raise PictureError(*BLANK)
     except PictureError as error:
