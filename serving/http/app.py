@@ -126,7 +126,8 @@ class HttpApi:
         return await self._in_thread(work)
 
     async def predict_batch(self, request: Request) -> Response:
-        model, (length, images) = self.model(), await image_batch(request)
+        model = self.model()
+        length, images = await image_batch(request, model.channels)
 
         def work() -> dict[str, Any]:
             answer = handlers.predict_batch(model, images())
@@ -143,6 +144,7 @@ class HttpApi:
                 "dataset": model.dataset,
                 "classes": model.classes,
                 "preprocessing": model.preprocessing,
+                "channels": model.channels,
                 "threshold": model.threshold,
                 "labels": model.labels,
             }
@@ -150,7 +152,7 @@ class HttpApi:
 
     async def description(self, request: Request) -> Response:
         model = self.model()
-        return json_response(describe(model.tag, model.dataset, model.classes))
+        return json_response(describe(model.tag, model.dataset, model.classes, model.channels))
 
     async def livez(self, request: Request) -> Response:
         return json_response({"status": "alive"})

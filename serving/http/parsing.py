@@ -1,5 +1,6 @@
 """Parses and validates what a client sent: content types, multipart forms, JSON, raw pixels."""
 
+import math
 import reprlib
 from collections.abc import Callable
 from functools import partial
@@ -16,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
 from starlette.requests import Request
 
-from pipeline.data.limits import FORMATS, SIDE
+from pipeline.data.limits import COLOURS, FORMATS, SIDE, image_shape
 from serving.http.errors import Problem, unexpected
 from serving.http.limits import MAX_BATCH, MAX_BODY, MAX_JSON
 
@@ -32,14 +33,21 @@ ALIASES: Final = (
     "image/x-citrix-png", "image/x-bmp", "image/x-ms-bmp", "image/x-windows-bmp", "image/x-win-bitmap", "image/x-gif",
     "image/x-citrix-gif", "image/x-webp",
 )  # fmt: skip
-IMAGES: Final = f"images: 1 to {MAX_BATCH} lists of {SIDE} lists of {SIDE} whole numbers from 0 to 255"
 PICTURE_TYPES: Final = (*PICTURES, *ALIASES, RAW)
 
 Images = npt.NDArray[np.uint8]
 # 28 rows of 28 whole numbers, 0 = paper, 255 = ink. Fails at the first error: a million errors take gigabytes.
-Row = Annotated[list[Annotated[int, Ge(0), Le(255)]], FailFast(), Len(SIDE, SIDE)]
+Level = Annotated[int, Ge(0), Le(255)]
+Row = Annotated[list[Level], FailFast(), Len(SIDE, SIDE)]
 Image = Annotated[list[Row], FailFast(), Len(SIDE, SIDE)]
 BATCH: Final = TypeAdapter(Annotated[list[Image], FailFast(), Len(1, MAX_BATCH)], config=ConfigDict(strict=True))
+# In colour: in place of each number three of them, red, green and blue.
+Colour = Annotated[list[Level], FailFast(), Len(COLOURS, COLOURS)]
+ColourRow = Annotated[list[Colour], FailFast(), Len(SIDE, SIDE)]
+ColourImage = Annotated[list[ColourRow], FailFast(), Len(SIDE, SIDE)]
+COLOUR_BATCH: Final = TypeAdapter(
+    Annotated[list[ColourImage], FailFast(), Len(1, MAX_BATCH)], config=ConfigDict(strict=True)
+)
 
 
 def content_type(request: Request) -> str:
@@ -103,8 +111,14 @@ async def _only_file(form: FormData) -> bytes:
     return await files[0].read()
 
 
-async def image_batch(request: Request) -> tuple[int, Callable[[], Images]]:
-    """The length of the body, and a function that parses it: `(N, 28, 28) uint8`, N from 1 to MAX_BATCH.
+def expected_images(channels: int) -> str:
+    sides = " ".join(f"lists of {side}" for side in image_shape(channels))
+    return f"images: 1 to {MAX_BATCH} {sides} whole numbers from 0 to 255"
+
+
+async def image_batch(request: Request, channels: int) -> tuple[int, Callable[[], Images]]:
+    """The length of the body, and a function that parses it: `(N, 28, 28) uint8` or, of three channels,
+    `(N, 28, 28, 3)`, N from 1 to MAX_BATCH.
 
     Both raise Problem.
     """
@@ -113,25 +127,26 @@ async def image_batch(request: Request) -> tuple[int, Callable[[], Images]]:
         refuse(media_type, (JSON, RAW))
     content = await request.body()
     if media_type == JSON:
-        return len(content), partial(json_images, content)
-    return len(content), partial(raw_images, content, request.query_params.get("shape"))
+        return len(content), partial(json_images, content, channels)
+    return len(content), partial(raw_images, content, request.query_params.get("shape"), channels)
 
 
-def raw_images(content: bytes, shape: str | None) -> Images:
-    """Pixels row by row. `shape` is `N,28,28`, from the client: bytes alone do not distinguish two images from one of
-    twice the height."""
+def raw_images(content: bytes, shape: str | None, channels: int = 1) -> Images:
+    """Pixels row by row. `shape` is `N,28,28` or `N,28,28,3`, from the client: bytes alone do not
+    distinguish two images from one of twice the height."""
+    of_image = image_shape(channels)
     count, *sides = (shape or "").split(",")
     is_count = count.isascii() and count.isdigit() and len(count) <= len(str(MAX_BATCH))
-    if not is_count or sides != [str(SIDE)] * 2 or not 1 <= int(count) <= MAX_BATCH:
-        expected = f"shape=N,{SIDE},{SIDE} with N from 1 to {MAX_BATCH}"
+    if not is_count or sides != list(map(str, of_image)) or not 1 <= int(count) <= MAX_BATCH:
+        expected = f"shape={','.join(('N', *map(str, of_image)))} with N from 1 to {MAX_BATCH}"
         raise unexpected("bad_query", f"shape={shape}" if shape else "no shape in the query", expected)
-    if len(content) != int(count) * PIXELS:
-        expected = f"{int(count) * PIXELS} bytes of uint8 for shape {shape}"
+    if len(content) != int(count) * math.prod(of_image):
+        expected = f"{int(count) * math.prod(of_image)} bytes of uint8 for shape {shape}"
         raise unexpected("wrong_shape", f"{len(content)} bytes", expected)
-    return np.frombuffer(content, np.uint8).reshape(-1, SIDE, SIDE)
+    return np.frombuffer(content, np.uint8).reshape(-1, *of_image)
 
 
-def json_images(content: bytes) -> Images:
+def json_images(content: bytes, channels: int = 1) -> Images:
     """The images in `{"images": [...]}`, which may have no other key."""
     if len(content) > MAX_JSON:
         expected = f"at most {MAX_JSON} bytes of JSON; raw bytes may be {MAX_BODY}"
@@ -143,24 +158,29 @@ def json_images(content: bytes) -> Images:
     if not isinstance(body, dict) or body.keys() != {"images"}:
         got = f"an object with {reprlib.repr(list(body))}" if isinstance(body, dict) else type(body).__name__
         raise unexpected("wrong_value", got, "an object with 'images' and nothing else")
-    return listed_images(body["images"])
+    return listed_images(body["images"], channels)
 
 
-def listed_images(value: object) -> Images:
-    """`(N, 28, 28) uint8` of nested lists of whole numbers. Nothing is cast, clipped or reshaped. Raises Problem."""
+def listed_images(value: object, channels: int = 1) -> Images:
+    """`(N, 28, 28) uint8` or, of three channels, `(N, 28, 28, 3)`, of nested lists of whole numbers. Nothing is cast,
+    clipped or reshaped. Raises Problem."""
     try:
-        images = BATCH.validate_python(value)
+        if channels == COLOURS:
+            pixels = (pixel for image in COLOUR_BATCH.validate_python(value) for row in image for pixel in row)
+        else:
+            pixels = (row for image in BATCH.validate_python(value) for row in image)
     except ValidationError as error:
-        raise _json_problem(error) from error
-    rows = b"".join(bytes(row) for image in images for row in image)
-    return np.frombuffer(rows, np.uint8).reshape(-1, SIDE, SIDE)
+        raise _json_problem(error, channels) from error
+    return np.frombuffer(b"".join(map(bytes, pixels)), np.uint8).reshape(-1, *image_shape(channels))
 
 
-def _json_problem(error: ValidationError) -> Problem:
+def _json_problem(error: ValidationError, channels: int) -> Problem:
     first = error.errors(include_url=False, include_context=False)[0]
     location = "".join(f"[{part}]" for part in first["loc"])
     code = "wrong_shape" if first["type"] in ("too_short", "too_long") else "wrong_value"
-    return Problem(code, f"images{location}: {first['msg']}", got=reprlib.repr(first["input"]), expected=IMAGES)
+    return Problem(
+        code, f"images{location}: {first['msg']}", got=reprlib.repr(first["input"]), expected=expected_images(channels)
+    )
 
 
 def flag(value: str, name: str) -> bool:
