@@ -1,11 +1,21 @@
 """Images in colour: how they are made of grey ones, and the way of three channels from the archive to the ONNX file."""
 
+import base64
+import io
+import json
+import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
+import jsonschema
 import numpy as np
+import numpy.typing as npt
 import onnxruntime
 import pytest
 import torch
+from PIL import Image
+from starlette.testclient import TestClient
 
 from pipeline.core.errors import DataError, ParamsError
 from pipeline.data.colours import (
@@ -25,11 +35,15 @@ from pipeline.export import OUTPUTS, check_agreement, golden_pictures, to_onnx, 
 from pipeline.model import classifier
 from pipeline.model.classifier import to_images, to_pixels
 from pipeline.model.summary import list_layers
+from pipeline.promotion.evaluation import OnnxModel
 from pipeline.training import fit
 from pipeline.training.augmentation import AugmentationParams, augment
 from pipeline.training.fitted import FittedModel
 from pipeline.training.outliers import make_outliers
-from tests.support.pictures import encoded
+from serving.model import Model
+from tests.support.inprocess_service import service
+from tests.support.pictures import encoded, row
+from tests.support.sample_requests import JSON, PNG, RAW
 
 MNIST = Description("mnist", DIGITS, {})
 STILL = AugmentationParams(shift=0, rotation=0, scale=0, shear=0, elastic=0, stroke=0, erase=0, mirror=False)
@@ -209,3 +223,102 @@ def test_the_exported_model_answers_images_in_colour_as_the_trained_one(fitted: 
     exported = session.run(OUTPUTS, {"images": coloured.images})
     trained = [fitted.probabilities(coloured.images), fitted.scores(coloured.images)]
     assert check_agreement(trained, exported) < 1e-4
+
+
+@pytest.fixture(scope="module")
+def model(fitted: FittedModel, coloured: Split, tmp_path_factory: pytest.TempPathFactory) -> Model:
+    """The exported network as the service loads it."""
+    metadata = {"classes": json.dumps(DIGITS), "dataset": "mnist_class_colours", "preprocessing": "none"}
+    metadata |= golden_pictures(fitted.classifier, coloured, 10, "none")
+    path = tmp_path_factory.mktemp("colours") / "model.onnx"
+    path.write_bytes(to_onnx(trace(fitted.classifier), 20, metadata))
+    return Model(path, "mnist:v1-0123abcd")
+
+
+@pytest.fixture
+def client(model: Model) -> Iterator[TestClient]:
+    with TestClient(service(model), raise_server_exceptions=False) as client:
+        yield client
+
+
+def test_the_service_takes_the_number_of_channels_from_the_file(client: TestClient, model: Model) -> None:
+    assert model.channels == 3
+    assert model.reproduces_golden()
+    assert client.get("/model").json()["channels"] == 3
+
+
+def test_a_predicted_picture_keeps_its_colours(
+    client: TestClient, fitted: FittedModel, coloured: Split, digits: Split
+) -> None:
+    answer = client.post("/predict?seen=true", content=encoded(coloured.images[3]), headers=PNG).json()
+    grey = client.post("/predict?seen=true", content=encoded(digits.images[3]), headers=PNG).json()
+
+    expected = fitted.probabilities(coloured.images[3:4])[0]
+    assert answer["probabilities"] == pytest.approx(expected.tolist(), abs=1e-4)
+    assert np.array_equal(seen_image(answer), coloured.images[3])
+    assert np.array_equal(seen_image(grey), np.repeat(digits.images[3][..., None], 3, axis=2))
+
+
+def seen_image(answer: dict[str, Any]) -> npt.NDArray[np.uint8]:
+    """The pixels of the PNG in the answer."""
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(answer["seen"].partition(",")[2]))))
+
+
+def test_a_batch_of_colours_is_the_same_as_bytes_and_as_json(
+    client: TestClient, fitted: FittedModel, coloured: Split
+) -> None:
+    images = coloured.images[:3]
+
+    raw = client.post("/predict_batch?shape=3,28,28,3", content=images.tobytes(), headers=RAW).json()
+    listed = client.post("/predict_batch", content=json.dumps({"images": images.tolist()}), headers=JSON).json()
+
+    assert raw == listed
+    assert np.array(raw["probabilities"]) == pytest.approx(fitted.probabilities(images), abs=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("query", "content", "headers", "code", "message"),
+    [
+        ("?shape=1,28,28", bytes(784), RAW, "bad_query", "got shape=1,28,28, expected shape=N,28,28,3 with N"),
+        ("?shape=1,28,28,3", bytes(784), RAW, "wrong_shape", "got 784 bytes, expected 2352 bytes of uint8"),
+        ("", {"images": np.zeros((1, 28, 28), int).tolist()}, JSON, "wrong_value", "images[0][0][0]: Input should"),
+        ("", {"images": np.zeros((1, 28, 28, 4), int).tolist()}, JSON, "wrong_shape", "images[0][0][0]: List should"),
+    ],
+)  # fmt: skip
+def test_a_batch_of_another_shape_is_refused(
+    client: TestClient, query: str, content: Any, headers: dict[str, str], code: str, message: str
+) -> None:
+    body = content if isinstance(content, bytes) else json.dumps(content)
+
+    answer = client.post(f"/predict_batch{query}", content=body, headers=headers)
+
+    assert (answer.status_code // 100, answer.json()["code"]) == (4, code)
+    assert answer.json()["message"].startswith(message)
+    if headers == JSON:
+        assert answer.json()["expected"].endswith("lists of 28 lists of 28 lists of 3 whole numbers from 0 to 255")
+
+
+def test_a_row_is_of_ink_and_so_of_one_channel(client: TestClient) -> None:
+    answer = client.post("/read", content=encoded(255 - row("42")), headers=PNG)
+
+    assert (answer.status_code, answer.json()["code"]) == (409, "not_digits")
+    assert "in colour, not the ink that a row is cut into" in answer.json()["message"]
+
+
+def test_the_description_is_of_images_in_colour(client: TestClient, coloured: Split) -> None:
+    described = client.get("/docs.json").json()
+    batch = described["paths"]["/predict_batch"]["post"]
+    schema = {"$ref": "#/components/schemas/Batch", "components": described["components"]}
+
+    jsonschema.validate({"images": coloured.images[:1].tolist()}, schema)
+    jsonschema.validate(batch["requestBody"]["content"]["application/json"]["example"], schema)
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate({"images": np.zeros((1, 28, 28), int).tolist()}, schema)
+    assert re.fullmatch(batch["parameters"][0]["schema"]["pattern"], "12,28,28,3")
+
+
+def test_a_candidate_of_other_channels_cannot_be_compared_with_the_champion(model: Model) -> None:
+    candidate = OnnxModel(model.path.read_bytes(), "mnist version 2")
+
+    assert candidate.image_shape == (28, 28, 3)
+    assert candidate.golden_difference() < 1e-4

@@ -18,7 +18,7 @@ MAY_IMPORT = {
     "tracking": ("core",),
     "packaging": ("core", "tracking"),
     "promotion": ("core", "data", "reports", "tracking", "packaging"),
-    "experiments": ("core", "data", "training", "reports", "tracking", "promotion", *STAGES),
+    "experiments": ("core", "data", "model", "training", "reports", "tracking", "promotion", *STAGES),
 }
 SERVING_MAY_IMPORT = {
     "pipeline.core.errors",
