@@ -11,7 +11,7 @@ from pipeline.download import embedded_digits
 from pipeline.experiments import run, sweep_file
 from pipeline.experiments.sweep_file import VARIANT
 from pipeline.model.classifier import Classifier
-from pipeline.model.summary import list_layers
+from pipeline.model.summary import Layer, list_layers
 from pipeline.reports.contact_sheet import contact_sheet
 from pipeline.training.config import TrainParams
 
@@ -19,24 +19,34 @@ SWEEP: Final = "colour"
 IMAGES: Final = "colour-images.png"
 
 
-def megaflop(settings: tuple[str, ...]) -> float:
-    """Of an image, in the network of an experiment with these settings."""
+def layers(settings: tuple[str, ...]) -> list[Layer]:
+    """Those of the network of an experiment with these settings."""
     params = run.apply_settings(settings)
     train, channels = TrainParams.model_validate(params["train"]), params["download"]["channels"]
     network = Classifier.from_architecture(train.architecture(len(DIGITS), channels, subtract=0.0, divide_by=1.0))
-    return 2 * sum(layer.multiplications for layer in list_layers(network.eval())) / 1e6
+    return list_layers(network.eval())
 
 
-def text(results: pd.DataFrame) -> list[str]:
-    """Markdown: the cost of each variant; seconds are mean ± standard deviation over data sets and seeds."""
+def text(results: pd.DataFrame | None) -> list[str]:
+    """Markdown: the cost of each variant of the sweep. The time is a mean over its results, if there are any."""
     settings = {each.varied[VARIANT]: each.settings for each in sweep_file.load(SWEEP).experiments}
-    lines = ["| variant | parameters | MFLOP an image | seconds |", "|---|---|---|---|"]
-    for variant, rows in results.groupby(VARIANT, sort=False):
-        seconds = rows["seconds"].astype(float)
-        cells = [f"{int(rows['parameters'].iloc[0]):,}", f"{megaflop(settings[str(variant)]):.2f}"]
-        lines.append(f"| {' | '.join([f'`{variant}`', *cells, f'{seconds.mean():.0f} ± {seconds.std():.0f}'])} |")
-    sheet = f"![digits as they are, in random colours, and in colours of their classes](questions/{IMAGES})"
-    return [*lines, "", "Seconds are those of all stages from `download` to `score`.", "", sheet]
+    is_timed = results is not None and "cpu_seconds" in results
+    head = ["variant", "parameters", "MFLOP an image", *(["CPU seconds"] if is_timed else [])]
+    lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
+    for variant, chosen in settings.items():
+        parts = layers(chosen)
+        flop = 2 * sum(layer.multiplications for layer in parts)
+        cells = [f"`{variant}`", f"{sum(layer.parameters for layer in parts):,}", f"{flop / 1e6:.2f}"]
+        if results is not None and is_timed:
+            cells.append(f"{results['cpu_seconds'][results[VARIANT] == variant].astype(float).mean():.0f}")
+        lines.append(f"| {' | '.join(cells)} |")
+    if is_timed:
+        lines += ["", "The time is that of all stages from `download` to `score`, with one thread."]
+    return [
+        *lines,
+        "",
+        f"![digits as they are, in random colours, and in colours of their classes](questions/{IMAGES})",
+    ]
 
 
 def samples() -> bytes:

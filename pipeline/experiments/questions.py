@@ -184,7 +184,7 @@ def section(number: int, question: Question) -> list[str]:
     if question.curves:
         lines += [f"![losses by epoch](questions/{question.sweeps[0]}-curves.png)", ""]
     if question.colours:
-        lines += [*question_colours.text(results[question_colours.SWEEP]), ""]
+        lines += [*question_colours.text(results.get(question_colours.SWEEP)), ""]
     if question.unsolved:
         lines += [*unsolved.text(FOLDER), ""]
     if question.four_digits:
