@@ -17,7 +17,8 @@ import torch
 from PIL import Image
 from starlette.testclient import TestClient
 
-from pipeline.core.errors import DataError, ParamsError
+from pipeline.core import config
+from pipeline.core.errors import DataError, ParamsError, TrackingError
 from pipeline.data.colours import (
     MIN_DISTANCE,
     apply,
@@ -35,7 +36,10 @@ from pipeline.export import OUTPUTS, check_agreement, golden_pictures, to_onnx, 
 from pipeline.model import classifier
 from pipeline.model.classifier import to_images, to_pixels
 from pipeline.model.summary import list_layers
+from pipeline.promotion import settings
 from pipeline.promotion.evaluation import OnnxModel
+from pipeline.promotion.promote import judge
+from pipeline.tracking.registry import ModelVersion
 from pipeline.training import fit
 from pipeline.training.augmentation import AugmentationParams, augment
 from pipeline.training.fitted import FittedModel
@@ -172,8 +176,7 @@ def test_a_moved_image_shows_more_of_its_paper(coloured: Split) -> None:
 
     moved = augment(pixels, params, torch.Generator().manual_seed(1))
 
-    corners = [pixels[:, :, 0, 0], moved[:, :, 0, 0]]
-    assert torch.allclose(*corners, atol=1e-5)
+    assert torch.allclose(moved[:, :, 0, 0], pixels[:, :, 0, 0], atol=1e-5)
 
 
 def test_outliers_have_colours_too(coloured: Split) -> None:
@@ -317,8 +320,15 @@ def test_the_description_is_of_images_in_colour(client: TestClient, coloured: Sp
     assert re.fullmatch(batch["parameters"][0]["schema"]["pattern"], "12,28,28,3")
 
 
-def test_a_candidate_of_other_channels_cannot_be_compared_with_the_champion(model: Model) -> None:
-    candidate = OnnxModel(model.path.read_bytes(), "mnist version 2")
+def test_a_candidate_of_other_channels_cannot_be_compared_with_the_champion(
+    model: Model, fitted: FittedModel, digits: Split
+) -> None:
+    grey = fit(digits.images, digits.labels, epochs=1, batch=20).classifier
+    contents = [model.path.read_bytes(), to_onnx(trace(grey), 20, {"classes": json.dumps(DIGITS)})]
+    origin = {"commit": "unknown", "sha256": "0" * 64}
 
-    assert candidate.image_shape == (28, 28, 3)
-    assert candidate.golden_difference() < 1e-4
+    with pytest.raises(
+        TrackingError, match=r"mnist/2: got a model for images of \(28, 28, 3\), expected \(28, 28\) as"
+    ):
+        judge(ModelVersion("mnist", "2", 0), None, contents, origin, config.load("promote", settings.Params), None)
+    assert OnnxModel(contents[0], "mnist version 2").golden_difference() < 1e-4
