@@ -89,11 +89,13 @@ def test_the_tables_have_a_row_for_each_configuration() -> None:
 
 
 def test_a_network_of_three_channels_has_a_larger_first_layer_and_costs_more() -> None:
-    recorded = pd.DataFrame({"variant": ["grey", "random_colour", "random_colour"], "cpu_seconds": [20.0, 30.0, 50.0]})
+    recorded = pd.DataFrame(
+        {"variant": ["grey", "random_colour", "random_colour"], "training_cpu_seconds": [20.0, 30.0, 50.0]}
+    )
 
     head, _, grey, _, colour, *_ = question_colours.text(recorded)
 
-    assert head == "| variant | parameters | MFLOP an image | CPU seconds |"
+    assert head == "| variant | parameters | MFLOP an image | CPU seconds of the training |"
     (parameters, flop), (more, most) = [
         (int(row.split(" | ")[1].replace(",", "")), float(row.split(" | ")[2])) for row in (grey, colour)
     ]

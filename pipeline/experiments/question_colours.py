@@ -30,18 +30,21 @@ def layers(settings: tuple[str, ...]) -> list[Layer]:
 def text(results: pd.DataFrame | None) -> list[str]:
     """Markdown: the cost of each variant of the sweep. The time is a mean over its results, if there are any."""
     settings = {each.varied[VARIANT]: each.settings for each in sweep_file.load(SWEEP).experiments}
-    is_timed = results is not None and "cpu_seconds" in results
-    head = ["variant", "parameters", "MFLOP an image", *(["CPU seconds"] if is_timed else [])]
+    is_timed = results is not None and "training_cpu_seconds" in results
+    head = ["variant", "parameters", "MFLOP an image", *(["CPU seconds of the training"] if is_timed else [])]
     lines = [f"| {' | '.join(head)} |", f"|{'---|' * len(head)}"]
     for variant, chosen in settings.items():
         parts = layers(chosen)
         flop = 2 * sum(layer.multiplications for layer in parts)
         cells = [f"`{variant}`", f"{sum(layer.parameters for layer in parts):,}", f"{flop / 1e6:.2f}"]
         if results is not None and is_timed:
-            cells.append(f"{results['cpu_seconds'][results[VARIANT] == variant].astype(float).mean():.0f}")
+            cells.append(f"{results['training_cpu_seconds'][results[VARIANT] == variant].astype(float).mean():.0f}")
         lines.append(f"| {' | '.join(cells)} |")
     if is_timed:
-        lines += ["", "The time is that of all stages from `download` to `score`, with one thread."]
+        lines += [
+            "",
+            "The time is that of the stage `train`, the start of torch included, with one thread.",
+        ]
     return [
         *lines,
         "",
