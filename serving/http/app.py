@@ -140,7 +140,7 @@ class HttpApi:
         return await self._in_thread(work)
 
     async def predict_batch(self, request: Request) -> Response:
-        length, images = await image_batch(request)
+        length, images = await image_batch(request, self.model().channels)
         if length <= INLINE_BYTES:
             return json_response(await self.small_batches.answer(images()))
         return await self._in_thread(lambda: self._answer_to(images()))
@@ -158,9 +158,12 @@ class HttpApi:
         model, (content, _) = self.model(), await picture_upload(request)
         return await self._in_thread(lambda: correct(model, store, content, label, digit))
 
+    def _stores_corrections(self) -> bool:
+        return self.corrections is not None and self.model().preprocessing == "ink"
+
     async def page_settings(self, request: Request) -> Response:
         """A module for the page: what is configured."""
-        settings = orjson.dumps({"corrections": self.corrections is not None})
+        settings = orjson.dumps({"corrections": self._stores_corrections()})
         return Response(b"export default " + settings + b";\n", media_type="text/javascript")
 
     async def about(self, request: Request) -> Response:
@@ -171,6 +174,7 @@ class HttpApi:
                 "dataset": model.dataset,
                 "classes": model.classes,
                 "preprocessing": model.preprocessing,
+                "channels": model.channels,
                 "threshold": model.threshold,
                 "labels": model.labels,
             }
@@ -178,7 +182,8 @@ class HttpApi:
 
     async def description(self, request: Request) -> Response:
         model = self.model()
-        return json_response(describe(model.tag, model.dataset, model.classes, self.corrections is not None))
+        stores = self._stores_corrections()
+        return json_response(describe(model.tag, model.dataset, model.classes, model.channels, corrections=stores))
 
     async def livez(self, request: Request) -> Response:
         return json_response({"status": "alive"})
