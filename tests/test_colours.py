@@ -44,6 +44,7 @@ from pipeline.training import fit
 from pipeline.training.augmentation import AugmentationParams, augment
 from pipeline.training.fitted import FittedModel
 from pipeline.training.outliers import make_outliers
+from serving.corrections.store import CorrectionStore
 from serving.model import Model
 from tests.support.inprocess_service import service
 from tests.support.pictures import encoded, row
@@ -286,6 +287,7 @@ def test_a_batch_of_colours_is_the_same_as_bytes_and_as_json(
         ("?shape=1,28,28,3", bytes(784), RAW, "wrong_shape", "got 784 bytes, expected 2352 bytes of uint8"),
         ("", {"images": np.zeros((1, 28, 28), int).tolist()}, JSON, "wrong_value", "images[0][0][0]: Input should"),
         ("", {"images": np.zeros((1, 28, 28, 4), int).tolist()}, JSON, "wrong_shape", "images[0][0][0]: List should"),
+        ("", {"images": np.full((1, 28, 28, 3), 256).tolist()}, JSON, "wrong_value", "images[0][0][0][0]: Input should"),
     ],
 )  # fmt: skip
 def test_a_batch_of_another_shape_is_refused(
@@ -306,6 +308,18 @@ def test_a_row_is_of_ink_and_so_of_one_channel(client: TestClient) -> None:
 
     assert (answer.status_code, answer.json()["code"]) == (409, "not_digits")
     assert "in colour, not the ink that a row is cut into" in answer.json()["message"]
+
+
+def test_corrections_are_of_ink_and_so_off(model: Model, coloured: Split, tmp_path: Path) -> None:
+    store = CorrectionStore(tmp_path)
+    with TestClient(service(model, corrections=store), raise_server_exceptions=False) as client:
+        answer = client.post("/corrections?label=7", content=encoded(coloured.images[3]), headers=PNG)
+
+        assert (answer.status_code, answer.json()["code"]) == (409, "not_digits")
+        assert answer.json()["message"].endswith("classifies pictures as they are, not the ink of digits")
+        assert client.get("/page/settings.js").text == 'export default {"corrections":false};\n'
+        assert "/corrections" not in client.get("/docs.json").json()["paths"]
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_description_is_of_images_in_colour(client: TestClient, coloured: Split) -> None:
