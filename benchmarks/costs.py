@@ -30,7 +30,7 @@ def arithmetic(name: str, seconds: float) -> str:
     """FLOP/s of training, which costs three times the forward pass: the gradients cost twice as much as that."""
     tree = load_params(name)
     params, data = Params.model_validate(tree["train"]), load_data(tree)
-    classifier = Classifier.from_architecture(build_architecture(params, 10, data.statistics)).eval()
+    classifier = Classifier.from_architecture(build_architecture(params, 10, 1, data.statistics)).eval()
     layers = list_layers(classifier)
     flop = 2 * sum(layer.multiplications for layer in layers)
     total = 3 * flop * len(data.train.labels) * params.epochs

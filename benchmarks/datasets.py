@@ -86,5 +86,5 @@ def build_trainer(params: Params, data: Data) -> Trainer:
     """A trainer like that of stage `train`."""
     set_threads(params.threads)
     make_deterministic()
-    architecture = build_architecture(params, 10, data.statistics)
+    architecture = build_architecture(params, 10, 1, data.statistics)
     return trainer.build_trainer(params, architecture, data.train, data.validation, is_digits=True)

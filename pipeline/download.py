@@ -4,6 +4,7 @@ Reads    the published archives (from DATASET_MIRROR if it is set), scikit-learn
 Writes   artifacts/download/: dataset.json, {train,test}_{images,labels}.npy.
 Decides  nothing about the images: the split into training and test set is the publisher's (of scikit-learn's digits,
          every fifth image is a test image; of your own, the share `own.test_share` of each class, if it has no split).
+         Grey images may get colours, made with a fixed seed.
 """
 
 import os
@@ -15,9 +16,10 @@ from PIL import Image
 from pydantic import field_validator
 
 from pipeline.core import config, execution
-from pipeline.data import mnist_archives, mnist_relatives, own_data
+from pipeline.data import colours, mnist_archives, mnist_relatives, own_data
 from pipeline.data.dataset import DIGITS, Description, Split
 from pipeline.data.image import scale_and_center
+from pipeline.data.limits import Channels
 
 OUT: Final = Path("artifacts/download")
 ENLARGED: Final = (80, 80)  # pixels; 8×8 pictures are enlarged to this before they are scaled like any other
@@ -28,6 +30,10 @@ class Params(config.Section):
         "mnist", "fashion_mnist", "kmnist", "qmnist", "emnist_byclass", "emnist_bymerge", "emnist_balanced",
         "emnist_letters", "emnist_digits", "emnist_mnist", "digits", "own",
     ]  # fmt: skip
+    channels: Channels
+    """Of the images, and so of the network: 1, grey or ink alone, or 3, with colours."""
+    colouring: colours.Colouring
+    """Of grey images: see `colours.paint`."""
     own: own_data.OwnParams
     """Of the data set `own`."""
 
@@ -71,9 +77,10 @@ def main() -> None:
     root = Path(os.environ.get("DVC_ROOT", "."))
     cache = root / ".cache" / "archives"
     if params.dataset == "own":
-        description, train, test = own_data.load(params.own, root, cache / "own")
+        dataset = own_data.load(params.own, root, cache / "own", params.channels)
     else:
-        description, train, test = load(params.dataset, cache, os.environ.get("DATASET_MIRROR"))
+        dataset = load(params.dataset, cache, os.environ.get("DATASET_MIRROR"))
+    description, train, test = colours.apply(dataset, params.colouring, params.channels)
     train.save(OUT, "train")
     test.save(OUT, "test")
     description.save(OUT / "dataset.json")

@@ -29,6 +29,15 @@ class Params(config.Section):
     """Images of each class in the mosaic."""
 
 
+def to_ink(images: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """`(N, 28, 28)`: of images in colour, how far a pixel is from the corner at the top left, in the channel that
+    differs most."""
+    if images.ndim == 3:
+        return images
+    paper = images[:, :1, :1]
+    return np.asarray(np.where(images > paper, images - paper, paper - images).max(axis=3))
+
+
 def label_counts(splits: dict[str, Split], names: tuple[str, ...]) -> pd.DataFrame:
     """Images of each label in each split: label, class, train, test."""
     counts = {name: np.bincount(split.labels, minlength=len(names)) for name, split in splits.items()}
@@ -37,12 +46,13 @@ def label_counts(splits: dict[str, Split], names: tuple[str, ...]) -> pd.DataFra
 
 def measure_ink(split: Split) -> pd.DataFrame:
     """One row per image: label, share of inked pixels, mean ink, and the sides of the ink's bounding box, in pixels."""
-    inked = split.images > 0
+    ink = to_ink(split.images)
+    inked = ink > 0
     return pd.DataFrame(
         {
             "label": split.labels,
             "inked_share": inked.mean(axis=(1, 2)),
-            "mean_ink": split.images.mean(axis=(1, 2)),
+            "mean_ink": ink.mean(axis=(1, 2)),
             "box_height": _extent(inked, axis=2),
             "box_width": _extent(inked, axis=1),
         }
@@ -132,14 +142,15 @@ def main() -> None:
     save_table("label_counts.csv", counts)
     save_table("tables/ink.csv", per_class.reset_index())
     save_table("tables/duplicates.csv", duplicates)
-    save_table("tables/first_image.csv", pd.DataFrame(train.images[0]))
-    write_text(OUT / "tables" / "first_image.txt", to_text(train.images[0]))
+    first = to_ink(train.images[:1])[0]
+    save_table("tables/first_image.csv", pd.DataFrame(first))
+    write_text(OUT / "tables" / "first_image.txt", to_text(first))
     write_bytes(OUT / "figures" / "mosaic.png", mosaic(train, params.mosaic_columns, len(names)))
     write_bytes(OUT / "figures" / "mean_images.png", mean_images(train, names))
     write_bytes(OUT / "figures" / "class_balance.png", plots.class_balance(counts))
     write_bytes(OUT / "figures" / "ink.png", plots.ink_by_class(ink, names))
     write_json(OUT / "tables" / "summary.json", summarise(splits, ink, duplicates))
-    print(f"first image, of class {names[train.labels[0]]}:\n{to_text(train.images[0])}", end="")
+    print(f"first image, of class {names[train.labels[0]]}:\n{to_text(first)}", end="")
 
 
 if __name__ == "__main__":

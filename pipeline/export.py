@@ -29,9 +29,9 @@ from torch.export import Dim, ExportedProgram
 from pipeline.core import config, execution
 from pipeline.core.errors import ExportError
 from pipeline.core.files import read_json, write_files
-from pipeline.data.dataset import Description, Split, load_description, load_split
+from pipeline.data.dataset import Description, Split, channels_of, load_description, load_split
 from pipeline.data.image import preprocess
-from pipeline.data.limits import SIDE, Preprocessing
+from pipeline.data.limits import SIDE, Preprocessing, image_shape
 from pipeline.model import classifier
 from pipeline.model.classifier import Classifier
 from pipeline.model.summary import Layer, list_layers, summary
@@ -59,7 +59,7 @@ class Params(config.Section):
 
 def trace(network: Classifier) -> ExportedProgram:
     """The network as a graph for any number of images, without the paths of the machine that traced it."""
-    images = torch.zeros(2, SIDE, SIDE, dtype=torch.uint8)
+    images = torch.zeros(2, *image_shape(network.channels), dtype=torch.uint8)
     class_name = f"{Classifier.__module__}.{Classifier.__qualname__}"
     program = torch.export.export(network, (images,), dynamic_shapes={"images": {0: Dim("N")}})
     for node in program.graph.nodes:
@@ -88,7 +88,7 @@ def golden_pictures(network: Classifier, validation: Split, classes: int, method
     """
     images = [validation.images[validation.labels == label] for label in range(classes)]
     examples = [golden_picture(some, label, method) for label, some in enumerate(images)]
-    preprocessed = np.stack([preprocess(picture, method).image for picture in examples])
+    preprocessed = np.stack([preprocess(picture, method, network.channels).image for picture in examples])
     probabilities, scores = classifier.predict(network, torch.from_numpy(preprocessed))
     return {
         "golden_pictures": json.dumps([base64.b64encode(picture).decode() for picture in examples]),
@@ -98,11 +98,11 @@ def golden_pictures(network: Classifier, validation: Split, classes: int, method
 
 
 def golden_picture(images: npt.NDArray[np.uint8], label: int, method: Preprocessing) -> bytes:
-    """The first of the images `(N, 28, 28) uint8` that is not blank, as a PNG file. Raises ExportError."""
+    """The first of the images `(N, 28, 28[, 3]) uint8` that is not blank, as a PNG file. Raises ExportError."""
     for image in images:
         buffer = io.BytesIO()
         Image.fromarray(image).save(buffer, "PNG")
-        if preprocess(buffer.getvalue(), method).reason is None:
+        if preprocess(buffer.getvalue(), method, channels_of(images)).reason is None:
             return buffer.getvalue()
     raise ExportError(
         f"{NORMALISED}: got {len(images)} validation images of class {label} and none that is not blank, expected one"
@@ -110,8 +110,8 @@ def golden_picture(images: npt.NDArray[np.uint8], label: int, method: Preprocess
 
 
 def to_onnx(program: ExportedProgram, opset: int, metadata: Mapping[str, str]) -> bytes:
-    """The graph with input `images` uint8 (N, 28, 28) and outputs `probabilities` float32 (N, classes), given that an
-    image shows one of the classes, and `digit_scores` float32 (N,), how probable it is that it does.
+    """The graph with input `images` uint8 (N, 28, 28[, 3]) and outputs `probabilities` float32 (N, classes), given that
+    an image shows one of the classes, and `digit_scores` float32 (N,), how probable it is that it does.
 
     `metadata` is stored in the file, for the service. Raises ExportError for an unknown `opset`.
     """
@@ -159,12 +159,12 @@ def load_reference(path: Path) -> str:
     return json.dumps(value, sort_keys=True)
 
 
-def card(description: Description, layers: list[Layer], sha256: str) -> str:
+def card(description: Description, layers: list[Layer], channels: int, sha256: str) -> str:
     """The model card, from the metrics that the earlier stages wrote."""
     training = read_json(TRAINED / "summary.json", "parameters", "best_epoch", "best_validation_accuracy")
     statistics = read_json(NORMALISED / "statistics.json", "train_images", "validation_images")
     scores = read_json(SCORED / "metrics.json", "test", "corruptions", "outliers")
-    return model_card(description, training, scores, statistics, layers, sha256)
+    return model_card(description, training, scores, statistics, layers, channels, sha256)
 
 
 def main() -> None:
@@ -195,8 +195,8 @@ def main() -> None:
         "model.pt2": to_pt2(program),
         "weights.safetensors": safetensors.torch.save(network.state_dict()),
         "summary.txt": summary(layers).encode(),
-        "network.svg": draw(SIDE, layers).encode(),
-        "model_card.md": card(description, layers, hashlib.sha256(onnx_model).hexdigest()).encode(),
+        "network.svg": draw(network.channels, SIDE, layers).encode(),
+        "model_card.md": card(description, layers, test.channels, hashlib.sha256(onnx_model).hexdigest()).encode(),
     }
     write_files(OUT, files)
     print(f"{summary(layers)}model.onnx and the trained network differ by at most {difference:.1e}")

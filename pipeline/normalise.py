@@ -1,7 +1,7 @@
 """Stage `normalise`: a validation split, and the pixel statistics with which the network scales its input.
 
 Reads    artifacts/download/: the training split; data/corrections/, if a share of the reviewed corrections by users is
-         to join it.
+         to join it: of digits that are read by their ink, and of no other data set.
 Writes   artifacts/normalise/: {train,validation}_{images,labels}.npy, statistics.json.
 Decides  which images are for validation: a stratified random sample, the same share of each class. Corrections
          join the training images after that. Mean and standard deviation are those of the training images. Pixels stay
@@ -39,9 +39,10 @@ def main() -> None:
     params = config.load("normalise", Params)
     description = load_description(RAW / "dataset.json")
     raw = load_split(RAW, "train", len(description.classes))
-    check_polarity(raw.images)
+    if description.preprocessing != "none":  # else the paper has any colour
+        check_polarity(raw.images)
     train, validation = split_validation(raw, params)
-    if params.corrections_share and description.is_digits:
+    if params.corrections_share and description.is_digits and description.is_ink:
         corrected = corrections.read(OWN / corrections.FOLDER)
         train = corrections.join(train, corrected, params.corrections_share)
     scaling = statistics(train.images, params)

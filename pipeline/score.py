@@ -7,8 +7,9 @@ Writes   artifacts/score/: metrics.json, predictions.csv, reliability.csv, cover
          answers of the service are compared; tables/: confusion_matrix.csv, per_class.csv, first.csv, worst.csv,
          slices.csv, corruptions.csv, handwriting.csv, handwriting_reliability.csv; figures/: worst.png,
          reliability.png, coverage.png, handwriting.png. That of slices is empty unless pictures are preprocessed by
-         their ink, those of handwriting unless the data set is of digits. tables/corrections.csv and
-         figures/corrections.png only if there are corrections of pictures that train nothing.
+         their ink, those of handwriting unless the data set is of digits that are read by their ink.
+         tables/corrections.csv and figures/corrections.png only if there are corrections of pictures that train
+         nothing, and the data set is of such digits.
 Decides  nothing: the test set is scored once, and nothing is chosen by it.
 """
 
@@ -72,10 +73,10 @@ def score_outliers(
     network: classifier.Classifier, validation: Split, test: Predictions, count: int, is_digits: bool
 ) -> dict[str, float]:
     """Share of outliers that are refused, and how well the score tells test images from them (AUROC, 0.5 to 1)."""
-    pixels = torch.from_numpy(validation.images).unsqueeze(1).float() / 255
+    pixels = classifier.to_pixels(torch.from_numpy(validation.images))
     generator = torch.Generator().manual_seed(SEED)
     made = make_outliers(pixels, torch.from_numpy(validation.labels), count, is_digits, generator)
-    images = (255 * made).round().to(torch.uint8).squeeze(1).numpy()
+    images = classifier.to_images(made).numpy()
     outliers = predict_split(network, Split(images, np.zeros(len(images), np.uint8)))
     return {
         "images": len(images),
@@ -103,6 +104,11 @@ def score_corrections(network: classifier.Classifier, names: Sequence[str]) -> d
     write_bytes(OUT / "figures" / "corrections.png", draw_sheet(split, predictions, names))
     refused = {"none": len(others), "none_refused": float(none.is_refused.mean())} if len(others) else {}
     return {"corrections": compute_metrics(split, predictions) | refused} if digits else {"corrections": refused}
+
+
+def is_written(description: Description) -> bool:
+    """Whether the images are digits of ink, as those in data/ are."""
+    return description.is_digits and description.is_ink
 
 
 def accuracies(scores: Sequence[SliceScore]) -> dict[str, float]:
@@ -165,14 +171,13 @@ def score_robustness(
 ) -> dict[str, Any]:
     """Metrics of slices, corruptions and outliers; writes the tables of the first two."""
     corruptions = score_corruptions(network, spread(test, params.corrupted), SEED)
-    is_ink = description.preprocessing == "ink"
-    slices = score_slices(network, spread(test, params.pictures), SEED) if is_ink else []
+    slices = score_slices(network, spread(test, params.pictures), SEED) if description.is_ink else []
     write_csv(OUT / "tables" / "corruptions.csv", SliceScore._fields, corruptions)
     write_csv(OUT / "tables" / "slices.csv", SliceScore._fields, slices)
     validation = load_split(NORMALISED, "validation", len(description.classes))
     return {
         "corruptions": accuracies(corruptions) | {"mean": float(np.mean([score.accuracy for score in corruptions]))},
-        "outliers": score_outliers(network, validation, predictions, params.outliers, description.is_digits),
+        "outliers": score_outliers(network, validation, predictions, params.outliers, is_written(description)),
         **({"slices": accuracies(slices)} if slices else {}),
     }
 
@@ -184,7 +189,7 @@ def main() -> None:
     description = load_description(RAW / "dataset.json")
     network = classifier.load(TRAINED)
     test = load_split(RAW, "test", len(description.classes))
-    own = handwriting.read(OWN) if description.is_digits else handwriting.EMPTY
+    own = handwriting.read(OWN) if is_written(description) else handwriting.Handwriting(test.take(np.arange(0)), ())
     predicted = {"test": (test, predict_split(network, test))}
     own_predictions = predict_split(network, own.split)
     if len(own.split):
@@ -194,7 +199,7 @@ def main() -> None:
     save_calibration(predicted)
     write_json(OUT / "reference.json", asdict(reference_of(*predicted["test"], description.classes)))
     scores: dict[str, Any] = {name: compute_metrics(*pair) for name, pair in predicted.items()}
-    corrected = score_corrections(network, description.classes) if description.is_digits else {}
+    corrected = score_corrections(network, description.classes) if is_written(description) else {}
     robustness = score_robustness(network, *predicted["test"], description, params)
     write_json(OUT / "metrics.json", scores | corrected | robustness)
     for name, values in (scores | corrected).items():

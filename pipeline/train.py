@@ -1,6 +1,7 @@
 """Stage `train`: the network named in params.yaml, trained on a GPU if there is one.
 
-Reads    artifacts/download/dataset.json (number of classes), artifacts/normalise/: both splits and the scaling.
+Reads    artifacts/download/dataset.json (number of classes), artifacts/normalise/: both splits, from which the network
+         takes its number of channels, and the scaling.
 Writes   artifacts/train/: model/ (architecture.json, weights.safetensors, manifest.json: their SHA-256), history.csv
          (one row per epoch, written after each), steps.csv (at most 400 rows), summary.json.
 Decides  which epoch's weights are kept: the one with the lowest validation loss. The same seed on the same kind of
@@ -39,11 +40,11 @@ OUT: Final = Path("artifacts/train")
 Params = TrainParams
 
 
-def build_architecture(params: Params, classes: int, statistics: Mapping[str, float]) -> Architecture:
+def build_architecture(params: Params, classes: int, channels: int, statistics: Mapping[str, float]) -> Architecture:
     """Raises DataError if the statistics are not numbers to scale pixels with."""
     scaling = {name: statistics[name] for name in ("subtract", "divide_by")}
     try:
-        return params.architecture(classes, **scaling)
+        return params.architecture(classes, channels, **scaling)
     except ValidationError as error:
         raise DataError(f"{STATISTICS}: expected numbers to scale pixels with, got {scaling}") from error
 
@@ -98,14 +99,17 @@ def save(state: TrainState, trainer: Trainer, architecture: Architecture) -> Epo
 def main() -> None:
     params, root = config.load("train", Params), Path(os.environ.get("DVC_ROOT", "."))
     description = load_description(RAW / "dataset.json")
-    architecture = build_architecture(params, len(description.classes), read_json(STATISTICS, "subtract", "divide_by"))
+    splits = [load_split(NORMALISED, name, len(description.classes)) for name in ("train", "validation")]
+    statistics = read_json(STATISTICS, "subtract", "divide_by")
+    architecture = build_architecture(params, len(description.classes), splits[0].channels, statistics)
     device = select_device(params.device)
     set_threads(params.threads)
     make_deterministic()
     with process_group(device) as group:
-        splits = (load_split(NORMALISED, name, architecture.classes) for name in ("train", "validation"))
         train, validation = (to_device(split, device) for split in splits)
-        trainer = build_trainer(params, architecture, train, validation, group, description.is_digits)
+        trainer = build_trainer(
+            params, architecture, train, validation, group, description.is_digits and description.is_ink
+        )
         stage = read_stage("train")
         path = root / ".cache" / "checkpoints" / f"train-{stage.inputs_key[:16]}-{group.world_size}.safetensors"
         if group.rank:

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pipeline.data.image import preprocess
-from pipeline.data.limits import Preprocessing
+from pipeline.data.limits import COLOURS, Preprocessing, image_shape
 from pipeline.monitoring.reference import KEY, Reference, parse_reference
 from serving import integrity
 
@@ -25,7 +25,8 @@ Scores = npt.NDArray[np.float32]
 class Model:
     """`tag` is the model's name and version in every answer, `labels` its origin (schemas.LABELS), `classes` the
     class names in the order of the outputs. An image whose digit score is below `threshold` shows none of them;
-    `preprocessing` names how a picture becomes an image, `reference` how the test images are distributed.
+    `preprocessing` names how a picture becomes an image, which has as many `channels` as the ONNX file says;
+    `reference` tells how the test images are distributed.
 
     Raises DamagedModelError if the file does not have the SHA-256 that `labels` name. Without labels any file is taken.
     """
@@ -48,16 +49,18 @@ class Model:
         self.has_scores = len(self.session.get_outputs()) > 1  # models of earlier releases have none
         self.threshold = float(metadata.get("threshold", 0))
         self.preprocessing = cast(Preprocessing, metadata.get("preprocessing", "ink"))
+        self.channels = COLOURS if len(self.session.get_inputs()[0].shape) == 1 + len(image_shape(COLOURS)) else 1
         self.reference = stored_reference(metadata, tag)
-        self._golden_images, *self._golden_answers = golden_answers(metadata)
+        self._golden_images, *self._golden_answers = golden_answers(metadata, self.channels)
 
     @property
     def classifies_digits(self) -> bool:
         return self.classes == tuple("0123456789")
 
     def classify(self, images: Images) -> tuple[Probabilities, Scores]:
-        """`(N, 28, 28) uint8, 0 = paper, 255 = ink` to probabilities `(N, classes)`, given that an image shows one of
-        the classes, each row summing to 1; and to digit scores `(N,)`, 0 to 1, how probable it is that it does."""
+        """`(N, 28, 28) uint8, 0 = paper, 255 = ink`, or in colour `(N, 28, 28, 3)`, to probabilities `(N, classes)`,
+        given that an image shows one of the classes, each row summing to 1; and to digit scores `(N,)`, 0 to 1, how
+        probable it is that it does."""
         batches = [self._run(images[start : start + BATCH_SIZE]) for start in range(0, len(images), BATCH_SIZE)]
         if len(batches) == 1:
             return batches[0]
@@ -80,14 +83,14 @@ def stored_reference(metadata: Mapping[str, str], tag: str) -> Reference | None:
     return parse_reference(json.loads(metadata[KEY]), tag) if KEY in metadata else None
 
 
-def golden_answers(metadata: Mapping[str, str]) -> tuple[Images, Probabilities, Scores]:
-    """The preprocessed golden pictures `(N, 28, 28) uint8`, and the probabilities `(N, classes)` and the scores `(N,)`
-    that they must get."""
+def golden_answers(metadata: Mapping[str, str], channels: int) -> tuple[Images, Probabilities, Scores]:
+    """The preprocessed golden pictures `(N, 28, 28[, 3]) uint8`, and the probabilities `(N, classes)` and the scores
+    `(N,)` that they must get."""
     if "golden_pictures" in metadata:
         pictures, probabilities = json.loads(metadata["golden_pictures"]), json.loads(metadata["golden_probabilities"])
     else:  # a model that was exported when there was one golden picture: a rollback has to serve it
         pictures, probabilities = [metadata["golden_picture"]], [json.loads(metadata["golden_probabilities"])]
     scores = json.loads(metadata["golden_scores"]) if "golden_scores" in metadata else [1.0] * len(pictures)
     method = cast(Preprocessing, metadata.get("preprocessing", "ink"))
-    images = np.stack([preprocess(base64.b64decode(picture), method).image for picture in pictures])
+    images = np.stack([preprocess(base64.b64decode(picture), method, channels).image for picture in pictures])
     return images, np.array(probabilities, np.float32), np.array(scores, np.float32)

@@ -172,11 +172,14 @@ class Digits:
 
     @bentoml.api
     def predict_batch(self, images: Array) -> Predictions:
-        """The classes of many images, `(N, 28, 28)` of whole numbers from 0 = paper to 255 = ink."""
+        """The classes of many images, `(N, 28, 28)` of whole numbers from 0 = paper to 255 = ink; of a model that sees
+        colours `(N, 28, 28, 3)`."""
         from serving.http import handlers
         from serving.http.parsing import listed_images
 
-        answer: Predictions = as_json(handlers.predict_batch(self.model, listed_images(images.tolist())))
+        answer: Predictions = as_json(
+            handlers.predict_batch(self.model, listed_images(images.tolist(), self.model.channels))
+        )
         return answer
 
 

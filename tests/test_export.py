@@ -192,7 +192,7 @@ def test_models_that_disagree_are_not_exported(exported: npt.NDArray[np.float32]
 @pytest.mark.parametrize("network", [cnn(SMALL, 10), mlp(TEXTBOOK, 10)])
 def test_the_drawing_is_well_formed_and_has_a_slab_per_layer(network: torch.nn.Sequential) -> None:
     layers = list_layers(Classifier(network, 0, 1, 10).eval())
-    svg = ElementTree.fromstring(draw(28, layers))
+    svg = ElementTree.fromstring(draw(1, 28, layers))
     slabs = [rectangle for rectangle in svg.iter("{http://www.w3.org/2000/svg}rect") if rectangle.get("x")]
     shapes = [layer for layer in layers if layer.kind.startswith(("Conv2d", "MaxPool2d", "Flatten", "Linear"))]
     assert len(slabs) == 1 + len(shapes)
@@ -206,7 +206,7 @@ def test_the_card_quotes_the_metrics_and_the_sha256_of_the_file() -> None:
     scores = {"test": test, **made, "slices": {"pen_thin": 0.9321}}
     counts = {"train_images": 55_000, "validation_images": 5_000}
     layers = list_layers(Classifier(mlp(TEXTBOOK, 10), 0, 1, 10).eval())
-    card = model_card(Description("mnist", DIGITS, {}), training, scores, counts, layers, "c0ffee")
+    card = model_card(Description("mnist", DIGITS, {}), training, scores, counts, layers, 1, "c0ffee")
     assert "| test | 10,000 | 98.77% | 0.0432 | 0.9870 | 0.21% | 0.0123 |" in card
     assert "| pen thin | 93.2% |" in card
     assert "94.3% of 900 images" in card

@@ -20,7 +20,7 @@ MAY_IMPORT = {
     "packaging": ("core", "tracking"),
     "review": ("core", "data"),
     "promotion": ("core", "data", "reports", "tracking", "packaging"),
-    "experiments": ("core", "data", "training", "reports", "tracking", "packaging", "promotion", *STAGES),
+    "experiments": ("core", "data", "model", "training", "reports", "tracking", "packaging", "promotion", *STAGES),
 }
 SERVING_MAY_IMPORT = {
     "pipeline.core.errors",

@@ -88,7 +88,7 @@ def test_pens_are_thin_and_thick() -> None:
 def test_letters_that_are_written_like_digits_are_drawn_rarely_and_all_others_equally_often() -> None:
     templates, shares = other_templates(CPU)
     assert len(templates.points) == len(shares) == len(OTHERS) + len(LOOKALIKES)
-    others, lookalikes = shares.split([len(OTHERS), len(LOOKALIKES)])
+    others, lookalikes = shares[: len(OTHERS)], shares[len(OTHERS) :]
     assert float(lookalikes.sum()) == pytest.approx(LOOKALIKE)
     assert float(others.sum()) == pytest.approx(1 - LOOKALIKE)
     for same in (others, lookalikes):

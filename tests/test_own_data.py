@@ -11,11 +11,13 @@ from pipeline import download
 from pipeline.core import config
 from pipeline.core.errors import DataError, FetchError, ParamsError, PipelineError
 from pipeline.data import own_arrays, own_data, own_source
+from pipeline.data.colours import paint
 from pipeline.data.dataset import Description, Split
 from pipeline.data.own_data import OwnParams
 from pipeline.data.own_source import file_sha256, folder_sha256
 from pipeline.packaging.model_name import dataset_name
 from tests.support.made_letters import write_letters
+from tests.support.pictures import encoded
 
 Loaded = tuple[Description, Split, Split]
 DEFAULTS: dict[str, Any] = {"name": "mine", "preprocessing": "ink", "classes": None, "test_share": 0.25, "seed": 1}
@@ -217,3 +219,33 @@ def test_own_data_are_not_named_like_published_ones() -> None:
 @pytest.mark.parametrize(("dataset", "expected"), [("own", "mine"), ("mnist", "mnist")])
 def test_models_are_registered_by_the_name_of_their_data(dataset: str, expected: str) -> None:
     assert dataset_name({"dataset": dataset, "own": {"name": "mine"}}) == expected
+
+
+def test_arrays_in_colour_keep_their_channels(tmp_path: Path, digits: Split) -> None:
+    coloured = paint(digits, "random", 10, seed=1)
+    path = npz(tmp_path, **arrays_of(coloured))
+
+    description, train, test = load(path, preprocessing="none")
+
+    assert (description.preprocessing, train.channels, test.channels) == ("none", 3, 3)
+    assert np.array_equal(train.images, arrays_of(coloured)["x_train"])
+    with pytest.raises(ParamsError, match=r"download\.own\.preprocessing: got ink, expected none for images in colour"):
+        load(path)
+    mixed = npz(tmp_path, **arrays_of(coloured) | {"x_test": arrays_of(digits)["x_test"]})
+    with pytest.raises(DataError, match=r"mine\.npz: got one split in colour and one that is not, expected both alike"):
+        load(mixed, preprocessing="none")
+
+
+def test_pictures_in_a_folder_keep_their_colours_for_three_channels(tmp_path: Path, digits: Split) -> None:
+    coloured = paint(digits, "random", 10, seed=1)
+    for index in range(20):
+        path = tmp_path / "mine" / str(coloured.labels[index] % 2) / f"{index}.png"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(encoded(coloured.images[index]))
+    settings = DEFAULTS | {"preprocessing": "none", "source": "mine", "checksum": folder_sha256(tmp_path / "mine")}
+    params = OwnParams(**settings)
+
+    _, train, test = own_data.load(params, tmp_path, tmp_path, channels=3)
+
+    assert (train.channels, test.channels) == (3, 3)
+    assert {image.tobytes() for image in train.images} < {image.tobytes() for image in coloured.images}

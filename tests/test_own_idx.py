@@ -10,6 +10,7 @@ import pytest
 
 from pipeline.core.errors import DataError, FetchError
 from pipeline.data import own_data, own_source
+from pipeline.data.colours import paint
 from pipeline.data.dataset import Description, Split
 from pipeline.data.own_data import OwnParams
 from pipeline.data.own_idx import NAMES
@@ -54,6 +55,16 @@ def test_a_folder_of_idx_files_is_loaded_with_its_splits(
     loaded = (train.images, train.labels, test.images, test.labels)
     assert all(np.array_equal(array, arrays[name]) for name, array in zip(NAMES, loaded, strict=True))
     assert load(folder, folder)[0].is_digits
+
+
+def test_idx_files_may_be_in_colour(tmp_path: Path, arrays: dict[str, npt.NDArray[np.uint8]], digits: Split) -> None:
+    coloured = paint(digits, "random", 10, seed=1).images
+    folder = write(tmp_path / "idx", arrays | {NAMES[0]: coloured[:100], NAMES[2]: coloured[100:120]})
+
+    _, train, test = load(folder, folder, preprocessing="none")
+
+    assert (train.channels, test.channels) == (3, 3)
+    assert np.array_equal(train.images, coloured[:100])
 
 
 def test_without_test_files_a_share_of_each_class_becomes_the_test_split(

@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from pipeline.experiments import questions, sweep_file
+from pipeline.experiments import question_colours, questions, sweep_file
 from pipeline.experiments.questions import DOCUMENT, FOLDER, Claim
 
 QUESTIONS = questions.load()
@@ -86,3 +86,19 @@ def test_the_tables_have_a_row_for_each_configuration() -> None:
     assert table[0] == "| width | MNIST: test accuracy | MNIST: test F1 | MNIST: own handwriting |"
     assert table[2] == "| `1` | 91.50 ± 0.71 % | 50.00 ± 0.00 % | 100.00 ± 0.00 % |"
     assert len(table) == 4
+
+
+def test_a_network_of_three_channels_has_a_larger_first_layer_and_costs_more() -> None:
+    recorded = pd.DataFrame(
+        {"variant": ["grey", "random_colour", "random_colour"], "training_cpu_seconds": [20.0, 30.0, 50.0]}
+    )
+
+    head, _, grey, _, colour, *_ = question_colours.text(recorded)
+
+    assert head == "| variant | parameters | MFLOP an image | CPU seconds of the training |"
+    (parameters, flop), (more, most) = [
+        (int(row.split(" | ")[1].replace(",", "")), float(row.split(" | ")[2])) for row in (grey, colour)
+    ]
+    assert more - parameters == 2 * 5 * 5 * 8
+    assert most - flop == pytest.approx(2 * 2 * 5 * 5 * 8 * 24**2 / 1e6, abs=0.01)
+    assert (grey[-5:], colour[-5:]) == (" 20 |", " 40 |")

@@ -8,8 +8,10 @@ import pytest
 from pipeline import normalise
 from pipeline.core.errors import DataError
 from pipeline.core.files import read_json, write_bytes
+from pipeline.data.colours import paint
 from pipeline.data.corrections import Pixels, digest, encode, file_of, join, read, trains, without_trained
 from pipeline.data.dataset import DIGITS, Description, Split, load_split
+from pipeline.data.limits import Preprocessing
 from tests.support.pictures import encoded
 from tests.support.project_clone import ROOT
 from tests.support.synthetic_digits import synthetic_images
@@ -102,14 +104,20 @@ def test_of_a_picture_that_trains_no_image_is_scored(tmp_path: Path) -> None:
     assert [one.picture for one in scored].count("f" * 16) == 3
 
 
-def run_normalise(folder: Path, share: float, classes: tuple[str, ...] = DIGITS) -> dict[str, bytes]:
+def run_normalise(
+    folder: Path,
+    share: float,
+    classes: tuple[str, ...] = DIGITS,
+    preprocessing: Preprocessing = "ink",
+    images: Pixels = IMAGES,
+) -> dict[str, bytes]:
     """Run the stage in the folder, and return the files that it wrote."""
     params = (ROOT / "params.yaml").read_text()
     assert "corrections_share: 0.0 " in params
     (folder / "params.yaml").write_text(params.replace("corrections_share: 0.0 ", f"corrections_share: {share} "))
-    Description("tiny", classes, {}).save(folder / "artifacts/download/dataset.json")
-    Split(255 - np.flip(IMAGES, 2) // 2 * 2, LABELS).save(folder / "artifacts/download", "test")
-    Split(np.flip(IMAGES, 2).copy(), LABELS).save(folder / "artifacts/download", "train")
+    Description("tiny", classes, {}, preprocessing).save(folder / "artifacts/download/dataset.json")
+    Split(255 - np.flip(images, 2) // 2 * 2, LABELS).save(folder / "artifacts/download", "test")
+    Split(np.flip(images, 2).copy(), LABELS).save(folder / "artifacts/download", "train")
     normalise.main()
     return {path.name: path.read_bytes() for path in (folder / "artifacts/normalise").iterdir()}
 
@@ -123,6 +131,16 @@ def test_without_a_share_the_stage_writes_the_same_bytes_with_and_without_correc
 
     assert run_normalise(tmp_path, 0.0) == without
     assert run_normalise(tmp_path, 0.5, tuple("abcdefghij")) == without
+
+
+def test_no_correction_joins_images_in_colour(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    keep_all(tmp_path / "data" / "corrections")
+
+    run_normalise(tmp_path, 0.5, preprocessing="none", images=paint(Split(IMAGES, LABELS), "random", 10, seed=1).images)
+
+    train = load_split(tmp_path / "artifacts/normalise", "train", 10)
+    assert (len(train), train.channels) == (30, 3)
 
 
 def test_a_share_joins_the_training_images_and_no_validation_image(

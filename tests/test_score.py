@@ -12,6 +12,7 @@ import torch
 from pipeline import score
 from pipeline.core.files import write_bytes
 from pipeline.data import corrections
+from pipeline.data.colours import paint
 from pipeline.data.dataset import DIGITS, Description, Split
 from pipeline.data.limits import Preprocessing
 from pipeline.model import classifier
@@ -43,7 +44,8 @@ def run_stage(
     digits.save(folder / "artifacts/download", "test")
     digits.save(folder / "artifacts/normalise", "validation")
     torch.manual_seed(1)
-    classifier.save(folder / "artifacts/train/model", SHAPE, Classifier.from_architecture(SHAPE).state_dict())
+    shape = SHAPE.model_copy(update={"channels": digits.channels})
+    classifier.save(folder / "artifacts/train/model", shape, Classifier.from_architecture(shape).state_dict())
     (folder / "data" / "5").mkdir(parents=True)
     for number in range(pictures):
         (folder / "data" / "5" / f"{number}.png").write_bytes(encoded(on_paper(ink(5))))
@@ -110,6 +112,19 @@ def test_things_that_are_no_ink_are_corrupted_and_not_made_into_slices(
     assert sorted(metrics) == ["corruptions", "outliers", "test"]
     assert len(lines("artifacts/score/tables/slices.csv")) == 1
     assert lines("artifacts/score/coverage.csv")[0] == "coverage,test_accuracy_at_coverage"
+
+
+def test_digits_in_colour_are_scored_without_handwriting_and_corrections(
+    tmp_path: Path, digits: Split, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    file = corrections.file_of("0", 16 * "a", digits.images[0])
+    write_bytes(tmp_path / "data" / "corrections" / file, corrections.encode(digits.images[0]))
+
+    metrics = run_stage(tmp_path, paint(digits, "random", 10, seed=1), DIGITS, "none", pictures=1)
+
+    assert sorted(metrics) == ["corruptions", "outliers", "test"]
+    assert not Path("artifacts/score/tables/corrections.csv").exists()
 
 
 def test_a_second_run_writes_the_same_bytes(tmp_path: Path, digits: Split, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -182,18 +182,22 @@ def read_json(path: Path, *keys: str) -> dict[str, Any]:
     return value
 
 
-def read_array(path: Path, dtype: npt.DTypeLike, shape: tuple[int | None, ...]) -> npt.NDArray[Any]:
-    """The array in a .npy file. Raises DataError unless it has this dtype and shape (None: any length)."""
-    expected = f"{np.dtype(dtype).name} ({', '.join('N' if n is None else str(n) for n in shape)})"
+def read_array(path: Path, dtype: npt.DTypeLike, *shapes: tuple[int | None, ...]) -> npt.NDArray[Any]:
+    """The array in a .npy file. Raises DataError unless it has this dtype and one of the shapes (None: any length)."""
+    named = (f"({', '.join('N' if n is None else str(n) for n in shape)})" for shape in shapes)
+    expected = f"{np.dtype(dtype).name} {' or '.join(named)}"
     try:
         with path.open("rb") as file:
             array: npt.NDArray[Any] = np.lib.format.read_array(file, allow_pickle=False)
     except (OSError, ValueError, EOFError, MemoryError, tokenize.TokenError) as error:
         raise DataError(f"{path}: expected an array of {expected}, got {_reason(error)}") from error
-    fits = len(array.shape) == len(shape) and all(n in (None, m) for n, m in zip(shape, array.shape, strict=True))
-    if array.dtype != dtype or not fits:
+    if array.dtype != dtype or not any(_fits(array.shape, shape) for shape in shapes):
         raise DataError(f"{path}: expected an array of {expected}, got {array.dtype.name} {array.shape}")
     return array
+
+
+def _fits(got: tuple[int, ...], shape: tuple[int | None, ...]) -> bool:
+    return len(got) == len(shape) and all(n in (None, m) for n, m in zip(shape, got, strict=True))
 
 
 def _reason(error: Exception) -> str:

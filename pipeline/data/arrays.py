@@ -5,7 +5,7 @@ import numpy.typing as npt
 
 from pipeline.core.errors import DataError
 from pipeline.data.dataset import Split
-from pipeline.data.limits import SIDE
+from pipeline.data.limits import COLOURS, SIDE, image_shape
 
 
 def as_split(images: object, labels: npt.ArrayLike, classes: int, prefix: str = "") -> Split:
@@ -23,9 +23,12 @@ def as_split(images: object, labels: npt.ArrayLike, classes: int, prefix: str = 
 
 def as_images(images: object, name: str = "images") -> npt.NDArray[np.uint8]:
     """The images, contiguous; nothing else is converted. Raises DataError, which names them `name`."""
-    expected = f"expected a numpy array (N, {SIDE}, {SIDE}) uint8, 0 = paper, 255 = ink, and N at least 1"
+    expected = (
+        f"expected a numpy array (N, {SIDE}, {SIDE}) uint8, 0 = paper, 255 = ink, or (N, {SIDE}, {SIDE}, {COLOURS}) in "
+        "colour, and N at least 1"
+    )
     if not isinstance(images, np.ndarray):
         raise DataError(f"{name}: got {type(images).__name__}, {expected}")
-    if images.dtype != np.uint8 or images.shape[1:] != (SIDE, SIDE) or not len(images):
+    if images.dtype != np.uint8 or images.shape[1:] not in map(image_shape, (1, COLOURS)) or not len(images):
         raise DataError(f"{name}: got {images.dtype} {images.shape}, {expected}")
     return np.ascontiguousarray(images)

@@ -4,6 +4,7 @@ Mu and Gilmer, "MNIST-C: a robustness benchmark for computer vision", 2019. The 
 are theirs, the random numbers and the code are not: figures are near those for the published files, not equal to them.
 """
 
+import copy
 from collections.abc import Callable
 from types import MappingProxyType
 from typing import Final
@@ -20,7 +21,13 @@ AXIS: Final = np.arange(SIDE, dtype=np.float64)
 
 
 def corrupt(images: npt.NDArray[np.uint8], name: str, rng: Generator) -> npt.NDArray[np.uint8]:
-    """`(N, 28, 28) uint8, 0 = paper, 255 = ink` with the corruption of this name, a key of CORRUPTIONS."""
+    """`(N, 28, 28) uint8, 0 = paper, 255 = ink` with the corruption of this name, a key of CORRUPTIONS.
+
+    In colour, `(N, 28, 28, 3)`, each channel with the same random numbers.
+    """
+    if images.ndim == 4:
+        channels = np.moveaxis(images, 3, 0)
+        return np.stack([corrupt(channel, name, copy.deepcopy(rng)) for channel in channels], axis=3)
     return np.round(255 * CORRUPTIONS[name](images / 255, rng).clip(0, 1)).astype(np.uint8)
 
 

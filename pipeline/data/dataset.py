@@ -2,27 +2,33 @@
 
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Self, get_args
+from typing import Final, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
 
 from pipeline.core.errors import DataError
 from pipeline.core.files import read_array, read_json, write_array, write_json
-from pipeline.data.limits import SIDE, Preprocessing
+from pipeline.data.limits import COLOURS, SIDE, Preprocessing
 
 DIGITS = tuple("0123456789")
+SHAPES: Final = ((None, SIDE, SIDE), (None, SIDE, SIDE, COLOURS))  # of arrays of images
 
 
 @dataclass(frozen=True)
 class Split:
-    """Images `(N, 28, 28) uint8, 0 = paper, 255 = ink` with their labels `(N,) uint8`."""
+    """Images `(N, 28, 28) uint8, 0 = paper, 255 = ink`, or in colour `(N, 28, 28, 3) uint8`, red, green and blue as on
+    the picture, with their labels `(N,) uint8`."""
 
     images: npt.NDArray[np.uint8]
     labels: npt.NDArray[np.uint8]
 
     def __len__(self) -> int:
         return len(self.labels)
+
+    @property
+    def channels(self) -> int:
+        return channels_of(self.images)
 
     def take(self, index: npt.NDArray[np.int64]) -> Self:
         return type(self)(self.images[index], self.labels[index])
@@ -33,12 +39,17 @@ class Split:
         write_array(folder / f"{name}_labels.npy", self.labels)
 
 
+def channels_of(images: npt.NDArray[np.uint8]) -> int:
+    """1, or 3 of images in colour."""
+    return COLOURS if images.ndim == len(SHAPES[1]) else 1
+
+
 def load_split(folder: Path, name: str, classes: int) -> Split:
     """Load what `Split.save` wrote, of a data set with this number of classes.
 
     Raises DataError if a file is missing, damaged or empty, the two differ in length, or a label is out of range.
     """
-    images = read_array(folder / f"{name}_images.npy", np.uint8, (None, SIDE, SIDE))
+    images = read_array(folder / f"{name}_images.npy", np.uint8, *SHAPES)
     labels = read_array(folder / f"{name}_labels.npy", np.uint8, (None,))
     if len(images) != len(labels):
         raise DataError(f"{folder}/{name}_labels.npy: got {len(labels)} labels for {len(images)} images")
@@ -61,6 +72,11 @@ class Description:
     @property
     def is_digits(self) -> bool:
         return self.classes == DIGITS
+
+    @property
+    def is_ink(self) -> bool:
+        """Whether pictures are reduced to their ink: only then drawn digits and those in data/ are like its images."""
+        return self.preprocessing == "ink"
 
     def save(self, path: Path) -> None:
         write_json(path, asdict(self))

@@ -1,9 +1,10 @@
 """Image preprocessing: from a picture, a file of any size and colour, to an image like those of the data set.
 
-An image is `(28, 28) uint8, 0 = paper, 255 = ink`. Scoring, export and the service share this module, so it needs
-nothing but numpy and Pillow. The steps are those by which MNIST was made (LeCun et al., "Gradient-based
-learning applied to document recognition", 1998): the ink's bounding box is scaled to fit 20×20 at the same aspect
-ratio, and its centre of mass is moved to the centre of 28×28. Not covered: more than one digit in a picture.
+An image is `(28, 28) uint8, 0 = paper, 255 = ink`, or `(28, 28, 3) uint8` for a model that sees colours. Scoring,
+export and the service share this module, so it needs nothing but numpy and Pillow. The steps are those by which MNIST
+was made (LeCun et al., "Gradient-based learning applied to document recognition", 1998): the ink's bounding box is
+scaled to fit 20×20 at the same aspect ratio, and its centre of mass is moved to the centre of 28×28. Not covered: more
+than one digit in a picture.
 """
 
 from typing import Final, NamedTuple
@@ -31,9 +32,13 @@ class Preprocessed(NamedTuple):
     is_several: bool = False
 
 
-def preprocess(content: bytes, method: Preprocessing = "ink") -> Preprocessed:
-    """All steps from the bytes of a picture file. Raises PictureError if it cannot be read."""
-    picture = open_picture(content)
+def preprocess(content: bytes, method: Preprocessing = "ink", channels: int = 1) -> Preprocessed:
+    """All steps from the bytes of a picture file; three `channels` only of a picture as it is, with the method `none`.
+
+    Raises PictureError if it cannot be read.
+    """
+    assert channels == 1 or method == "none"  # ink has no colour
+    picture = open_picture(content, channels)
     try:
         if method == "object":
             return Preprocessed(crop_object(picture))

@@ -1,8 +1,9 @@
-"""The size of an image, and the limits on pictures. Numbers alone: who reads them loads neither numpy nor Pillow."""
+"""The size of an image, and the limits on pictures. Who reads them loads neither numpy nor Pillow."""
 
 from typing import Final, Literal
 
 SIDE: Final = 28  # pixels, of an image
+COLOURS: Final = 3  # channels of an image in colour: red, green, blue
 DIGIT_SIDE: Final = 20  # pixels; the longer side of the ink in it
 MAX_PARTS_OF_A_DIGIT: Final = 4  # marks that do not touch; a page or an object has more
 MAX_FILE: Final = 10 * 2**20  # bytes of a picture file; the service accepts bodies of this size
@@ -21,5 +22,11 @@ LIMITS: Final = (
     f"is not progressive, {MAX_WEBP_PIXELS / 1e6:g} million as WebP"
 )
 
+Channels = Literal[1, 3]  # of an image: ink or grey; or the COLOURS
 Preprocessing = Literal["ink", "object", "none"]  # how a picture becomes an image: it belongs to the data set
 Reason = Literal["blank_page", "not_a_digit", "several_digits"]  # why a picture shows none of the classes
+
+
+def image_shape(channels: int) -> tuple[int, ...]:
+    """`(28, 28)` or, in colour, `(28, 28, 3)`."""
+    return (SIDE, SIDE) if channels == 1 else (SIDE, SIDE, channels)

@@ -44,7 +44,7 @@ def statistics(images: npt.NDArray[np.uint8], params: NormaliseParams) -> Statis
 
 
 def pixel_statistics(images: npt.NDArray[np.uint8]) -> tuple[float, float]:
-    """Mean and standard deviation of all pixels, scaled from 0 to 1."""
+    """Mean and standard deviation of all pixels, in all channels alike, scaled from 0 to 1."""
     total, squares = int(images.sum()), int(np.square(images, dtype=np.uint16).sum())  # exact, in integers
     mean = total / images.size
     return mean / 255, math.sqrt(squares / images.size - mean**2) / 255

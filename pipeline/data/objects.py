@@ -8,7 +8,7 @@ from PIL import Image, ImageOps
 
 from pipeline.core.errors import PictureError
 from pipeline.data.ink import BLANK, Ink
-from pipeline.data.limits import SIDE
+from pipeline.data.limits import SIDE, image_shape
 
 BACKGROUND: Final = 0.05  # of the range of grey levels; what differs less from the border is background
 MIN_CONTRAST: Final = 10  # grey levels; with less, nothing is on the picture
@@ -35,9 +35,9 @@ def crop_object(picture: Image.Image) -> Ink:
 
 
 def resize(picture: Image.Image) -> Ink:
-    """`(28, 28) uint8`: the picture, its longer side scaled to 28, in the middle of black."""
+    """`(28, 28) uint8`, of RGB `(28, 28, 3)`: the picture, its longer side scaled to 28, in the middle of black."""
     fitted = ImageOps.contain(picture, (SIDE, SIDE), Image.Resampling.BICUBIC)
-    image = np.zeros((SIDE, SIDE), np.uint8)
+    image = np.zeros(image_shape(len(picture.getbands())), np.uint8)
     top, left = (SIDE - fitted.height + 1) // 2, (SIDE - fitted.width + 1) // 2  # rounded as in the data set
     image[top : top + fitted.height, left : left + fitted.width] = np.asarray(fitted)
     return image

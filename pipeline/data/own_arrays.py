@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from pipeline.core.errors import DataError
 from pipeline.data.dataset import Split
-from pipeline.data.limits import SIDE
+from pipeline.data.limits import COLOURS, SIDE, image_shape
 
 TRAIN: Final = ("x_train", "y_train")
 TEST: Final = ("x_test", "y_test")
@@ -23,7 +23,8 @@ ERRORS: Final = (
 
 
 def read_npz(path: Path) -> tuple[Split, Split | None]:
-    """Training split, and test split if the file has one: images `(N, 28, 28) uint8` and labels `(N,)` or `(N, 1)`.
+    """Training split, and test split if the file has one: images `(N, 28, 28) uint8`, or in colour `(N, 28, 28, 3)`,
+    and labels `(N,)` or `(N, 1)`.
 
     Raises DataError, naming the array, if one is missing, too large, pickled or of another type or shape.
     """
@@ -53,8 +54,8 @@ def _read_split(path: Path, images_name: str, labels_name: str) -> Split:
 
 def to_split(images: npt.NDArray[Any], labels: npt.NDArray[Any], images_name: str, labels_name: str) -> Split:
     """The arrays as a split. Raises DataError, with the name of the array, for another type or shape."""
-    if images.dtype != np.uint8 or images.ndim != 3 or images.shape[1:] != (SIDE, SIDE):
-        expected = f"uint8 (N, {SIDE}, {SIDE}), 0 = paper, 255 = ink"
+    if images.dtype != np.uint8 or images.shape[1:] not in map(image_shape, (1, COLOURS)):
+        expected = f"uint8 (N, {SIDE}, {SIDE}), 0 = paper, 255 = ink, or (N, {SIDE}, {SIDE}, {COLOURS})"
         raise DataError(f"{images_name}: got {images.dtype.name} {images.shape}, expected {expected}")
     if labels.ndim == 2 and labels.shape[1] == 1:
         labels = labels[:, 0]

@@ -13,7 +13,7 @@ from pydantic import Field
 from pipeline.core.config import Section
 from pipeline.core.errors import DataError, ParamsError
 from pipeline.data.dataset import Description, Split
-from pipeline.data.limits import Preprocessing
+from pipeline.data.limits import COLOURS, Preprocessing
 from pipeline.data.own_arrays import read_npz
 from pipeline.data.own_idx import is_idx, read_idx
 from pipeline.data.own_pictures import MAX_CLASSES, SPLITS, check_count, read_folder
@@ -36,8 +36,9 @@ class OwnParams(Section):
     seed: Annotated[int, Field(ge=0)]
 
 
-def load(params: OwnParams, root: Path, cache: Path) -> tuple[Description, Split, Split]:
-    """Description, training and test split; a path is relative to `root`, what is fetched is kept in `cache`.
+def load(params: OwnParams, root: Path, cache: Path, channels: int = 1) -> tuple[Description, Split, Split]:
+    """Description, training and test split; a path is relative to `root`, what is fetched is kept in `cache`. Pictures
+    are read in as many channels; arrays are as they are in the file.
 
     Raises ParamsError, FetchError or DataError.
     """
@@ -47,12 +48,16 @@ def load(params: OwnParams, root: Path, cache: Path) -> tuple[Description, Split
     names = tuple(params.classes) if params.classes else None
     if names and len(set(names)) < len(names):
         raise ParamsError(f"{KEY}.classes: got a name twice, expected each class once")
+    if channels == COLOURS:
+        _check_preprocessing(params)
     if source.is_dir() and not is_idx(source):
-        classes, train, test = read_folder(source, names, params.preprocessing)
+        classes, train, test = read_folder(source, names, params.preprocessing, channels)
     else:
         train, test = read_idx(source) if source.is_dir() else read_npz(source)
         classes = names or _labels(train, test)
     _check_classes(params.source, classes, train, test)
+    if COLOURS in _check_channels(params.source, train, test):
+        _check_preprocessing(params)
     sources = {Path(params.source).name: params.checksum or ""}
     description = Description(params.name, classes, sources, params.preprocessing)
     if test is not None:
@@ -65,6 +70,20 @@ def _labels(train: Split, test: Split | None) -> tuple[str, ...]:
     """All labels up to the largest."""
     largest = max(split.labels.max(initial=0) for split in (train, test) if split is not None)
     return tuple(map(str, range(int(largest) + 1)))
+
+
+def _check_preprocessing(params: OwnParams) -> None:
+    """Raise ParamsError unless pictures are seen as they are, with their colours."""
+    if params.preprocessing != "none":
+        raise ParamsError(f"{KEY}.preprocessing: got {params.preprocessing}, expected none for images in colour")
+
+
+def _check_channels(source: str, train: Split, test: Split | None) -> set[int]:
+    """The channels of both splits. Raises DataError if they differ."""
+    channels = {split.channels for split in (train, test) if split is not None}
+    if len(channels) > 1:
+        raise DataError(f"{source}: got one split in colour and one that is not, expected both alike")
+    return channels
 
 
 def _check_classes(source: str, classes: tuple[str, ...], train: Split, test: Split | None) -> None:

@@ -20,7 +20,8 @@ def is_idx(folder: Path) -> bool:
 
 
 def read_idx(folder: Path) -> tuple[Split, Split | None]:
-    """Training split, and test split if the folder has one: images `(N, 28, 28) uint8` and labels `(N,)`.
+    """Training split, and test split if the folder has one: images `(N, 28, 28) uint8`, or in colour
+    `(N, 28, 28, 3)`, and labels `(N,)`.
 
     Raises DataError, naming the file, if one is missing, there twice, or not such an array.
     """

@@ -11,7 +11,7 @@ from pipeline.core.errors import DataError, PictureError
 from pipeline.data.dataset import Split
 from pipeline.data.handwriting import read_picture, visible_files
 from pipeline.data.image import preprocess
-from pipeline.data.limits import SIDE, Preprocessing
+from pipeline.data.limits import Preprocessing, image_shape
 from pipeline.data.own_source import files_of
 
 MAX_CLASSES: Final = 256  # a label is a byte
@@ -19,7 +19,7 @@ SPLITS: Final = ("train", "test")
 
 
 def read_folder(
-    folder: Path, names: Sequence[str] | None, method: Preprocessing
+    folder: Path, names: Sequence[str] | None, method: Preprocessing, channels: int = 1
 ) -> tuple[tuple[str, ...], Split, Split | None]:
     """Classes, training split and, if there is one, test split: the pictures in `<class>/`, or in `train/<class>/` and
     `test/<class>/`, preprocessed as in the service.
@@ -34,7 +34,7 @@ def read_folder(
         parts = [folder]
     classes = tuple(names or (path.name for path in folders))
     check_count(folder, len(classes))
-    splits = [_read_part(part, classes, method) for part in parts]
+    splits = [_read_part(part, classes, method, channels) for part in parts]
     return classes, splits[0], splits[1] if len(splits) == 2 else None
 
 
@@ -48,7 +48,7 @@ def _subfolders(folder: Path) -> list[Path]:
     return sorted(path for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
 
 
-def _read_part(folder: Path, classes: tuple[str, ...], method: Preprocessing) -> Split:
+def _read_part(folder: Path, classes: tuple[str, ...], method: Preprocessing, channels: int) -> Split:
     for path in _subfolders(folder):
         if path.name not in classes:
             raise DataError(f"{path}: got a folder of this name, expected one of {', '.join(classes)}")
@@ -60,14 +60,14 @@ def _read_part(folder: Path, classes: tuple[str, ...], method: Preprocessing) ->
         parts = path.relative_to(folder).parts
         if len(parts) != 2:
             raise DataError(f"{path}: expected pictures as {folder}/<class>/<name>.png")
-        images.append(_read_image(path, method))
+        images.append(_read_image(path, method, channels))
         labels.append(classes.index(parts[0]))
-    return Split(np.array(images, np.uint8).reshape(-1, SIDE, SIDE), np.array(labels, np.uint8))
+    return Split(np.array(images, np.uint8).reshape(-1, *image_shape(channels)), np.array(labels, np.uint8))
 
 
-def _read_image(path: Path, method: Preprocessing) -> npt.NDArray[np.uint8]:
+def _read_image(path: Path, method: Preprocessing, channels: int) -> npt.NDArray[np.uint8]:
     try:
-        image, reason, _ = preprocess(read_picture(path), method)
+        image, reason, _ = preprocess(read_picture(path), method, channels)
     except PictureError as error:
         raise DataError(f"{path}: {error}") from error
     except OSError as error:

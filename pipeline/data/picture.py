@@ -1,4 +1,4 @@
-"""Picture files: decoding, within limits, to grey."""
+"""Picture files: decoding, within limits, to grey or to three channels."""
 
 import io
 import struct
@@ -36,10 +36,11 @@ STRIP: Final = 16  # rows of a reduced picture that are converted at a time
 MIN_CONTRAST: Final = 40  # grey levels; with less in its luminance, a picture's most contrasting colour is taken
 
 
-def open_picture(content: bytes) -> Image.Image:
+def open_picture(content: bytes, channels: int = 1) -> Image.Image:
     """Decode a picture file, turn it upright, and composite transparent areas onto paper of one colour.
 
-    Returns a grey picture (mode "L") whose sides satisfy MIN_SIDE, MAX_PIXELS and MAX_ASPECT.
+    Returns a grey picture (mode "L"), or one of three `channels` ("RGB"), whose sides satisfy MIN_SIDE, MAX_PIXELS and
+    MAX_ASPECT.
     Raises PictureError for anything but one still picture of a format in FORMATS.
     """
     try:
@@ -57,8 +58,8 @@ def open_picture(content: bytes) -> Image.Image:
         raise PictureError("picture_size", f"a picture of too many pixels ({error})", LIMITS) from error
     except DECODING_ERRORS as error:
         raise PictureError("damaged_picture", f"a damaged picture ({error})", "an intact one") from error
-    grey = _to_grey(picture)
-    return grey.transpose(UPRIGHT[file.orientation]) if file.orientation in UPRIGHT else grey
+    plain = _to_grey(picture) if channels == 1 else _to_rgb(picture)
+    return plain.transpose(UPRIGHT[file.orientation]) if file.orientation in UPRIGHT else plain
 
 
 def _check_size(picture: Image.Image) -> None:
@@ -84,17 +85,28 @@ def _to_grey(picture: Image.Image) -> Image.Image:
         levels = np.asarray(picture)[::factor, ::factor]
         return Image.fromarray((levels // 257).clip(0, 255).astype(np.uint8))
     if picture.has_transparency_data:
-        picture = _reduced(picture, "RGBA")
-        # Light ink on transparency would vanish on white paper. Where most is opaque, the picture has its own paper.
-        alpha = np.asarray(picture.getchannel("A"))
-        colour = np.asarray(picture.convert("RGB")).sum(axis=2, dtype=np.uint16)  # of three channels
-        weighted = np.einsum("ij,ij", colour, alpha, dtype=np.int64)
-        is_light = alpha.mean() < 0.5 * 255 and weighted > 3 * 127 * alpha.sum(dtype=np.int64)
-        paper = Image.new("RGBA", picture.size, "black" if is_light else "white")
-        return _to_grey_by_contrast(Image.alpha_composite(paper, picture).convert("RGB"))
+        return grey_by_contrast(_on_paper(picture))
     if picture.mode in ("1", "L"):
         return _reduced(picture, "L")
-    return _to_grey_by_contrast(_reduced(picture, "RGB"))
+    return grey_by_contrast(_reduced(picture, "RGB"))
+
+
+def _to_rgb(picture: Image.Image) -> Image.Image:
+    if picture.mode.startswith("I"):
+        return _to_grey(picture).convert("RGB")
+    return _on_paper(picture) if picture.has_transparency_data else _reduced(picture, "RGB")
+
+
+def _on_paper(picture: Image.Image) -> Image.Image:
+    """A picture with transparency on paper of one colour, as RGB."""
+    picture = _reduced(picture, "RGBA")
+    # Light ink on transparency would vanish on white paper. Where most is opaque, the picture has its own paper.
+    alpha = np.asarray(picture.getchannel("A"))
+    colour = np.asarray(picture.convert("RGB")).sum(axis=2, dtype=np.uint16)  # of three channels
+    weighted = np.einsum("ij,ij", colour, alpha, dtype=np.int64)
+    is_light = alpha.mean() < 0.5 * 255 and weighted > 3 * 127 * alpha.sum(dtype=np.int64)
+    paper = Image.new("RGBA", picture.size, "black" if is_light else "white")
+    return Image.alpha_composite(paper, picture).convert("RGB")
 
 
 def _reduction(picture: Image.Image) -> int:
@@ -116,7 +128,7 @@ def _reduced(picture: Image.Image, mode: str) -> Image.Image:
     return reduced
 
 
-def _to_grey_by_contrast(picture: Image.Image) -> Image.Image:
+def grey_by_contrast(picture: Image.Image) -> Image.Image:
     """Luminance of an RGB picture; the channel of most contrast if that has too little, as with yellow ink."""
     grey = picture.convert("L")
     return grey if _contrast(grey) >= MIN_CONTRAST else max(picture.split(), key=_contrast)

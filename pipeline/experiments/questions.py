@@ -18,7 +18,7 @@ from scipy import stats
 from pipeline.core import entrypoint
 from pipeline.core.config import Section
 from pipeline.core.files import read_yaml, write_bytes, write_text
-from pipeline.experiments import question_figures, sweep_file, unsolved
+from pipeline.experiments import question_colours, question_figures, sweep_file, unsolved
 from pipeline.experiments.sweep import FOLDER as SWEEPS
 from pipeline.experiments.sweep_file import DATASETS
 
@@ -59,6 +59,7 @@ class Question(Section):
     claims: list[Claim] = Field(default_factory=list)
     curves: dict[str, str] | None = None
     """The configuration whose losses by epoch are drawn."""
+    colours: bool = False
     unsolved: bool = False
     four_digits: bool = False
     remark: str = ""
@@ -133,6 +134,7 @@ def table(results: pd.DataFrame) -> list[str]:
     keys = [key for key in varied(results.columns) if key != "dataset"]
     columns = [(dataset, rows, metric) for dataset, rows in by_dataset(results) for metric in METRICS]
     columns = [each for each in columns if each[2] != "handwriting_accuracy" or each[0] == "MNIST"]
+    columns = [each for each in columns if not each[1][each[2]].isna().any()]  # own handwriting is of ink alone
     head = [
         *(key.replace("_", " ") for key in keys),
         *(f"{dataset}: {METRICS[metric]}" for dataset, _, metric in columns),
@@ -181,6 +183,8 @@ def section(number: int, question: Question) -> list[str]:
         lines += [*table(rows), "", declared(name), "", f"![{name}](questions/{name}.png)", ""]
     if question.curves:
         lines += [f"![losses by epoch](questions/{question.sweeps[0]}-curves.png)", ""]
+    if question.colours:
+        lines += [*question_colours.text(results.get(question_colours.SWEEP)), ""]
     if question.unsolved:
         lines += [*unsolved.text(FOLDER), ""]
     if question.four_digits:
@@ -212,6 +216,8 @@ def is_complete(name: str) -> bool:
 def figures(questions: list[Question]) -> Iterator[tuple[str, bytes]]:
     """The figures by file name."""
     for question in questions:
+        if question.colours:
+            yield question_colours.IMAGES, question_colours.samples()
         for name in question.sweeps:
             yield f"{name}.png", question_figures.accuracies(list(by_dataset(read_results(name))))
         if question.curves:

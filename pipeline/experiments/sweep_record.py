@@ -35,6 +35,7 @@ RECORDED: Final = (
     "best_validation_loss",
     "parameters",
     "seconds",
+    "training_cpu_seconds",
 )
 COMPARED: Final = ("test_accuracy", "test_loss", "best_validation_accuracy", "best_validation_loss", "seconds")
 
@@ -67,6 +68,9 @@ def read_result(folder: Path, commit: str) -> Result:
         executions = [read_execution(root, stage.name, stage.inputs_key) for stage in stages]
         if seconds := [each.metrics["seconds"] for each in executions if "seconds" in each.metrics]:
             metrics["seconds"] = sum(seconds)
+        for stage, spent in zip(stages, executions, strict=True):  # the other stages may come from the cache
+            if stage.name == "train" and "cpu_seconds" in spent.metrics:
+                metrics["training_cpu_seconds"] = spent.metrics["cpu_seconds"]
         return Result(
             stages, metrics, {key: value for stage in stages for key, value in flatten(named(stage.params))}, curves
         )

@@ -1,4 +1,4 @@
-"""The networks by name, the textbook's `mlp`, our `cnn`, and `resnet`: scaled pixels `(N, 1, 28, 28)` to logits.
+"""The networks by name, the textbook's `mlp`, our `cnn`, and `resnet`: scaled pixels `(N, C, 28, 28)` to logits.
 
 All end in logits: cross-entropy includes its own softmax, and `Classifier` adds one for predictions.
 """
@@ -9,7 +9,7 @@ from pydantic import Field
 from torch import Tensor, nn
 
 from pipeline.core.config import Section
-from pipeline.data.limits import SIDE
+from pipeline.data.limits import SIDE, Channels
 
 Width = Annotated[int, Field(ge=1, le=4096)]
 Share = Annotated[float, Field(ge=0, lt=1)]
@@ -55,6 +55,8 @@ class NetworkParams(Section):
 class Architecture(NetworkParams):
     """All that is needed to rebuild a classifier, except its weights: architecture.json."""
 
+    channels: Channels = 1
+    """Of an image. Written only if it is not 1: those of earlier releases are still read, and written, as they were."""
     classes: Annotated[int, Field(ge=2)]
     outliers: bool
     """Whether one more output stands for images that show none of the classes."""
@@ -66,17 +68,17 @@ class Architecture(NetworkParams):
         outputs = self.classes + self.outliers
         match self.model:
             case "mlp":
-                return mlp(self.mlp, outputs)
+                return mlp(self.mlp, outputs, self.channels)
             case "cnn":
-                return cnn(self.cnn, outputs)
+                return cnn(self.cnn, outputs, self.channels)
             case "resnet":
-                return resnet(self.resnet, outputs)
+                return resnet(self.resnet, outputs, self.channels)
 
 
-def mlp(params: MlpParams, outputs: int) -> nn.Sequential:
+def mlp(params: MlpParams, outputs: int, channels: int = 1) -> nn.Sequential:
     """Fully connected layers; each hidden one is followed by its activation and dropout."""
     layers: list[nn.Module] = [nn.Flatten()]
-    inputs = SIDE * SIDE
+    inputs = channels * SIDE * SIDE
     for width in params.hidden:
         layers.append(nn.Linear(inputs, width))
         if params.activation != "none":
@@ -86,12 +88,12 @@ def mlp(params: MlpParams, outputs: int) -> nn.Sequential:
     return nn.Sequential(*layers, nn.Linear(inputs, outputs))
 
 
-def cnn(params: CnnParams, outputs: int) -> nn.Sequential:
+def cnn(params: CnnParams, outputs: int, channels: int = 1) -> nn.Sequential:
     """Five convolutions with batch normalization. The early ones, which have the most pixels, are narrow and unpadded:
     padding would spend arithmetic on the empty margin that MNIST's preprocessing guarantees."""
     early, middle, late = params.widths
     return nn.Sequential(
-        *conv_block(1, early, kernel_size=5, padding=0, pool=True),  # 24×24, then 12×12
+        *conv_block(channels, early, kernel_size=5, padding=0, pool=True),  # 24×24, then 12×12
         *conv_block(early, middle, kernel_size=3, padding=0),  # 10×10
         *conv_block(middle, middle, kernel_size=3, padding=0, pool=True),  # 8×8, then 4×4
         *conv_block(middle, late, kernel_size=3, padding=1),
@@ -113,12 +115,12 @@ def conv_block(inputs: int, outputs: int, kernel_size: int, padding: int, pool: 
     ]
 
 
-def resnet(params: ResnetParams, outputs: int) -> nn.Sequential:
+def resnet(params: ResnetParams, outputs: int, channels: int = 1) -> nn.Sequential:
     """A residual network with pre-activation (He et al., "Identity mappings in deep residual networks", 2016).
 
     Groups of blocks are separated by pooling; the mean over all positions goes to the last layer.
     """
-    layers: list[nn.Module] = [nn.Conv2d(1, params.stem, 3, padding=1, bias=False)]
+    layers: list[nn.Module] = [nn.Conv2d(channels, params.stem, 3, padding=1, bias=False)]
     inputs = params.stem
     for group, width in enumerate(params.widths):
         if group or params.early_pooling:

@@ -6,7 +6,7 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor, nn
 
-from pipeline.data.limits import SIDE
+from pipeline.data.limits import image_shape
 from pipeline.model.classifier import Classifier
 
 
@@ -37,7 +37,7 @@ def list_layers(classifier: Classifier) -> list[Layer]:
     handles = [part.register_forward_hook(add_multiplications) for part in classifier.network.modules()]
     handles += [module.register_forward_hook(append_layer) for module in classifier.network]
     with torch.inference_mode():
-        classifier(torch.zeros(1, SIDE, SIDE, dtype=torch.uint8))
+        classifier(torch.zeros(1, *image_shape(classifier.channels), dtype=torch.uint8))
     for handle in handles:
         handle.remove()
     return layers

@@ -30,8 +30,9 @@ Counts = npt.NDArray[np.int64]
 
 
 def describe_images(images: npt.NDArray[np.uint8]) -> dict[str, npt.NDArray[Any]]:
-    """Of images `(N, 28, 28) uint8, 0 = paper, 255 = ink`: the mean pixel, 0 to 1, and the width and the height of the
-    box around what is dark, in pixels; `(N,)` each."""
+    """Of images `(N, 28, 28[, 3]) uint8, 0 = paper, 255 = ink`: the mean pixel, 0 to 1, and the width and the height of
+    the box around what is dark, in pixels; `(N,)` each. Of colours the largest channel is taken."""
+    images = images if images.ndim == 3 else images.max(axis=3)
     dark = np.greater_equal(images, INK)
     return {
         "ink": images.mean(axis=(1, 2), dtype=np.float32) / 255,

@@ -12,7 +12,7 @@ import onnxruntime
 
 from pipeline.core.errors import TrackingError
 from pipeline.data.image import preprocess
-from pipeline.data.limits import SIDE, Preprocessing
+from pipeline.data.limits import COLOURS, Preprocessing, image_shape
 from pipeline.promotion.images import Images
 from pipeline.reports.predictions import Predictions
 
@@ -36,7 +36,10 @@ class Evaluation(NamedTuple):
 
 
 class OnnxModel:
-    """All that it needs is in the ONNX file. Raises TrackingError, naming `version`, if onnxruntime cannot load it."""
+    """All that it needs is in the ONNX file; its images are `(28, 28)` or `(28, 28, 3)`.
+
+    Raises TrackingError, naming `version`, if onnxruntime cannot load it.
+    """
 
     def __init__(self, content: bytes, version: str) -> None:
         options = onnxruntime.SessionOptions()
@@ -46,12 +49,14 @@ class OnnxModel:
             self.session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
             self.metadata: dict[str, str] = self.session.get_modelmeta().custom_metadata_map
             self.classes: tuple[str, ...] = tuple(json.loads(self.metadata["classes"]))
+            self.preprocessing = cast(Preprocessing, self.metadata.get("preprocessing", "ink"))
+            self.image_shape: tuple[int, ...] = tuple(self.session.get_inputs()[0].shape[1:])
         except Exception as error:  # onnxruntime's errors have no common base, nor have those of metadata that lacks
             reason = " ".join(str(error).split())[:200] or type(error).__name__
             raise TrackingError(f"{version}: expected an ONNX file as `export` writes it, got: {reason}") from error
 
     def run(self, images: Pixels) -> list[npt.NDArray[np.float32]]:
-        """Probabilities `(N, classes)` and scores `(N,)` of images `(N, 28, 28)`; 1 from models without scores."""
+        """Probabilities `(N, classes)` and scores `(N,)` of images of its shape; 1 from models without scores."""
         outputs = self.session.run(None, {"images": images})
         return [outputs[0], outputs[1] if len(outputs) > 1 else np.ones(len(images), np.float32)]
 
@@ -66,15 +71,16 @@ class OnnxModel:
         if "golden_scores" not in self.metadata:
             return float("inf")
         pictures, *golden = (json.loads(self.metadata[f"golden_{part}"]) for part in PARTS)
-        method = cast(Preprocessing, self.metadata.get("preprocessing", "ink"))
-        images = np.stack([preprocess(base64.b64decode(picture), method).image for picture in pictures])
+        channels = COLOURS if len(self.image_shape) == len(image_shape(COLOURS)) else 1
+        contents = [base64.b64decode(picture) for picture in pictures]
+        images = np.stack([preprocess(content, self.preprocessing, channels).image for content in contents])
         answers = zip(self.run(images), golden, strict=True)
         return float(np.max([np.abs(answer - np.array(expected, np.float32)).max() for answer, expected in answers]))
 
 
 def latencies(models: Sequence[OnnxModel]) -> list[float]:
     """Median milliseconds of one image on one thread. The models take turns, so that other work slows all of them."""
-    image = np.zeros((1, SIDE, SIDE), np.uint8)
+    image = np.zeros((1, *models[0].image_shape), np.uint8)
     seconds = np.empty((WARM_UP + RUNS, len(models)))
     for row in seconds:
         for column, model in enumerate(models):

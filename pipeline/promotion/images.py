@@ -15,8 +15,7 @@ from pipeline.core.errors import DataError
 from pipeline.core.files import read_array
 from pipeline.core.stage_inputs import content_md5
 from pipeline.data import handwriting
-from pipeline.data.dataset import DIGITS, Split, load_split
-from pipeline.data.limits import SIDE
+from pipeline.data.dataset import DIGITS, SHAPES, Split, load_split
 from pipeline.tracking.dvc_repository import DvcRepository
 
 NORMALISED: Final = Path("artifacts/normalise")
@@ -58,20 +57,24 @@ def normalised(md5: str) -> Iterator[Path]:
     )
 
 
-def read_images(training_data: str, classes: tuple[str, ...], champions_data: str | None) -> Images:
-    """The validation images of the candidate whose training data has this hash, and the pictures in data/.
+def read_images(
+    training_data: str, classes: tuple[str, ...], champions_data: str | None, is_ink: bool = True
+) -> Images:
+    """The validation images of the candidate whose training data has this hash, and the pictures in data/, if it reads
+    the ink of digits.
 
     Without those on which the champion was trained, if its data are others and there are any left: it would answer them
     better than images that are new to it. None: there is no champion. Raises DataError.
     """
-    own = handwriting.read(OWN).split if classes == DIGITS and OWN.is_dir() else handwriting.EMPTY.split
     with normalised(training_data) as folder:
         validation = load_split(folder, "validation", len(classes))
+    has_own = classes == DIGITS and is_ink and OWN.is_dir()
+    own = handwriting.read(OWN).split if has_own else validation.take(np.arange(0))
     if champions_data in (None, training_data):
         return Images(validation, own, "")
     try:
         with normalised(str(champions_data)) as folder:
-            trained = read_array(folder / "train_images.npy", np.uint8, (None, SIDE, SIDE))
+            trained = read_array(folder / "train_images.npy", np.uint8, *SHAPES)
     except DataError:
         return Images(validation, own, "the champion's training images are not here and may be among them")
     seen = {image.tobytes() for image in trained}

@@ -59,8 +59,13 @@ def judge(
         raise TrackingError(
             f"{label}: got the classes {models[0].classes}, expected the champion's {models[1].classes}"
         )
+    if len({model.image_shape for model in models}) > 1:
+        raise TrackingError(
+            f"{label}: got a model for images of {models[0].image_shape}, expected {models[1].image_shape} as the "
+            "champion's: they cannot answer the same images"
+        )
     data = champion.tags.get("training_data.md5", "") if champion else None
-    shown = images.read_images(origin["training_data"], models[0].classes, data)
+    shown = images.read_images(origin["training_data"], models[0].classes, data, models[0].preprocessing == "ink")
     evaluated = evaluation.evaluate(models, shown)
     found += criteria.limits(evaluated[0], shown, params)
     if champion:

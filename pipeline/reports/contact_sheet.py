@@ -22,15 +22,24 @@ def to_png(picture: Image.Image) -> bytes:
 
 
 def contact_sheet(images: npt.NDArray[np.uint8], captions: Sequence[str], columns: int, scale: int = SCALE) -> bytes:
-    """A PNG of `(N, 28, 28) uint8, 0 = paper, 255 = ink`, dark on light, row by row; `captions` may be empty."""
+    """A PNG of `(N, 28, 28) uint8, 0 = paper, 255 = ink`, dark on light, or of `(N, 28, 28, 3)`, in their colours, row
+    by row; `captions` may be empty."""
     side, caption = SIDE * scale, CAPTION_HEIGHT if captions else 0
     rows = -(-len(images) // columns)
     width, height = columns * (side + GAP) + GAP, rows * (side + caption + GAP) + GAP
-    sheet = Image.new("L", (width, max(height, 2 * GAP)), 235)
+    is_grey = images.ndim == 3
+    sheet = Image.new("L" if is_grey else "RGB", (width, max(height, 2 * GAP)), 235 if is_grey else "#ebebeb")
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(size=12)
     for n, image in enumerate(images):
         left, top = GAP + n % columns * (side + GAP), GAP + n // columns * (side + caption + GAP)
-        sheet.paste(Image.fromarray(255 - image).resize((side, side), Image.Resampling.NEAREST), (left, top))
+        shown = Image.fromarray(255 - image if is_grey else image)
+        sheet.paste(shown.resize((side, side), Image.Resampling.NEAREST), (left, top))
         if captions:
-            draw.text((left + side / 2, top + side + 2), captions[n], fill=30, font=font, anchor="ma")
+            draw.text(
+                (left + side / 2, top + side + 2),
+                captions[n],
+                fill=30 if is_grey else "#1e1e1e",
+                font=font,
+                anchor="ma",
+            )
     return to_png(sheet)

@@ -13,6 +13,7 @@ def model_card(
     scores: Mapping[str, Mapping[str, Any]],
     statistics: Mapping[str, float],
     layers: list[Layer],
+    channels: int,
     sha256: str,
 ) -> str:
     """Markdown, from the outputs of the earlier stages."""
@@ -25,12 +26,15 @@ def model_card(
         if "images" in (values := scores.get(name, {}))
     )
     classes = ", ".join(description.classes)
+    images = (
+        "`(N, 28, 28)`, 0 = paper, 255 = ink" if channels == 1 else f"`(N, 28, 28, {channels})`, red, green and blue"
+    )
     return f"""# Model card: {description.name}
 
 A {"convolutional" if convolutional else "fully connected"} network that tells {len(description.classes)} classes apart \
 in images of 28×28 pixels: {classes}.
 
-* Input `images`: uint8 `(N, 28, 28)`, 0 = paper, 255 = ink. The scaling of the pixels is inside the model.
+* Input `images`: uint8 {images}. The scaling of the pixels is inside the model.
 * Output `probabilities`: float32 `(N, {len(description.classes)})`, each row summing to 1: given that the image shows one of the classes.
 * Output `digit_scores`: float32 `(N,)`, 0 to 1: how probable it is that it shows one. Below the file's `threshold` it is refused. A confidence is the score times the largest probability.
 * {training["parameters"]:,} parameters, {2 * multiplications / 1e6:.2f} MFLOP an image.

@@ -20,10 +20,10 @@ HEIGHT: Final = 260  # of the drawing
 CENTRE_Y: Final = 105  # of the slabs
 
 
-def draw(side: int, layers: list[Layer]) -> str:
-    """The SVG of a network with an input of `side`×`side` pixels."""
+def draw(channels: int, side: int, layers: list[Layer]) -> str:
+    """The SVG of a network with an input of `channels` times `side`×`side` pixels."""
     drawn = [(layer.kind, layer.output) for layer in layers if layer.kind.split()[0] in COLOURS]
-    slabs = [("image", (1, side, side)), *drawn]
+    slabs = [("image", (channels, side, side)), *drawn]
     x, shapes = 30.0, []
     for kind, output in slabs:
         width, height = _extent(output)

@@ -38,14 +38,15 @@ class AugmentationParams(Section):
 
 
 def augment(pixels: Tensor, params: AugmentationParams, generator: torch.Generator) -> Tensor:
-    """Transform each of `(N, 1, 28, 28) float, 0 = paper, 1 = ink` by random amounts, as `params` describes them.
+    """Transform each of `(N, C, 28, 28) float, 0 = paper, 1 = ink` by random amounts, as `params` describes them.
 
     `generator` is on the same device as `pixels`.
     """
     if params.stroke:
         pixels = _change_stroke(pixels, _uniform(len(pixels), params.stroke, generator))
     if params.moves:
-        pixels = F.grid_sample(pixels, _grid(len(pixels), params, generator), align_corners=False)
+        outside = "zeros" if pixels.shape[1] == 1 else "border"  # paper, whatever its colour
+        pixels = F.grid_sample(pixels, _grid(len(pixels), params, generator), padding_mode=outside, align_corners=False)
     if params.erase:
         pixels = _erase(pixels, params.erase, generator)
     return pixels

@@ -46,11 +46,11 @@ class TrainParams(TrainConfig, NetworkParams):
     threads: Threads
     """CPU threads."""
 
-    def architecture(self, classes: int, subtract: float, divide_by: float) -> Architecture:
-        """The network for a data set with this number of classes and this scaling of pixels.
+    def architecture(self, classes: int, channels: int, subtract: float, divide_by: float) -> Architecture:
+        """The network for a data set with this number of classes and channels and this scaling of pixels.
 
         Raises pydantic's ValidationError if it cannot be scaled so.
         """
         network = self.model_dump(include=set(NetworkParams.model_fields))
-        scaling = {"subtract": subtract, "divide_by": divide_by}
-        return Architecture.model_validate(network | scaling | {"classes": classes, "outliers": self.outliers > 0})
+        data = {"classes": classes, "channels": channels, "subtract": subtract, "divide_by": divide_by}
+        return Architecture.model_validate(network | data | {"outliers": self.outliers > 0})

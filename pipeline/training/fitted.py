@@ -25,7 +25,7 @@ class Evaluation(NamedTuple):
 
 @dataclass(frozen=True, repr=False)
 class FittedModel:
-    """Images are `(N, 28, 28) uint8, 0 = paper, 255 = ink`; other ones raise DataError."""
+    """Images are those of `fit`; other ones raise DataError."""
 
     classifier: Classifier
     """On the CPU, in evaluation mode, with the weights of the best epoch."""

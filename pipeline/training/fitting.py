@@ -48,13 +48,15 @@ def fit(
     show_progress: bool = True,
     **settings: Any,
 ) -> FittedModel:
-    """Train a classifier on images `(N, 28, 28) uint8, 0 = paper, 255 = ink` and labels `(N,)`, whole numbers from 0.
+    """Train a classifier on images `(N, 28, 28) uint8, 0 = paper, 255 = ink`, or in colour `(N, 28, 28, 3)`, and labels
+    `(N,)`, whole numbers from 0.
 
     `validation`: images and labels that choose the epoch and calibrate the confidences; without them, the share of the
     images that params.yaml names. `classes`: their names, by label; drawn digits join the batches only if these are the
-    digits. `settings`: those of section `train` of params.yaml, as in `epochs=3`, `optimizer={"learning_rate": 0.05}`;
-    params.yaml has the others; its batch is reduced to the number of training images. A terminal or notebook shows a
-    bar, unless `show_progress` is false. The same images, settings and seed give the weights of stage `train`.
+    digits, and not in colour. `settings`: those of section `train` of params.yaml, as in `epochs=3`,
+    `optimizer={"learning_rate": 0.05}`; params.yaml has the others; its batch is reduced to the number of training
+    images. A terminal or notebook shows a bar, unless `show_progress` is false. The same images, settings and seed give
+    the weights of stage `train`.
 
     Raises DataError for other images or labels, ParamsError for settings, DeviceError, TrainingError if the loss
     diverges.
@@ -73,11 +75,11 @@ def fit(
         raise DataError(f"images: got only pixels of {train.images.flat[0]}, expected images that differ")
     with settings_in_messages(), reproducible():
         params = load_params(settings, len(train))
-        architecture = params.architecture(len(names), pixels.subtract, pixels.divide_by)
+        architecture = params.architecture(len(names), train.channels, pixels.subtract, pixels.divide_by)
         device = select_device(params.device)
         set_threads(params.threads)
         splits = to_device(train, device), to_device(held_out, device)
-        trainer = build_trainer(params, architecture, *splits, is_digits=names == DIGITS)
+        trainer = build_trainer(params, architecture, *splits, is_digits=names == DIGITS and train.channels == 1)
         run(trainer, show_progress)
         calibrate_best(trainer)
     state = trainer.state

@@ -19,9 +19,9 @@ NOISE_SIDES: Final = (3, 5, 8, 14, 28)  # pixels of noise, enlarged to the image
 
 
 def make_outliers(images: Tensor, labels: Tensor, count: int, are_digits: bool, generator: torch.Generator) -> Tensor:
-    """`(count, 1, 28, 28)` pixels of outliers from `images` `(N, 1, 28, 28) float, 0 = paper, 1 = ink`.
+    """`(count, C, 28, 28)` pixels of outliers from `images` `(N, C, 28, 28) float, 0 = paper, 1 = ink`.
 
-    `are_digits`: other characters and objects are outliers, too.
+    `are_digits`: other characters and objects are outliers, too; they have one channel.
     """
     drawn = round(DRAWN * count) if are_digits else 0
     order = torch.randint(len(images), (2, count - drawn), generator=generator, device=images.device)
@@ -53,10 +53,10 @@ def _shuffled(images: Tensor, parts: int, generator: torch.Generator) -> Tensor:
 
 def noise(images: Tensor, generator: torch.Generator) -> Tensor:
     """Noise of several scales, from even grey to blots; half of it in an ellipse, with paper around."""
-    count, device = len(images), images.device
-    total = torch.zeros(count, 1, SIDE, SIDE, device=device)
+    (count, channels), device = images.shape[:2], images.device
+    total = torch.zeros(count, channels, SIDE, SIDE, device=device)
     for side in NOISE_SIDES:
-        layer = torch.randn(count, 1, side, side, generator=generator, device=device)
+        layer = torch.randn(count, channels, side, side, generator=generator, device=device)
         weight = torch.rand(count, 1, 1, 1, generator=generator, device=device)
         enlarged = F.interpolate(layer, size=(SIDE, SIDE), mode="bilinear", align_corners=False)
         total = total + weight**3 * enlarged

@@ -19,7 +19,7 @@ from tqdm import tqdm
 
 from pipeline.core.errors import TrainingError
 from pipeline.data.dataset import Split
-from pipeline.model.classifier import Classifier
+from pipeline.model.classifier import Classifier, to_pixels
 from pipeline.model.networks import Architecture
 from pipeline.training.augmentation import augment
 from pipeline.training.config import TrainConfig
@@ -36,7 +36,7 @@ MAX_STEP_ROWS = 400  # more points than a chart of the loss has pixels to show
 
 @dataclass(frozen=True)
 class TensorSplit:
-    """Images `(N, 28, 28) uint8` and labels `(N,) int64` as tensors on one device."""
+    """Images `(N, 28, 28[, 3]) uint8` and labels `(N,) int64` as tensors on one device."""
 
     images: Tensor
     labels: Tensor
@@ -133,12 +133,12 @@ class Trainer:
         return self.state
 
     def train_step(self, images: Tensor, labels: Tensor) -> None:
-        """One step of the optimizer on a batch `(N, 28, 28) uint8` of all processes; adds to the running sums."""
+        """One step of the optimizer on a batch `(N, 28, 28[, 3]) uint8` of all processes; adds to the running sums."""
         self.classifier.train()
         seed = derive_seed(self.config.seed, "step", self.step)
         self.generator.manual_seed(seed)
         torch.manual_seed(seed + self.group.rank)  # dropout draws from torch's global generator
-        pixels, labels = self.with_made_images(images.unsqueeze(1).float() / 255, labels)
+        pixels, labels = self.with_made_images(to_pixels(images), labels)
         pixels = augment(pixels, self.config.augmentation, self.generator)
         pixels, labels = self.group.shard(pixels), self.group.shard(labels)
         with autocast(self.device, self.config.precision):

@@ -24,6 +24,8 @@ def correct(model: Model, store: CorrectionStore, content: bytes, label: str, di
     `/corrections` (schemas.Correction). Raises Problem."""
     if not model.classifies_digits:
         raise Problem("not_digits", f"the model {model.tag} classifies {', '.join(model.classes)}, not digits")
+    if model.preprocessing != "ink":
+        raise Problem("not_digits", f"the model {model.tag} classifies pictures as they are, not the ink of digits")
     store.check()  # before the work
     picture = decoded(content)
     answer = handlers.predict(model, picture, True) if digit is None else digit_of_row(model, picture, digit)

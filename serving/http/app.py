@@ -143,7 +143,7 @@ class HttpApi:
         return await self._in_thread(work)
 
     async def predict_batch(self, request: Request) -> Response:
-        length, images = await image_batch(request)
+        length, images = await image_batch(request, self.model().channels)
         observe = request.scope.get("observe", handlers.ignore)
         if length <= INLINE_BYTES:
             batch = images()
@@ -165,9 +165,12 @@ class HttpApi:
         model, (content, _) = self.model(), await picture_upload(request)
         return await self._in_thread(lambda: correct(model, store, content, label, digit))
 
+    def _stores_corrections(self) -> bool:
+        return self.corrections is not None and self.model().preprocessing == "ink"
+
     async def page_settings(self, request: Request) -> Response:
         """A module for the page: what is configured."""
-        settings = orjson.dumps({"corrections": self.corrections is not None})
+        settings = orjson.dumps({"corrections": self._stores_corrections()})
         return Response(b"export default " + settings + b";\n", media_type="text/javascript")
 
     async def about(self, request: Request) -> Response:
@@ -178,6 +181,7 @@ class HttpApi:
                 "dataset": model.dataset,
                 "classes": model.classes,
                 "preprocessing": model.preprocessing,
+                "channels": model.channels,
                 "threshold": model.threshold,
                 "labels": model.labels,
             }
@@ -185,7 +189,8 @@ class HttpApi:
 
     async def description(self, request: Request) -> Response:
         model = self.model()
-        return json_response(describe(model.tag, model.dataset, model.classes, self.corrections is not None))
+        stores = self._stores_corrections()
+        return json_response(describe(model.tag, model.dataset, model.classes, model.channels, corrections=stores))
 
     async def livez(self, request: Request) -> Response:
         return json_response({"status": "alive"})

@@ -13,7 +13,7 @@ from pipeline.core.errors import PictureError
 from pipeline.data.components import Box
 from pipeline.data.image import preprocess
 from pipeline.data.ink import extract_ink
-from pipeline.data.limits import Reason
+from pipeline.data.limits import COLOURS, Reason
 from pipeline.data.picture import open_picture
 from serving.http.errors import Problem, to_problem
 from serving.model import Images, Model
@@ -35,7 +35,7 @@ def ignore(images: Images, probabilities: Shares, scores: Shares, reasons: list[
 def predict(model: Model, content: bytes, seen: bool, observe: Observe = ignore) -> dict[str, Any]:
     """The answer of `/predict` (schemas.Prediction); with `seen` also the image that the model saw. Raises Problem."""
     try:
-        image, reason, is_several = preprocess(content, model.preprocessing)
+        image, reason, is_several = preprocess(content, model.preprocessing, model.channels)
     except PictureError as error:
         raise to_problem(error) from error
     (probabilities,), (score,) = model.classify(image[None])
@@ -52,10 +52,14 @@ def read(model: Model, content: bytes, seen: bool, observe: Observe = ignore) ->
     """The answer of `/read` (schemas.Reading): the digits from left to right, and what is as large as a digit and none,
     each with its box as shares of the picture's sides.
 
-    Raises Problem, also for a model of anything but digits.
+    Raises Problem, also for a model of anything but digits, or one that sees colours.
     """
     if not model.classifies_digits:
         raise Problem("not_digits", f"the model {model.tag} classifies {', '.join(model.classes)}, not digits")
+    if model.channels == COLOURS:
+        raise Problem(
+            "not_digits", f"the model {model.tag} classifies pictures in colour, not the ink that a row is cut into"
+        )
     try:
         ink = extract_ink(open_picture(content))
         found = reader.read_row(model, ink)
@@ -96,7 +100,7 @@ def predict_batch(model: Model, images: Images, observe: Observe = ignore) -> di
     probabilities, scores = model.classify(images)
     digits: list[int | None] = probabilities.argmax(axis=1).tolist()
     reasons: list[Reason | None] = [None] * len(digits)
-    has_ink = np.asarray(images.any(axis=(1, 2)))
+    has_ink = np.asarray(images.any(axis=tuple(range(1, images.ndim))))
     scores = scores * has_ink
     for index in ((scores < model.threshold) | ~has_ink).nonzero()[0].tolist():
         digits[index], reasons[index] = None, "not_a_digit" if has_ink[index] else "blank_page"
@@ -126,7 +130,7 @@ def top_class(model: Model, probabilities: Shares, score: np.float32, reason: Re
 
 
 def png_data_url(image: Images) -> str:
-    """`(28, 28) uint8` as a data URL for an `<img>`: light ink on black, as the model sees it."""
+    """`(28, 28[, 3]) uint8` as a data URL for an `<img>`: light ink on black, or colours, as the model sees it."""
     buffer = io.BytesIO()
     Image.fromarray(image).save(buffer, "PNG")
     return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()

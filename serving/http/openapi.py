@@ -3,20 +3,20 @@
 from types import MappingProxyType
 from typing import Any, Final
 
-from pipeline.data.limits import FORMATS, LIMITS, SIDE
+from pipeline.data.limits import FORMATS, LIMITS, SIDE, image_shape
 from serving.corrections.settings import DEFAULT_LIMITS as CORRECTION_LIMITS
 from serving.corrections.settings import LABELS, NONE
 from serving.http.errors import STATUS, Problem, unexpected
 from serving.http.limits import BODY_SECONDS, DEFAULT_LIMITS, MAX_BATCH, MAX_BODY, MAX_JSON
 from serving.http.nouns import noun, title
 from serving.http.parsing import (
-    IMAGES,
     JSON,
     MULTIPART,
     PICTURE_TYPES,
     PICTURES,
     PIXELS,
     RAW,
+    expected_images,
 )
 from serving.http.schemas import Json, component_schemas
 from serving.rows.limits import MAX_DIGITS
@@ -57,7 +57,7 @@ EXAMPLES: Final = MappingProxyType(  # got and expected, or the whole message
         ),
         "unsupported_media_type": ("content type 'text/plain'", " or ".join((MULTIPART, *PICTURES, RAW))),
         "wrong_shape": (f"{PIXELS - 1} bytes", f"{PIXELS} bytes of uint8 for shape 1,{SIDE},{SIDE}"),
-        "wrong_value": ("256", IMAGES),
+        "wrong_value": ("256", expected_images(1)),
     }
 )
 SEEN: Final = {
@@ -66,14 +66,18 @@ SEEN: Final = {
     "description": f"also return the {SIDE}×{SIDE} image that the model saw",
     "schema": {"type": "string", "enum": ["true", "false"], "default": "false"},
 }
-SHAPE: Final = {
-    "name": "shape",
-    "in": "query",
-    "description": f"of raw bytes: N,{SIDE},{SIDE} with N from 1 to {MAX_BATCH}. Bytes alone do not distinguish two "
-    "images from a tall one.",
-    "schema": {"type": "string", "pattern": f"^[1-9][0-9]{{0,{len(str(MAX_BATCH)) - 1}}},{SIDE},{SIDE}$"},
-    "example": f"1,{SIDE},{SIDE}",
-}
+
+
+def shape_parameter(channels: int) -> Json:
+    sides = ",".join(map(str, image_shape(channels)))
+    return {
+        "name": "shape",
+        "in": "query",
+        "description": f"of raw bytes: N,{sides} with N from 1 to {MAX_BATCH}. Bytes alone do not distinguish two "
+        "images from a tall one.",
+        "schema": {"type": "string", "pattern": f"^[1-9][0-9]{{0,{len(str(MAX_BATCH)) - 1}}},{sides}$"},
+        "example": f"1,{sides}",
+    }
 
 
 LABEL: Final = {
@@ -112,11 +116,12 @@ def picture_body() -> Json:
     return {"required": True, "description": description, "content": content}
 
 
-def batch_body() -> Json:
-    blank = [[0] * SIDE] * SIDE
+def batch_body(channels: int) -> Json:
+    blank = [[0 if channels == 1 else [0] * channels] * SIDE] * SIDE
+    levels = "0 = paper, 255 = ink" if channels == 1 else "red, green and blue from 0 to 255"
     return {
         "required": True,
-        "description": f"1 to {MAX_BATCH} images, 0 = paper, 255 = ink: as JSON of at most {MAX_JSON} bytes, or as raw "
+        "description": f"1 to {MAX_BATCH} images, {levels}: as JSON of at most {MAX_JSON} bytes, or as raw "
         f"bytes with `shape` in the query; within {BODY_SECONDS:g} seconds",
         "content": {
             JSON: {"schema": reference("Batch"), "example": {"images": [blank]}},
@@ -172,7 +177,7 @@ def correction(tag: str) -> Json:
     )
 
 
-def describe(tag: str, dataset: str, classes: tuple[str, ...], corrections: bool = False) -> Json:
+def describe(tag: str, dataset: str, classes: tuple[str, ...], channels: int = 1, *, corrections: bool = False) -> Json:
     """The OpenAPI 3.1 description of the service with this model, with or without `/corrections`."""
     probabilities = [round(0.991 if label == min(7, len(classes) - 1) else 0.001, 3) for label in range(len(classes))]
     digit = min(7, len(classes) - 1)
@@ -207,8 +212,8 @@ def describe(tag: str, dataset: str, classes: tuple[str, ...], corrections: bool
     batch = operation(
         "predict_batch",
         f"many images of {SIDE}×{SIDE} pixels at once",
-        parameters=[SHAPE],
-        requestBody=batch_body(),
+        parameters=[shape_parameter(channels)],
+        requestBody=batch_body(channels),
         responses=responses(
             "Predictions",
             {
@@ -222,7 +227,7 @@ def describe(tag: str, dataset: str, classes: tuple[str, ...], corrections: bool
         ),
     )
     about = operation(
-        "model", "the model in use", responses=responses("Model", about_example(tag, dataset, classes), ())
+        "model", "the model in use", responses=responses("Model", about_example(tag, dataset, classes, channels), ())
     )
     alive = operation("livez", "the process responds", responses=responses("Status", {"status": "alive"}, ()))
     ready = operation(
@@ -248,7 +253,7 @@ def describe(tag: str, dataset: str, classes: tuple[str, ...], corrections: bool
     }
     if corrections:
         paths["/corrections"] = {"post": correction(tag)}
-    schemas = component_schemas(len(classes))
+    schemas = component_schemas(len(classes), channels)
     if noun(classes) != "digit":  # then `/read` refuses each picture
         del paths["/read"], schemas["Reading"], schemas["Digit"], schemas["Box"]
     for path in paths.values():
@@ -263,14 +268,15 @@ def describe(tag: str, dataset: str, classes: tuple[str, ...], corrections: bool
     }
 
 
-def about_example(tag: str, dataset: str, classes: tuple[str, ...]) -> Json:
+def about_example(tag: str, dataset: str, classes: tuple[str, ...], channels: int) -> Json:
     origin = {"sha256": "…", "run": "…", "commit": "…", "dirty": "false", "experiment": "none", "registry": "…"}
     labels = origin | {"training_data": "….dir", "handwriting": "….dir", "test_accuracy": "0.9934"}
     return {
         "model": tag,
         "dataset": dataset,
         "classes": list(classes),
-        "preprocessing": "ink",
+        "preprocessing": "ink" if channels == 1 else "none",
+        "channels": channels,
         "threshold": 0.5,
         "labels": labels,
     }

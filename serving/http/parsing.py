@@ -1,5 +1,6 @@
 """Parses and validates what a client sent: content types, multipart forms, JSON, raw pixels."""
 
+import math
 import reprlib
 from collections.abc import Callable
 from functools import lru_cache, partial
@@ -16,7 +17,7 @@ from starlette.exceptions import HTTPException
 from starlette.formparsers import MultiPartException
 from starlette.requests import ClientDisconnect, Request
 
-from pipeline.data.limits import FORMATS, SIDE
+from pipeline.data.limits import COLOURS, FORMATS, SIDE, image_shape
 from serving.http.errors import Problem, unexpected
 from serving.http.limits import MAX_BATCH, MAX_BODY, MAX_JSON
 
@@ -32,7 +33,6 @@ ALIASES: Final = (
     "image/x-citrix-png", "image/x-bmp", "image/x-ms-bmp", "image/x-windows-bmp", "image/x-win-bitmap", "image/x-gif",
     "image/x-citrix-gif", "image/x-webp",
 )  # fmt: skip
-IMAGES: Final = f"images: 1 to {MAX_BATCH} lists of {SIDE} lists of {SIDE} whole numbers from 0 to 255"
 PICTURE_TYPES: Final = (*PICTURES, *ALIASES, RAW)
 
 Images = npt.NDArray[np.uint8]
@@ -41,9 +41,13 @@ Pixel = TypeVar("Pixel")
 Row = Annotated[list[Pixel], FailFast(), Len(SIDE, SIDE)]
 Image = Annotated[list[Row[Pixel]], FailFast(), Len(SIDE, SIDE)]
 Batch = Annotated[list[Image[Pixel]], FailFast(), Len(1, MAX_BATCH)]
+Colour = Annotated[list[Pixel], FailFast(), Len(COLOURS, COLOURS)]  # red, green and blue, in place of one number
+Level = Annotated[int, Ge(0), Le(255)]
 STRICT: Final = ConfigDict(strict=True)
 WHOLE_NUMBERS: Final = TypeAdapter(Batch[int], config=STRICT)
-PIXEL_VALUES: Final = TypeAdapter(Batch[Annotated[int, Ge(0), Le(255)]], config=STRICT)  # takes three times as long
+PIXEL_VALUES: Final = TypeAdapter(Batch[Level], config=STRICT)  # takes three times as long
+WHOLE_COLOURS: Final = TypeAdapter(Batch[Colour[int]], config=STRICT)
+COLOUR_VALUES: Final = TypeAdapter(Batch[Colour[Level]], config=STRICT)
 
 
 def content_type(request: Request) -> str:
@@ -122,8 +126,14 @@ async def _only_file(form: FormData) -> bytes:
     return await files[0].read()
 
 
-async def image_batch(request: Request) -> tuple[int, Callable[[], Images]]:
-    """The length of the body, and a function that parses it: `(N, 28, 28) uint8`, N from 1 to MAX_BATCH.
+def expected_images(channels: int) -> str:
+    sides = " ".join(f"lists of {side}" for side in image_shape(channels))
+    return f"images: 1 to {MAX_BATCH} {sides} whole numbers from 0 to 255"
+
+
+async def image_batch(request: Request, channels: int) -> tuple[int, Callable[[], Images]]:
+    """The length of the body, and a function that parses it: `(N, 28, 28) uint8` or, of three channels,
+    `(N, 28, 28, 3)`, N from 1 to MAX_BATCH.
 
     Both raise Problem.
     """
@@ -132,8 +142,8 @@ async def image_batch(request: Request) -> tuple[int, Callable[[], Images]]:
         refuse(media_type, (JSON, RAW))
     content = await body(request)
     if media_type == JSON:
-        return len(content), partial(json_images, content)
-    return len(content), partial(raw_images, content, shape_in(request.scope["query_string"]))
+        return len(content), partial(json_images, content, channels)
+    return len(content), partial(raw_images, content, shape_in(request.scope["query_string"]), channels)
 
 
 @lru_cache(maxsize=64)
@@ -142,21 +152,22 @@ def shape_in(query: bytes) -> str | None:
     return QueryParams(query).get("shape")
 
 
-def raw_images(content: bytes, shape: str | None) -> Images:
-    """Pixels row by row. `shape` is `N,28,28`, from the client: bytes alone do not distinguish two images from one of
-    twice the height."""
+def raw_images(content: bytes, shape: str | None, channels: int = 1) -> Images:
+    """Pixels row by row. `shape` is `N,28,28` or `N,28,28,3`, from the client: bytes alone do not
+    distinguish two images from one of twice the height."""
+    of_image = image_shape(channels)
     count, *sides = (shape or "").split(",")
     is_count = count.isascii() and count.isdigit() and len(count) <= len(str(MAX_BATCH))
-    if not is_count or sides != [str(SIDE)] * 2 or not 1 <= int(count) <= MAX_BATCH:
-        expected = f"shape=N,{SIDE},{SIDE} with N from 1 to {MAX_BATCH}"
+    if not is_count or sides != list(map(str, of_image)) or not 1 <= int(count) <= MAX_BATCH:
+        expected = f"shape={','.join(('N', *map(str, of_image)))} with N from 1 to {MAX_BATCH}"
         raise unexpected("bad_query", f"shape={shape}" if shape else "no shape in the query", expected)
-    if len(content) != int(count) * PIXELS:
-        expected = f"{int(count) * PIXELS} bytes of uint8 for shape {shape}"
+    if len(content) != int(count) * math.prod(of_image):
+        expected = f"{int(count) * math.prod(of_image)} bytes of uint8 for shape {shape}"
         raise unexpected("wrong_shape", f"{len(content)} bytes", expected)
-    return np.frombuffer(content, np.uint8).reshape(-1, SIDE, SIDE)
+    return np.frombuffer(content, np.uint8).reshape(-1, *of_image)
 
 
-def json_images(content: bytes) -> Images:
+def json_images(content: bytes, channels: int = 1) -> Images:
     """The images in `{"images": [...]}`, which may have no other key."""
     if len(content) > MAX_JSON:
         expected = f"at most {MAX_JSON} bytes of JSON; raw bytes may be {MAX_BODY}"
@@ -168,28 +179,35 @@ def json_images(content: bytes) -> Images:
     if not isinstance(body, dict) or body.keys() != {"images"}:
         got = f"an object with {reprlib.repr(list(body))}" if isinstance(body, dict) else type(body).__name__
         raise unexpected("wrong_value", got, "an object with 'images' and nothing else")
-    return listed_images(body["images"])
+    return listed_images(body["images"], channels)
 
 
-def listed_images(value: object) -> Images:
-    """`(N, 28, 28) uint8` of nested lists of whole numbers. Nothing is cast, clipped or reshaped. Raises Problem."""
+def listed_images(value: object, channels: int = 1) -> Images:
+    """`(N, 28, 28) uint8` or, of three channels, `(N, 28, 28, 3)`, of nested lists of whole numbers. Nothing is cast,
+    clipped or reshaped. Raises Problem."""
     try:
-        images = WHOLE_NUMBERS.validate_python(value)
-        pixels = b"".join([bytes(row) for image in images for row in image])
+        if channels == COLOURS:
+            pictures = WHOLE_COLOURS.validate_python(value)
+            pixels = b"".join([bytes(colour) for picture in pictures for row in picture for colour in row])
+        else:
+            images = WHOLE_NUMBERS.validate_python(value)
+            pixels = b"".join([bytes(row) for image in images for row in image])
     except ValueError:  # pydantic's, or that of bytes() for a number that is no byte; which pixel it is, pydantic says
         try:
-            PIXEL_VALUES.validate_python(value)
+            (COLOUR_VALUES if channels == COLOURS else PIXEL_VALUES).validate_python(value)
         except ValidationError as error:
-            raise _json_problem(error) from error
+            raise _json_problem(error, channels) from error
         raise
-    return np.frombuffer(pixels, np.uint8).reshape(-1, SIDE, SIDE)
+    return np.frombuffer(pixels, np.uint8).reshape(-1, *image_shape(channels))
 
 
-def _json_problem(error: ValidationError) -> Problem:
+def _json_problem(error: ValidationError, channels: int) -> Problem:
     first = error.errors(include_url=False, include_context=False)[0]
     location = "".join(f"[{part}]" for part in first["loc"])
     code = "wrong_shape" if first["type"] in ("too_short", "too_long") else "wrong_value"
-    return Problem(code, f"images{location}: {first['msg']}", got=reprlib.repr(first["input"]), expected=IMAGES)
+    return Problem(
+        code, f"images{location}: {first['msg']}", got=reprlib.repr(first["input"]), expected=expected_images(channels)
+    )
 
 
 def flag(value: str, name: str) -> bool:

@@ -8,7 +8,7 @@ from annotated_types import Ge, Le, Len
 from pydantic import ConfigDict, Field, TypeAdapter, with_config
 from typing_extensions import TypeAliasType, TypedDict
 
-from pipeline.data.limits import SIDE, Preprocessing, Reason
+from pipeline.data.limits import COLOURS, SIDE, Channels, Preprocessing, Reason
 from serving.http.errors import STATUS
 from serving.http.limits import MAX_BATCH
 from serving.rows.limits import MAX_DIGITS
@@ -28,7 +28,8 @@ ClassIndex = TypeAliasType(
     "ClassIndex", Annotated[int, Ge(0), Field(description="of the class, in the order of `/model`")]
 )
 Probabilities = TypeAliasType("Probabilities", list[Share])
-Pixels = Annotated[list[Annotated[int, Ge(0), Le(255)]], Len(SIDE, SIDE)]
+Pixel = TypeAliasType("Pixel", Annotated[int, Ge(0), Le(255)])
+Pixels = Annotated[list[Pixel], Len(SIDE, SIDE)]
 
 
 class Box(TypedDict):
@@ -99,7 +100,7 @@ class Reading(TypedDict):
 
 @closed
 class Batch(TypedDict):
-    """The JSON body of `/predict_batch`."""
+    """The JSON body of `/predict_batch`. A pixel in colour is a list of red, green and blue."""
 
     images: Annotated[list[Annotated[list[Pixels], Len(SIDE, SIDE)]], Len(1, MAX_BATCH)]
 
@@ -132,6 +133,7 @@ class Model(TypedDict):
     dataset: str
     classes: list[str]
     preprocessing: Annotated[Preprocessing, Field(description="how a picture becomes an image")]
+    channels: Annotated[Channels, Field(description="of an image: 1, or 3 of one in colour")]
     threshold: Annotated[Share, Field(description="of the digit score; what is below it shows none of the classes")]
     labels: Annotated[dict[str, str], Field(description=LABELS)]
 
@@ -156,12 +158,14 @@ class Problem(TypedDict):
 BODIES: Final = (Prediction, Reading, Batch, Predictions, Correction, Model, Status, Problem)
 
 
-def component_schemas(classes: int) -> Json:
-    """The JSON Schemas of OpenAPI 3.1 by the names of the types, for a model with this number of classes."""
+def component_schemas(classes: int, channels: int = 1) -> Json:
+    """The JSON Schemas of OpenAPI 3.1 by the names of the types, for a model of so many classes and channels."""
     mode: Literal["serialization"] = "serialization"
     adapters = [(body.__name__, mode, TypeAdapter[Any](body)) for body in BODIES]
     _, generated = TypeAdapter.json_schemas(adapters, ref_template="#/components/schemas/{model}")
     schemas: Json = generated["$defs"]
     schemas["Probabilities"] |= {"minItems": classes, "maxItems": classes}
     schemas["ClassIndex"] |= {"maximum": classes - 1}
+    if channels == COLOURS:
+        schemas["Pixel"] = {"type": "array", "items": schemas["Pixel"], "minItems": COLOURS, "maxItems": COLOURS}
     return schemas

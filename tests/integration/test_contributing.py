@@ -122,7 +122,7 @@ def test_a_new_network_trains(clone: Clone) -> None:
     printed = clone.check_output("python", "-m", "pipeline.train", **NO_MLFLOW)
 
     assert "training lenet with" in printed
-    assert read_json(clone.folder / "artifacts/train/model/architecture.json")["lenet"] == {"channels": [6, 16]}
+    assert read_json(clone.folder / "artifacts/train/model/architecture.json")["lenet"] == {"widths": [6, 16]}
     clone.check_output("python", "-m", "pipeline.score")
 
 

@@ -55,7 +55,7 @@ def load_data() -> Data:
         statistics = read_json(STATISTICS, "subtract", "divide_by")
     except DataError as error:
         raise DataError(f"{error}; `dvc repro normalise` writes what a search trains on") from error
-    return Data(train, validation, statistics, classes, description.is_digits)
+    return Data(train, validation, statistics, classes, description.is_digits and description.is_ink)
 
 
 def train(params: TrainParams, data: Data, report: Callable[[EpochRow], None]) -> EpochRow:
@@ -63,7 +63,7 @@ def train(params: TrainParams, data: Data, report: Callable[[EpochRow], None]) -
     device = select_device(params.device)
     set_threads(params.threads)
     make_deterministic()
-    architecture = build_architecture(params, data.classes, data.statistics)
+    architecture = build_architecture(params, data.classes, data.train.channels, data.statistics)
     splits = to_device(data.train, device), to_device(data.validation, device)
     trainer = build_trainer(params, architecture, *splits, is_digits=data.is_digits)
 
