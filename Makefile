@@ -101,13 +101,14 @@ bento: .venv/locked ## build a Bento of the registered champion (NAME=… VERSIO
 serve: WORKERS ?= 1
 # BentoML's worker runs in another folder.
 serve: export PREDICTION_LOG := $(if $(LOG),$(if $(filter -,$(LOG)),-,$(abspath $(LOG))),$(PREDICTION_LOG))
-serve: .venv/locked ## serve the Bento on http://127.0.0.1:3000 (PORT=… WORKERS=1 LOG=predictions.jsonl CORRECTIONS=folder, and the variables of make bento)
+serve: .venv/locked ## serve the Bento on http://127.0.0.1:3000 (PORT=… WORKERS=1 LOG=predictions.jsonl SHADOW=challenger CORRECTIONS=folder, and the variables of make bento)
 	@python -m serving.port "$(PORT)"
 	$(BUILD)
 	@echo "page     http://127.0.0.1:$(PORT)/           the API   http://127.0.0.1:$(PORT)/docs"
 	@echo "metrics  http://127.0.0.1:$(PORT)/metrics    (Ctrl-C stops it)"
+	@$(if $(SHADOW),python -m pipeline.packaging.shadow $(if $(NAME),--name "$$NAME") --alias "$$SHADOW")
 	@$(if $(CORRECTIONS),mkdir -p "$$CORRECTIONS" && export CORRECTIONS="$$(cd "$$CORRECTIONS" && pwd)" &&) \
-		DIGITS_WORKERS="$(WORKERS)" bentoml serve "$$(cat .cache/bento)" --host 127.0.0.1 --port $(PORT) --timeout-graceful-shutdown 8
+		$(if $(SHADOW),SHADOW_MODEL="$$(cat .cache/shadow/path)") DIGITS_WORKERS="$(WORKERS)" bentoml serve "$$(cat .cache/bento)" --host 127.0.0.1 --port $(PORT) --timeout-graceful-shutdown 8
 
 review: PORT ?= 3001
 review: .venv/locked ## keep, relabel or reject corrections by users, on a page of this machine: CORRECTIONS=folder (PORT=…)
@@ -187,6 +188,10 @@ drift: .venv/locked ## compare a prediction log with the test set: LOG=predictio
 	@test -n "$(LOG)" || { echo "error: expected LOG=file, a prediction log: make serve LOG=predictions.jsonl writes one"; exit 1; }
 	@python -m pipeline.monitoring "$(LOG)" $(if $(LAST),--last "$(LAST)") $(if $(REFERENCE),--reference "$(REFERENCE)")
 
+shadow-report: URL ?= http://127.0.0.1:3000
+shadow-report: .venv/locked ## test how the answers of the shadow model differ from the served one's (URL=…)
+	@python -m pipeline.monitoring.shadow "$(URL)"
+
 judge: .venv/locked ## judge the model, or a service (URL=…), on labelled pictures: PICTURES=folder (MODEL=… OUT=… NO_MLFLOW=1)
 	@test -n "$(PICTURES)" || { echo "error: expected PICTURES=folder, a folder of labelled pictures"; exit 1; }
 	@python -m benchmarks.judge "$(PICTURES)" $(if $(URL),--url "$(URL)") $(if $(MODEL),--model "$(MODEL)") \
@@ -221,4 +226,4 @@ lock: .venv/locked ## update requirements.lock from pyproject.toml, and pipeline
 
 .PHONY: help install demo repro check lint test-unit test test-e2e ui track promote rollback bento serve review container experiment \
 	best fast fastest fashion textbook sweep questions notebook search search-apply fuzz kills attack flips bench-training bench-serving \
-	bench-reading bench-pipeline soak judge drift screenshots handwriting lock
+	bench-reading bench-pipeline soak judge drift shadow-report screenshots handwriting lock

@@ -142,11 +142,13 @@ class Digits:
     def __init__(self) -> None:
         from serving.http import metrics
         from serving.model import Model
+        from serving.monitoring import shadow
         from serving.monitoring.monitor import started_monitor
 
         path = Path(self.stored.path_of(integrity.FILE))
         self.model = Model(path, arguments.model, arguments.labels)
-        self.monitor = started_monitor(self.model, PredictionLog.configured(os.environ))
+        log, second = PredictionLog.configured(os.environ), shadow.configured(self.model, os.environ)
+        self.monitor = started_monitor(self.model, log, second)
         metrics.MODEL.labels(self.model.tag).set(1)
         gc.freeze()  # imported objects stay: scanning them for garbage took 50 ms from time to time
         gc.collect()  # the next one comes when there is a quarter more than this one leaves: soon, and it is short

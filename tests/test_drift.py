@@ -29,6 +29,14 @@ def test_ink_is_the_mean_pixel_and_size_that_of_the_box_around_what_is_dark() ->
     assert (described["width"].tolist(), described["height"].tolist()) == ([8, 0, 0], [20, 0, 0])
 
 
+def test_of_colours_the_largest_channel_is_measured() -> None:
+    coloured = np.stack([image(3, 5, 20, 8), image(3, 5, 20, 8, value=99), image(0, 0, 0, 0)], axis=3)
+
+    described = describe_images(coloured)
+
+    assert [described[name].tolist() for name in ("ink", "width", "height")] == [[pytest.approx(160 / 784)], [8], [20]]
+
+
 def test_a_refused_image_has_a_confidence_and_no_class() -> None:
     probabilities, scores = np.array([[0.75, 0.25]] * 2, np.float32), np.array([1, 0.5], np.float32)
 

@@ -41,6 +41,8 @@ def exposed(model: Model) -> dict[str, set[str]]:
     metrics.predictions("7").inc()
     metrics.no_digit("blank_page").inc()
     metrics.unlogged("busy").inc()
+    metrics.SHADOW.labels("7", "1", "false").inc()
+    metrics.SHADOW_MODEL.labels("challenger").set(1)
     metrics.REJECTED.labels("overloaded").inc()
     metrics.CLOSED.labels("slow_head").inc()
     metrics.MODEL.labels(model.tag).set(1)

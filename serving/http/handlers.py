@@ -24,7 +24,7 @@ from serving.rows import reader
 REFUSED_SCORE: Final = 0.1
 
 Shares = npt.NDArray[np.float32]
-# Gets the images that the model saw, `(N, 28, 28)`, their probabilities, scores, and reasons for no digit.
+# Gets the images that the model saw, `(N, 28, 28)`, the network's probabilities and scores, and why there is no digit.
 Observe = Callable[[Images, Shares, Shares, list[Reason | None]], None]
 
 
@@ -39,11 +39,12 @@ def predict(model: Model, content: bytes, seen: bool, observe: Observe = ignore)
     except PictureError as error:
         raise to_problem(error) from error
     (probabilities,), (score,) = model.classify(image[None])
+    network_score = score
     if reason:
         score = score * (0 if reason == "blank_page" else REFUSED_SCORE)
     elif score < model.threshold:
         reason = "several_digits" if is_several else "not_a_digit"
-    observe(image[None], probabilities[None], np.array([score], np.float32), [reason])
+    observe(image[None], probabilities[None], np.array([network_score], np.float32), [reason])
     answer = {"model": model.tag, **top_class(model, probabilities, score, reason)}
     return answer | {"seen": png_data_url(image)} if seen else answer
 

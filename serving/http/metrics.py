@@ -29,6 +29,9 @@ REJECTED: Final = Counter("digits_rejected", "Requests refused, by the code of t
 CLOSED: Final = Counter("digits_connections_closed", "Connections closed by the service, by reason", ["reason"])
 MODEL: Final = Gauge("digits_model", "1 for the model that is served", ["tag"], multiprocess_mode="max")
 UNLOGGED: Final = Counter("digits_unlogged", "Requests missing in the log or in the window, by reason", ["reason"])
+SHADOW: Final = Counter("digits_shadow_images", "Images by what the two models said", ["served", "shadow", "agrees"])
+SHADOW_SKIPPED: Final = Counter("digits_shadow_skipped", "Images for which the shadow had no time, or failed")
+SHADOW_MODEL: Final = Gauge("digits_shadow_model", "1 for the model in the shadow", ["tag"], multiprocess_mode="max")
 WINDOW: Final = Gauge(
     "digits_window", "The last images by the bins of the reference", ["feature", "bin"], multiprocess_mode="livesum"
 )

@@ -1,4 +1,5 @@
-"""What is kept of answers: a window of the last ones, which /metrics shows, and the prediction log.
+"""What is kept of answers: a window of the last ones, which /metrics shows, and the prediction log. The shadow model
+gets the same images.
 
 A request is only appended to a list; a thread computes and writes a quarter of a second later, so that no answer waits
 for it, and no failure of it breaks one. What comes faster than the thread can follow is counted and left out.
@@ -21,6 +22,7 @@ from pipeline.monitoring.reference import FEATURES, NONE, Features, describe
 from serving.http import metrics
 from serving.model import Model
 from serving.monitoring.prediction_log import Log
+from serving.monitoring.shadow import Shadow
 
 WINDOW: Final = 1000  # images, the last ones of this worker
 MAX_SAMPLE: Final = 128  # images of one request; of a larger batch evenly spaced ones
@@ -73,7 +75,8 @@ def sample_of(
 class Monitor:
     """Of a model, whose reference may be None: then there is no window."""
 
-    def __init__(self, model: Model, log: Log | None) -> None:
+    def __init__(self, model: Model, log: Log | None, shadow: Shadow | None = None) -> None:
+        self.model, self.shadow = model, shadow
         self.tag, self.names, self.reference, self.log = model.tag, (*model.classes, NONE), model.reference, log
         self.digest = self.reference.digest if self.reference else None
         self.window = {name: np.zeros(0, np.int64) for name in FEATURES}
@@ -137,6 +140,8 @@ class Monitor:
                 metrics.show_window(self.reference, self.reference.count(self.window))
         if self.log and entries:
             self.log.append(b"".join(self._lines(entries, features)))
+        if self.shadow and samples:
+            self.shadow.compare(self.model, images, probabilities, scores)
 
     def _lines(self, entries: list[Entry], features: Features) -> list[bytes]:
         listed = {name: values.astype(float).round(DECIMALS).tolist() for name, values in features.items()}
@@ -162,11 +167,11 @@ class Monitor:
         return orjson.dumps(line, option=orjson.OPT_APPEND_NEWLINE)
 
 
-def started_monitor(model: Model, log: Log | None) -> Monitor | None:
-    """None if there is nothing to keep: no reference and no log."""
-    if not (model.reference or log):
+def started_monitor(model: Model, log: Log | None, shadow: Shadow | None) -> Monitor | None:
+    """None if there is nothing to keep: no reference, no log and no shadow."""
+    if not (model.reference or log or shadow):
         return None
-    monitor = Monitor(model, log)
+    monitor = Monitor(model, log, shadow)
     threading.Thread(target=monitor.run, daemon=True, name="monitor").start()
     atexit.register(monitor.drain)
     return monitor
