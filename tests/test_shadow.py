@@ -142,6 +142,14 @@ def test_a_shadow_with_other_classes_is_refused(model: Model, caplog: pytest.Log
     assert "expected those of mnist:v1-0123abcd" in caplog.text
 
 
+def test_a_shadow_of_images_in_colour_is_refused(model: Model, caplog: pytest.LogCaptureFixture) -> None:
+    champion = copy.copy(model)
+    champion.channels = 3
+
+    assert shadow.configured(champion, {"SHADOW_MODEL": str(model.path)}) is None
+    assert "got 1 channels, expected 3 as mnist:v1-0123abcd has" in caplog.text
+
+
 def metrics_text(table: dict[tuple[str, str], int]) -> str:
     rows = [
         f'digits_shadow_images_total{{served="{one}",shadow="{two}",agrees="{str(one == two).lower()}"}} {count}\n'
