@@ -5,6 +5,8 @@ processor time per request, of all processes of a server, ranks them on a busy m
 `make bento` first.
 """
 
+import argparse
+import math
 import os
 import statistics
 import tempfile
@@ -19,7 +21,6 @@ from benchmarks.servers import BATCH, MODEL, Server, images, servers, started
 from serving.model import Model
 from serving.smoke_test import free_port
 
-ROUNDS: Final = 3
 PACKAGES: Final = ("bentoml", "onnxruntime", "fastapi", "mlflow", "litserve", "torch", "uvicorn")
 SLOWEST: Final = "FastAPI, torch eager, JSON"  # 70 % of what saturates it is the load that is offered to all
 BARE: Final = "FastAPI and onnxruntime, "  # binary or JSON: what the others are compared with
@@ -77,30 +78,34 @@ def model_alone() -> str:
 
 
 def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", default="", help="only servers with this in their names, e.g. 'binary'")
+    parser.add_argument("--rounds", type=int, default=3)
+    arguments = parser.parse_args()
     os.sched_setaffinity(0, {1})
     port = free_port()
     found: dict[str, list[Figures]] = {}
     with tempfile.TemporaryDirectory() as folder:
         log, offered = Path(folder) / "log", None
-        for _ in range(ROUNDS):
-            for name, server in sorted(servers(port).items(), key=lambda item: item[0] != SLOWEST):
+        for _ in range(arguments.rounds):
+            chosen = [(name, server) for name, server in servers(port).items() if arguments.only in name]
+            for name, server in sorted(chosen, key=lambda item: item[0] != SLOWEST):
                 found.setdefault(name, []).append(measure(server, port, log, offered))
-                offered = offered or 0.7 * found[SLOWEST][0].rate
-    about = hardware(*PACKAGES)
-    print(f"{about}; a core for each server, {ROUNDS} rounds")
-    medians = {name: Figures(*map(statistics.median, zip(*found[name], strict=True))) for name in servers(port)}
+                offered = offered or 0.7 * found[name][0].rate
+    medians = {name: Figures(*map(statistics.median, zip(*found[name], strict=True))) for name, _ in chosen}
+    print(f"{hardware(*PACKAGES)}; a core for each server, {arguments.rounds} rounds")
     print("\n".join(table(medians)))
     print("cpu: processor time per request; × that of FastAPI and onnxruntime with the same kind of body")
     print(f"images/s with p50 and p99: in batches, of {BATCH} images as bytes and of 64 in JSON")
-    print(f"offered: at {offered:.0f} requests a second, 70 % of what saturates {SLOWEST}")
+    print(f"offered: at {offered:.0f} requests a second, 70 % of what saturates {next(iter(found))}")
     print(model_alone())
 
 
 def table(medians: dict[str, Figures]) -> Sequence[str]:
     lines = [" " * 32 + "".join(f"{name:>12}" for name in COLUMNS)]
     for name, row in medians.items():
-        bare = medians[BARE + ("JSON" if name.endswith("JSON") else "binary")]
-        values = (*row[:3], row.processor / bare.processor, *row[3:])
+        bare = medians.get(BARE + ("JSON" if name.endswith("JSON") else "binary"))
+        values = (*row[:3], row.processor / bare.processor if bare else math.nan, *row[3:])
         cells = (f"{value:12.{digits}f}" for value, digits in zip(values, DIGITS, strict=True))
         lines.append(f"{name:32}" + "".join(cells))
     return lines

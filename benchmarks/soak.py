@@ -50,7 +50,7 @@ class Window(NamedTuple):
     memory: float  # MB, of all processes
     handles: int
     threads: int
-    processor: float  # microseconds a request
+    processor: float  # microseconds for each request that was not refused
     p50: float  # of one image as bytes
     p99: float
     p99_picture: float
@@ -107,13 +107,14 @@ def seen(running: Running, clients: Clients, processor: float) -> Window:
     processes = running.tree()
     p50, p99 = np.percentile(clients.latencies["image"], (50, 99)).tolist()
     requests = sum(clients.statuses.values())
+    refused = sum(number for (_, status), number in clients.statuses.items() if status == OVERLOADED)
     return Window(
         requests,
-        sum(number for (_, status), number in clients.statuses.items() if status == OVERLOADED),
+        refused,
         sum(process.memory_info().rss for process in processes) / 2**20,
         sum(process.num_fds() for process in processes),
         sum(process.num_threads() for process in processes),
-        processor / requests * 1e6,
+        processor / (requests - refused) * 1e6,
         p50,
         p99,
         float(np.percentile(clients.latencies["picture"], 99)),
