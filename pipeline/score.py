@@ -162,7 +162,7 @@ def save_calibration(predicted: Predicted) -> None:
 
 def reference_of(test: Split, predictions: Predictions, classes: Sequence[str]) -> Reference:
     """How the test images and their answers are distributed, as the service would answer them."""
-    is_none = predictions.is_refused | ~test.images.any(axis=(1, 2))
+    is_none = predictions.is_refused | ~test.images.any(axis=tuple(range(1, test.images.ndim)))
     return Reference.of(describe(test.images, predictions.probabilities, predictions.scores, is_none), classes)
 
 

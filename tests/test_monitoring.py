@@ -11,8 +11,9 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from pipeline.monitoring.drift import LIMIT
+from serving.corrections.handler import CORRECTIONS
 from serving.http import metrics
-from serving.http.limits_middleware import WORK
+from serving.http.limits_middleware import PREDICTIONS
 from serving.model import Model
 from tests.support.monitoring_files import (
     ALERTS,
@@ -41,6 +42,7 @@ def exposed(model: Model) -> dict[str, set[str]]:
     metrics.predictions("7").inc()
     metrics.no_digit("blank_page").inc()
     metrics.unlogged("busy").inc()
+    CORRECTIONS.labels("1", "7").inc()
     metrics.SHADOW.labels("7", "1", "false").inc()
     metrics.SHADOW_MODEL.labels("challenger").set(1)
     metrics.REJECTED.labels("overloaded").inc()
@@ -74,7 +76,7 @@ def test_a_query_names_metrics_and_labels_that_the_service_has(
 def test_the_paths_in_queries_are_those_of_predictions() -> None:
     found = {value for _, query in queries() for label, value in MATCHER.findall(query) if label == "path"}
 
-    assert {frozenset(value.split("|")) for value in found} == {frozenset(WORK)}
+    assert {frozenset(value.split("|")) for value in found} == {frozenset(PREDICTIONS)}
 
 
 def test_everything_that_the_service_counts_is_shown_or_alerted_on(exposed: dict[str, set[str]]) -> None:

@@ -14,12 +14,8 @@ from serving.http.limits import DEFAULT_LIMITS, Limits
 from serving.http.responses import problem_response
 from serving.monitoring.monitor import Entry, Monitor, Sample, sample_of
 
-WORK: Final = (
-    "/predict",
-    "/predict_batch",
-    "/read",
-    "/corrections",
-)  # the rest is answered however busy the service is
+PREDICTIONS: Final = ("/predict", "/predict_batch", "/read")
+WORK: Final = (*PREDICTIONS, "/corrections")  # the rest is answered however busy the service is
 PROBES: Final = ("/livez", "/readyz", "/metrics")
 TIMED_PATHS: Final = (*WORK, *PROBES)
 
@@ -66,7 +62,7 @@ class LimitedRequest:
         self.has_slot = False
         self.status = 0
         self.sample: Sample | None = None
-        self.monitor = middleware.monitor() if self.path in WORK else None
+        self.monitor = middleware.monitor() if self.path in PREDICTIONS else None
         if self.monitor:
             scope["observe"] = self.observe
 
