@@ -182,6 +182,7 @@ def test_corrected_digits_are_reviewed_trained_with_and_read_by_the_next_model(
     assert "up to date" in clone.check_output("dvc", "status", "data.dvc")
 
     clone.set("normalise", corrections_share=0.95)
+    clone.set("train", epochs=14)
     repro(clone)
     client = correcting_client(Model(clone.folder / "artifacts/export/model.onnx", "mnist:v2-test"), tmp_path / "none")
     answers = [client.post("/predict", content=picture, headers=PNG).json()["class"] for picture in pictures]

@@ -11,10 +11,12 @@ import pytest
 import yaml
 
 from pipeline.data.dataset import Split
+from serving.corrections.store import CorrectionStore
 from serving.http import metrics
 from serving.http.uvicorn_protocol import Protocol
 from serving.model import Model
 from serving.monitoring.monitor import Monitor
+from serving.monitoring.shadow import Shadow
 from serving.smoke_test import free_port, running_command
 from tests.support.inprocess_service import service
 from tests.support.live_service import running
@@ -35,15 +37,19 @@ def test_promtool_accepts_the_configuration_and_every_rule_passes_its_test(comma
 
 
 @pytest.fixture
-def service_address(watched: Model, digits: Split) -> Iterator[str]:
-    """A service that answers pictures, batches, a blank page and what is no picture, and has drifted."""
-    monitor = Monitor(watched, None)
+def service_address(watched: Model, digits: Split, tmp_path: Path) -> Iterator[str]:
+    """A service with a shadow that answers pictures, batches, a blank page and what is no picture, stores a correction,
+    and has drifted."""
+    monitor = Monitor(watched, None, Shadow(watched, share=1))
+    (tmp_path / "corrections").mkdir()
+    corrections = CorrectionStore(tmp_path / "corrections")
     metrics.MODEL.labels(watched.tag).set(1)
-    with running(service(watched, monitor=monitor), "asyncio", Protocol) as live:
+    with running(service(watched, monitor=monitor, corrections=corrections), "asyncio", Protocol) as live:
         address = "{}:{}".format(*live.address)
         with httpx2.Client(base_url=f"http://{address}") as client:
             for content, headers in ((FIVE, PNG), (BLANK, PNG), (b"hello", PNG)):
                 client.post("/predict", content=content, headers=headers)
+            client.post("/corrections?label=7", content=FIVE, headers=PNG).raise_for_status()
             for start in (0, 100):
                 images = 255 - digits.images[start : start + 100]
                 client.post("/predict_batch?shape=100,28,28", content=images.tobytes(), headers=RAW)
