@@ -11,6 +11,8 @@ from pipeline.core.errors import PictureError
 from pipeline.data.dataset import Split
 from pipeline.data.image import scale_and_center
 from pipeline.data.ink import INK_THRESHOLD
+from serving.rows.components import find_components
+from serving.rows.cut_paths import split_into_segments
 from serving.rows.limits import MAX_DIGITS
 from serving.rows.reader import DetectedDigit, read_row
 from serving.rows.rules import erase_rules
@@ -248,3 +250,16 @@ def test_reading_takes_less_than_a_second_of_cpu_time_whatever_the_ink(model: Si
     with contextlib.suppress(PictureError):
         assert len(read_row(model, ink)) <= MAX_DIGITS
     assert time.thread_time() - started < 1
+
+
+@pytest.mark.parametrize(("lean", "overlap"), [(0, 0), (50, 22)])
+def test_a_cut_knows_how_many_columns_its_sides_share(lean: int, overlap: int) -> None:
+    ink = np.zeros((140, 160), np.uint8)
+    for y in range(100):
+        for x in (20, 60):  # two bars of 12 pixels that lean to the right, joined by a thin stroke
+            left = x + lean - lean * y // 100
+            ink[20 + y, left : left + 12] = 255
+    ink[68:71, 20 + lean // 2 : 60 + lean // 2] = 255
+    _, segments = split_into_segments(*find_components(ink))
+    assert segments[0].overlap == 0
+    assert max(segment.overlap for segment in segments) == pytest.approx(overlap, abs=3)

@@ -28,10 +28,14 @@ Cut = tuple[float, npt.NDArray[np.int64]]  # stroke widths crossed; for each row
 
 @dataclass(frozen=True)
 class Segment:
-    """Ink between two cuts, or a whole component; `cut_cost` is that of the cut on its left, None without one."""
+    """Ink between two cuts, or a whole component; `cut_cost` is that of the cut on its left, None without one.
+
+    `overlap`: the columns, in pixels, that the ink left of this cut shares with the ink right of it.
+    """
 
     box: Box
     cut_cost: float | None
+    overlap: int = 0
 
 
 def split_into_segments(labels: Labels, components: list[Component], height: float) -> tuple[Labels, list[Segment]]:
@@ -48,20 +52,25 @@ def split_into_segments(labels: Labels, components: list[Component], height: flo
     indices = np.where(owner < 0, owner, 0)
     segments: list[Segment] = []
     for (left, top, right, bottom), mask, some in zip(boxes, masks, cuts, strict=True):
-        here, cost = indices[top:bottom, left:right], None
+        here, cost, farthest = indices[top:bottom, left:right], None, 0  # the right end of the ink cut off so far
         for next_cost, path in [cut for cut in some if cut[0] <= max_cost]:
             segment = mask & (np.arange(right - left) < path[:, None])
             here[segment] = len(segments)
-            segments.append(Segment(_bounding_box(segment, left, top), cost))
+            segments.append(Segment(_bounding_box(segment, left, top), cost, _overlap(farthest, mask, left)))
+            farthest = max(farthest, segments[-1].box[2])
             mask, cost = mask & ~segment, next_cost
         here[mask] = len(segments)
-        segments.append(Segment(_bounding_box(mask, left, top), cost))
+        segments.append(Segment(_bounding_box(mask, left, top), cost, _overlap(farthest, mask, left)))
     return _dilate(indices), segments
 
 
 def _bounding_box(mask: npt.NDArray[np.bool_], left: int, top: int) -> Box:
     rows, columns = np.flatnonzero(mask.any(axis=1)), np.flatnonzero(mask.any(axis=0))
     return left + int(columns[0]), top + int(rows[0]), left + int(columns[-1]) + 1, top + int(rows[-1]) + 1
+
+
+def _overlap(farthest: int, rest: npt.NDArray[np.bool_], left: int) -> int:
+    return max(0, farthest - left - int(rest.any(axis=0).argmax()))
 
 
 def _dilate(indices: Labels) -> Labels:

@@ -50,6 +50,8 @@ MAX_SQUARED_DEVIATION: Final = 14.0  # of each shape feature; larger ones are cl
 HEIGHT_WEIGHT: Final = 5.4  # per square of log(row height / digit height), of digits shorter than the row
 CUT_WEIGHT: Final = 0.1  # per stroke width of ink that a cut crosses beyond FREE_CUT_COST
 FREE_CUT_COST: Final = 2.8  # stroke widths; a cut that crosses less lowers the cost
+OVERLAP_WEIGHT: Final = 6.0  # per row height of the columns that the ink on both sides of a cut shares …
+FREE_OVERLAP: Final = 0.1  # … beyond this share of it, which the strokes of two zeros that touch take
 SHARED_REACH: Final = 1.2  # stroke widths, of a stroke that a digit shares with the next one
 SHARED_COST: Final = 0.5  # of taking such a stroke for part of both
 JOIN_COST: Final = 3.4  # of two strokes in a digit that do not touch
@@ -225,6 +227,7 @@ def _grouping_cost(segments: list[Segment], height: float) -> float:
     """The cost of the cut before these segments, and of joining any that do not touch."""
     cut_cost = segments[0].cut_cost
     cost = 0.0 if cut_cost is None else CUT_WEIGHT * (cut_cost - FREE_CUT_COST)
+    cost += OVERLAP_WEIGHT * max(0.0, segments[0].overlap / height - FREE_OVERLAP)
     for one, other in pairwise(segments):
         if other.cut_cost is None:
             cost += JOIN_COST + GAP_WEIGHT * max(MIN_GAP, (other.box[0] - one.box[2]) / height)
