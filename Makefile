@@ -73,8 +73,8 @@ test-unit: .venv/locked ## the tests that need no clone, DVC or MLflow
 test: .venv/locked ## all tests but end-to-end: no network, no GPU, no browser, several minutes
 	@pytest --numprocesses $$(( $(CORES) + 1 )) --dist worksteal # integration tests often wait for another process
 
-test-e2e: .venv/locked ## the end-to-end tests: MNIST, browser, container, PostgreSQL, Prometheus (see .ci/packages; half an hour)
-	@pytest tests/e2e
+test-e2e: .venv/locked ## the end-to-end tests: MNIST, browser, container, PostgreSQL, Prometheus (see .ci/packages; twenty minutes)
+	@pytest --numprocesses 2 --dist loadgroup tests/e2e
 
 ui: .venv/locked ## start MLflow on http://127.0.0.1:5000 (PORT=…)
 	@python -m serving.port "$(PORT)"

@@ -14,6 +14,13 @@ from tests.support.browser import CHROMIUM_FLAGS, HOST, TIMEOUT
 from tests.support.project_clone import Clone, git_clone
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Two processes share the tests: one gets all those of `mnist`, which is computed once, the other file by file."""
+    for item in items:
+        needs_mnist = {"mnist", "page_url"} & set(getattr(item, "fixturenames", ()))
+        item.add_marker(pytest.mark.xdist_group("mnist" if needs_mnist else item.path.stem))
+
+
 @pytest.fixture(scope="session")
 def mnist(tmp_path_factory: pytest.TempPathFactory) -> Clone:
     """A clone in which `dvc repro` has run on the published archives, and its model has become champion. Tests restore
