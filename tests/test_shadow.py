@@ -195,5 +195,5 @@ def test_the_report_of_a_running_service_names_the_shadow_and_has_an_exit_status
         )
 
     assert (done.returncode, done.stderr) == (DIFFERENT, "")
-    assert re.search(r"^shadow challenger.*: agrees on .* of [\d,]+ images", done.stdout)
+    assert re.search(r"^shadow .*\bchallenger\b.*: agrees on .* of [\d,]+ images", done.stdout)
     assert re.search(r"^none .* DIFFERENT$", done.stdout, re.MULTILINE)

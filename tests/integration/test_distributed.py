@@ -77,7 +77,7 @@ def test_a_killed_process_ends_the_job_and_the_next_one_resumes(clone: Clone) ->
     assert "error: rank 0 of 2: " in errors, errors
     assert "lost another process" in errors, errors
     assert "epoch 100" not in printed
-    assert clone.outputs("train") == {}
+    assert clone.outputs("train").keys() <= {"history.csv"}  # of the epochs that were complete
     assert len(checkpoints(clone)) == 1
 
     clone.check_output(*TORCHRUN, *TRAIN, **NO_MLFLOW)
